@@ -1,0 +1,1 @@
+"""Data sets: MVTec AD, own folders, and a built-in sample; how images are decoded."""

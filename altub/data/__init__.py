@@ -1,1 +1,24 @@
-"""Data sets: MVTec AD, own folders, and a built-in sample; how images are decoded."""
+"""Data sets: categories of good and defective pictures, in the MVTec AD layout, plain folders, or built in.
+
+`list_categories` and `load_category` are the way in; `download_mvtec` and `make_sample` write data;
+`read_image`, `read_mask` and `to_tensor` turn files into pixels.
+"""
+
+from __future__ import annotations
+
+from altub.data.catalog import list_categories, load_category
+from altub.data.category import Category, Sample
+from altub.data.images import is_image_file, read_image, read_mask, to_tensor
+from altub.data.mvtec import MVTEC_CATEGORIES
+
+__all__ = [
+    "MVTEC_CATEGORIES",
+    "Category",
+    "Sample",
+    "is_image_file",
+    "list_categories",
+    "load_category",
+    "read_image",
+    "read_mask",
+    "to_tensor",
+]

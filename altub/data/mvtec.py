@@ -1,0 +1,77 @@
+"""The layout of MVTec AD: one folder a category, good pictures to train on, masks for the defective ones.
+
+    <root>/<category>/train/good/000.png
+    <root>/<category>/test/good/000.png, <root>/<category>/test/<defect>/000.png
+    <root>/<category>/ground_truth/<defect>/000_mask.png
+
+Any category and any subset of them may be there. P. Bergmann, M. Fauser, D. Sattlegger, C. Steger, "MVTec AD:
+A Comprehensive Real-World Dataset for Unsupervised Anomaly Detection", CVPR 2019,
+https://www.mvtec.com/company/research/datasets/mvtec-ad
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from altub.data.category import GOOD, Category, Sample, image_files, is_hidden
+from altub.errors import DataError
+
+__all__ = ["MVTEC_CATEGORIES", "is_mvtec_category", "load_mvtec_category"]
+
+MVTEC_CATEGORIES = (
+    "bottle",
+    "cable",
+    "capsule",
+    "carpet",
+    "grid",
+    "hazelnut",
+    "leather",
+    "metal_nut",
+    "pill",
+    "screw",
+    "tile",
+    "toothbrush",
+    "transistor",
+    "wood",
+    "zipper",
+)
+
+
+def is_mvtec_category(folder: Path) -> bool:
+    """True where the folder looks like one MVTec AD category."""
+    return (folder / "train" / GOOD).is_dir()
+
+
+def load_mvtec_category(folder: Path) -> Category:
+    """List one category. Pictures are sorted by defect and by file name; a mask that is missing is None.
+
+    Raises:
+        DataError: there is no picture in ``train/good``.
+    """
+    train = tuple(Sample(path, GOOD) for path in image_files(folder / "train" / GOOD))
+    if not train:
+        raise DataError(
+            f"There is no image in {folder / 'train' / GOOD}: the good images to learn from belong there. "
+            "If they came from an archive, extract it again."
+        )
+    test: list[Sample] = []
+    for defect in _subfolders(folder / "test"):
+        masks = _masks_by_stem(folder / "ground_truth" / defect.name)
+        for path in image_files(defect):
+            mask = None if defect.name == GOOD else masks.get(path.stem)
+            test.append(Sample(path, defect.name, mask))
+    return Category(folder.name, folder, train, tuple(test), "mvtec")
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.is_dir() and not is_hidden(path)]
+    return sorted(found, key=lambda path: path.name)
+
+
+def _masks_by_stem(folder: Path) -> dict[str, Path]:
+    """Masks by the stem of their picture; ``000_mask.png`` goes before a plain ``000.png``."""
+    files = image_files(folder)
+    plain = {path.stem: path for path in files}
+    return plain | {path.stem.removesuffix("_mask"): path for path in files if path.stem.endswith("_mask")}

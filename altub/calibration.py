@@ -1,0 +1,184 @@
+"""From the scores of held-out good images to p-values, thresholds with a promise, and a fixed colour range.
+
+The held-out images are good images that the model was not trained on. A new good image is one more of the
+same kind: as long as the n held-out images and the new one are exchangeable (any order of the n + 1 is
+equally likely), the new score is as likely to be the largest as any other, and no assumption about the model
+or the distribution of its scores is needed. This is conformal prediction.
+
+*Why the threshold keeps its promise.* Let v be the (k+1)-th largest held-out score. If a new good image
+scores strictly above v, then at most k held-out images score at or above it: among all n + 1 it is one of the
+k + 1 largest. By exchangeability each of the n + 1 images is in that place with the same probability, and at
+most k + 1 of them can be, so
+
+    P(false alarm) = P(score > v) <= (k + 1) / (n + 1),
+
+with equality if there are no ties. The probability is over the new image *and* the draw of the held-out ones:
+for one given model the rate scatters around it, less so the larger n is.
+
+References: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", Springer 2005
+(https://doi.org/10.1007/b106715); Bates, Candès, Lei, Romano, Sesia, "Testing for outliers with conformal
+p-values", Annals of Statistics 51(1), 2023 (https://arxiv.org/abs/2104.08279).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from altub.errors import ConfigError, DataError, ModelError
+
+__all__ = ["Calibration", "Threshold"]
+
+_ROUNDING = 1e-9  # 0.05 * 20 must count as 1 although it is computed in floating point
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """An image is called anomalous if and only if its score is strictly above ``value``."""
+
+    value: float
+    requested_rate: float  # wished share of false alarms among good images
+    guaranteed_rate: float  # upper bound of the expected share; above the wish only where there is a warning
+    warning: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What held-out good images say about scores and map values of one model.
+
+    Attributes:
+        scores: image scores of the held-out good images, float64 (n,), ascending, read-only.
+        colour_low: map value at the dark end of the heatmap's colours.
+        colour_high: map value at their bright end. Both hold for every image of this model, so that a colour
+            always means the same anomaly.
+
+    Raises:
+        DataError: there is no held-out image.
+        ModelError: a score or the colour range is not finite.
+    """
+
+    scores: np.ndarray
+    colour_low: float
+    colour_high: float
+
+    def __post_init__(self) -> None:
+        scores = np.array(self.scores, dtype=np.float64).ravel()
+        if scores.size == 0:
+            raise DataError(
+                "No good images were held out, so no threshold can be set. Add good images and train again."
+            )
+        if not np.isfinite(scores).all():
+            bad = int(np.count_nonzero(~np.isfinite(scores)))
+            raise ModelError(
+                f"The scores of {bad} of {scores.size} held-out good images are not finite numbers. "
+                "Train the model again, with fp32 precision or a lower learning rate."
+            )
+        low, high = float(self.colour_low), float(self.colour_high)
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ModelError(
+                f"The colour range of the model's maps is {low} to {high}: it must be finite and not empty."
+            )
+        scores.sort()
+        scores.flags.writeable = False
+        for name, value in (("scores", scores), ("colour_low", low), ("colour_high", high)):
+            object.__setattr__(self, name, value)  # the dataclass is frozen for everybody else
+
+    @classmethod
+    def fit(cls, scores: np.ndarray, pixel_values: np.ndarray) -> Calibration:
+        """From the scores (n,) of held-out good images and the values of their anomaly maps (any shape).
+
+        The median pixel is the low end of the colours, and the largest held-out score, the threshold used if
+        nobody asks for another, lies in the middle: what is brighter than the middle is beyond anything seen
+        on a good image.
+        """
+        scores = np.asarray(scores, dtype=np.float64).ravel()
+        pixels = np.asarray(pixel_values).ravel()
+        if scores.size == 0 or pixels.size == 0:
+            raise DataError(
+                "No good images were held out, so no threshold can be set. Add good images and train again."
+            )
+        low = float(np.median(pixels))
+        # Scores that are not on the maps' scale, or maps without any variation, leave no
+        # room below the score.
+        half = next(
+            (span for span in (float(scores.max()) - low, float(pixels.max()) - low) if span > 0),
+            max(abs(low), 1.0) / 2,
+        )
+        return cls(scores=scores, colour_low=low, colour_high=low + 2 * half)
+
+    def p_value(self, score: float) -> float:
+        """Conformal p-value (1 + number of held-out scores >= score) / (n + 1); small: unlike a good image.
+
+        For a good image P(p_value <= rate) <= rate for every rate. No value is below 1 / (n + 1).
+        """
+        if math.isnan(score):
+            raise ValueError("the score is NaN: it has no p-value")
+        n = self.scores.size
+        at_or_above = n - int(np.searchsorted(self.scores, score, side="left"))
+        return (1 + at_or_above) / (n + 1)
+
+    def threshold(self, false_alarm_rate: float) -> Threshold:
+        """The lowest threshold that promises at most this share of false alarms among good images.
+
+        With k = floor(rate * (n + 1)) - 1 it is the (k+1)-th largest held-out score: k of them may lie above
+        it, and by the argument on top of this module a new good image does with probability (k + 1) / (n + 1)
+        at most. Then ``score > value`` says the same as ``p_value(score) <= rate``.
+
+        No threshold can promise a rate below 1 / (n + 1), because the new image is the largest of n + 1 that
+        often. For such a rate the largest held-out score is taken, and ``warning`` says what it promises.
+
+        Raises:
+            ConfigError: the rate is not between 0 and 1.
+        """
+        rate, n = float(false_alarm_rate), self.scores.size
+        if not 0 < rate < 1:
+            raise ConfigError(
+                f"The false-alarm rate is {rate:g}: it must lie between 0 and 1, for example 0.05."
+            )
+        k = math.floor(rate * (n + 1) - 1 + _ROUNDING)
+        k = min(k, n - 1)  # rounding, where the rate is just below 1
+        if k >= 0:
+            return Threshold(float(self.scores[n - 1 - k]), rate, (k + 1) / (n + 1))
+        needed = math.ceil(1 / rate - 1 - _ROUNDING)
+        smallest = 1 / (n + 1)
+        warning = (
+            f"With {n} held-out good {'image' if n == 1 else 'images'} no threshold can promise a false-alarm rate "
+            f"below {_percent(smallest)}; the largest held-out score is used. "
+            f"A rate of {_percent(rate)} needs at least {needed:,} held-out images."
+        )
+        return Threshold(float(self.scores[-1]), rate, smallest, warning)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain numbers that JSON keeps exactly."""
+        return {
+            "scores": self.scores.tolist(),
+            "colour_low": self.colour_low,
+            "colour_high": self.colour_high,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, object]) -> Calibration:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            ModelError: an entry is missing or is no number.
+        """
+        try:
+            return cls(**{name: values[name] for name in ("scores", "colour_low", "colour_high")})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                "The calibration of this model is incomplete or damaged. Fetch or train it again."
+            ) from error
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Calibration):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
+
+    __hash__ = None  # holds an array
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.3g} %"

@@ -144,8 +144,8 @@ class Calibration:
         needed = math.ceil(1 / rate - 1 - _ROUNDING)
         smallest = 1 / (n + 1)
         warning = (
-            f"With {n} held-out good {'image' if n == 1 else 'images'} no threshold can promise a false-alarm rate "
-            f"below {_percent(smallest)}; the largest held-out score is used. "
+            f"With {n} held-out good {'image' if n == 1 else 'images'} no threshold can promise a false-alarm "
+            f"rate below {_percent(smallest)}; the largest held-out score is used. "
             f"A rate of {_percent(rate)} needs at least {needed:,} held-out images."
         )
         return Threshold(float(self.scores[-1]), rate, smallest, warning)

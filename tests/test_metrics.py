@@ -40,7 +40,8 @@ def brute_force_f1_max(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def random_case(seed: int, levels: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Maps (5, 16, 20) with a weak signal, and masks of one or more blobs; ``levels`` rounds to force ties."""
+    """Maps (5, 16, 20) with a weak signal, and masks of one or more blobs; ``levels`` rounds to force
+    ties."""
     rng = np.random.default_rng(seed)
     masks = ndimage.gaussian_filter(rng.normal(size=(5, 16, 20)), (0, 2, 2)) > 0.12
     masks[0] = False
@@ -75,10 +76,12 @@ def test_pixel_auroc_and_f1_equal_scikit_learn(seed: int, levels: int | None) ->
 
 
 def test_hand_computed_case() -> None:
-    # Six normal pixels and two regions: one pixel (score 5), and two pixels (scores 4 and 1) that touch at a corner.
+    # Six normal pixels and two regions: one pixel (score 5), and two pixels (scores 4 and 1) that touch at a
+    # corner.
     maps = np.array([[[5, 0, 3], [0, 0, 4], [2, 1, 0]]], dtype=np.float32)
     masks = np.array([[[1, 0, 0], [0, 0, 1], [0, 1, 0]]], dtype=bool)
-    # PRO over FPR: (0, .5) after 5, (0, .75) after 4, (1/6, .75) after 3, (2/6, .75) after 2, (2/6, 1) after 1.
+    # PRO over FPR: (0, .5) after 5, (0, .75) after 4, (1/6, .75) after 3, (2/6, .75) after 2, (2/6, 1) after
+    # 1.
     assert aupro(maps, masks, 0.3) == pytest.approx(0.75)
     assert aupro(maps, masks, 1.0) == pytest.approx(0.75 / 3 + 2 / 3)
     # Pairs won: 6 + 6 + 4 of 18.
@@ -88,7 +91,8 @@ def test_hand_computed_case() -> None:
 
 
 def test_limit_on_a_tied_step_is_interpolated() -> None:
-    # One threshold takes the defect and half of the normal pixels: the curve is the line from (0, 0) to (0.5, 1).
+    # One threshold takes the defect and half of the normal pixels: the curve is the line from (0, 0) to (0.5,
+    # 1).
     maps = np.array([[[1, 1, 0]]], dtype=np.float32)
     masks = np.array([[[1, 0, 0]]], dtype=bool)
     assert aupro(maps, masks, 0.3) == pytest.approx((0.3 * 0.6 / 2) / 0.3)

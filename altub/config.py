@@ -1,0 +1,203 @@
+"""What a training is made of: validated settings and the presets to start from."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from altub.errors import ConfigError
+from altub.schedule import BaseSchedule
+
+__all__ = ["PRESETS", "FlowConfig", "Preset", "TrainingConfig", "make_config", "parse_stages"]
+
+MapKind = Literal["likelihood", "nll"]
+Augmentation = Literal["hflip", "vflip", "rot90"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FlowConfig(_Settings):
+    """Architecture of the FastFlow heads (arXiv:2111.07677; defaults of its CNN configuration)."""
+
+    steps: int = Field(8, ge=1, le=64)
+    hidden_ratio: float = Field(1.0, gt=0, le=4)
+    kernels: Literal["3x3", "3x3/1x1"] = "3x3/1x1"
+    clamp: float = Field(2.0, gt=0, le=10)
+    norm: Literal["layer", "layer-affine", "channel", "none"] = "layer"
+
+
+class TrainingConfig(_Settings):
+    """One training, complete: with the same data and machine kind it gives the same model again."""
+
+    data: str = "sample"
+    category: str
+    # The frozen feature pyramid. stages None = the backbone's usual ones.
+    backbone: str = "auto"
+    stages: tuple[int, ...] | None = None
+    image_size: int = Field(256, ge=32, le=4096)
+    augment: tuple[Augmentation, ...] = ()
+    # The flow and its optimiser (Adam).
+    flow: FlowConfig = FlowConfig()
+    epochs: int = Field(15, ge=1, le=100_000)
+    batch_size: int = Field(32, ge=1, le=4096)
+    lr: float = Field(1e-3, gt=0, le=1)
+    lr_schedule: Literal["constant", "cosine"] = "constant"
+    weight_decay: float = Field(1e-5, ge=0, le=1)
+    # AltUB: when and how the base moves.
+    base: BaseSchedule = BaseSchedule()
+    # Good images that are never trained on: they give the held-out loss and the calibration.
+    held_out: float = Field(0.1, gt=0, le=0.5)
+    # From z to one map and one score.
+    map_kind: MapKind = "likelihood"
+    smoothing: float = Field(0.0, ge=0, le=32)  # standard deviation in pixels of the map, 0 = off
+    seed: int = Field(0, ge=0, lt=2**63)
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    evaluate_every: int = Field(
+        1, ge=1
+    )  # epochs between evaluations on the test set; the last one always counts
+
+    @field_validator("stages")
+    @classmethod
+    def _stages_ascend(cls, stages: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if stages is not None and (
+            not stages or list(stages) != sorted(set(stages)) or min(stages) < 0 or max(stages) > 99
+        ):
+            raise ValueError("stages are different whole numbers in ascending order, such as 1,2,3")
+        return stages
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_known(cls, device: str) -> str:
+        kind, _, index = device.partition(":")
+        if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()):
+            raise ValueError("device is auto, cpu, cuda, cuda:<number> or mps")
+        return device
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know about these settings before they wait for the result."""
+        base = self.base
+        if base.base_update == "off" or base.interval_unit == "step" or base.first_base_epoch <= self.epochs:
+            return []
+        return [
+            f"The base gets no turn of its own: its first would be epoch {base.first_base_epoch}, but training "
+            f"ends after {self.epochs}. Lower the interval or the warm-up, or train longer."
+        ]
+
+
+class Preset(_Settings):
+    """A named starting point: a title and a sentence for people, and the settings that differ from the defaults."""
+
+    title: str
+    about: str
+    settings: dict[str, Any]
+
+
+_READING_B_BY_EPOCH = {
+    "base_update": "gradient",
+    "interval": 5,
+    "joint": True,
+    "optimizer": "adam",
+    "lr": 0.05,
+}
+_TRANSFORMER_FLOW = {"steps": 20, "hidden_ratio": 0.16, "kernels": "3x3/1x1", "norm": "none"}
+
+PRESETS: dict[str, Preset] = {
+    "quick-look": Preset(
+        title="Quick look",
+        about="A first result within minutes on a CPU: the best backbone to be had here, 256 px, 15 epochs.",
+        settings={},
+    ),
+    "fastflow-resnet18": Preset(
+        title="Paper FastFlow (resnet18)",
+        about="The published FastFlow on resnet18 with AltUB: 3x3 subnets, LayerNorm with affine, 500 epochs.",
+        settings={
+            "backbone": "resnet18.tv_in1k",
+            "stages": (1, 2, 3),
+            "epochs": 500,
+            "flow": {"kernels": "3x3", "norm": "layer-affine"},
+            "base": _READING_B_BY_EPOCH,
+        },
+    ),
+    "fastflow-wrn50": Preset(
+        title="Wide (wide_resnet50_2)",
+        about="The published FastFlow on wide_resnet50_2 with AltUB: the best of the CNNs; wants a GPU.",
+        settings={
+            "backbone": "wide_resnet50_2.racm_in1k",
+            "stages": (1, 2, 3),
+            "epochs": 500,
+            "flow": {"kernels": "3x3/1x1", "norm": "layer-affine"},
+            "base": _READING_B_BY_EPOCH,
+        },
+    ),
+    "fastflow-deit": Preset(
+        title="DeiT (transformer, 384 px)",
+        about="The published FastFlow on DeiT features at 24 x 24 with AltUB; wants a GPU.",
+        settings={
+            "backbone": "deit_base_distilled_patch16_384",
+            "image_size": 384,
+            "epochs": 500,
+            "flow": _TRANSFORMER_FLOW,
+            "base": _READING_B_BY_EPOCH,
+        },
+    ),
+    "fastflow-cait": Preset(
+        title="CaiT (transformer, 448 px)",
+        about="The published FastFlow on CaiT features at 28 x 28 with AltUB; wants a GPU with much memory.",
+        settings={
+            "backbone": "cait_m48_448",
+            "image_size": 448,
+            "epochs": 500,
+            "flow": _TRANSFORMER_FLOW,
+            "base": _READING_B_BY_EPOCH,
+        },
+    ),
+}
+
+
+def make_config(preset: str | None = None, **settings: Any) -> TrainingConfig:
+    """A validated configuration from a preset and settings that override it; nested ones may be partial.
+
+    `flow` and `base` are merged key by key. None means "not given".
+
+    Raises:
+        ConfigError: unknown preset, unknown setting or a value out of range, in one sentence.
+    """
+    if preset is not None and preset not in PRESETS:
+        raise ConfigError(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")
+    merged: dict[str, Any] = {} if preset is None else dict(PRESETS[preset].settings)
+    for key, value in settings.items():
+        if value is None:
+            continue
+        if key in ("flow", "base") and isinstance(value, dict):
+            merged[key] = {**merged.get(key, {}), **{k: v for k, v in value.items() if v is not None}}
+        else:
+            merged[key] = value
+    try:
+        return TrainingConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error)) from error
+
+
+def parse_stages(text: str | None) -> tuple[int, ...] | None:
+    """ "1,2,3" -> (1, 2, 3); empty or None -> None."""
+    if text is None or not text.strip():
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"Stages are whole numbers with commas, such as 1,2,3, not {text!r}.") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "settings"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    given = first.get("input")
+    shown = f" (given: {given!r})" if first["loc"] and not isinstance(given, dict | BaseModel) else ""
+    return f"{where}: {message}{shown}."

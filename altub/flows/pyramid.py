@@ -1,0 +1,88 @@
+"""One norm, one flow head and one learnable base per scale of a feature pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from altub.base import DiagonalGaussian
+from altub.flows.fastflow import FastFlowHead, FeatureNorm
+
+if TYPE_CHECKING:
+    from altub.config import FlowConfig
+
+__all__ = ["FlowPyramid"]
+
+
+class FlowPyramid(nn.Module):
+    """The trainable part of a detector: per scale a feature norm, a flow head and a base.
+
+    Args:
+        config: architecture of the heads.
+        shapes: (C, H, W) of every scale at the training size.
+    """
+
+    def __init__(self, config: FlowConfig, shapes: Sequence[tuple[int, int, int]]) -> None:
+        super().__init__()
+        self.shapes = [tuple(shape) for shape in shapes]
+        self.norms = nn.ModuleList(FeatureNorm(config.norm, shape) for shape in self.shapes)
+        self.heads = nn.ModuleList(
+            FastFlowHead(
+                channels,
+                steps=config.steps,
+                hidden_ratio=config.hidden_ratio,
+                kernels=config.kernels,
+                clamp=config.clamp,
+            )
+            for channels, _, _ in self.shapes
+        )
+        self.bases = nn.ModuleList(DiagonalGaussian(channels) for channels, _, _ in self.shapes)
+
+    def flow_parameters(self) -> Iterator[nn.Parameter]:
+        """Everything that the flow phase trains: heads and, where they are trainable, norms."""
+        yield from self.norms.parameters()
+        yield from self.heads.parameters()
+
+    def base_parameters(self) -> Iterator[nn.Parameter]:
+        """mu and log sigma of every head: what AltUB's base phase trains."""
+        yield from self.bases.parameters()
+
+    def normalise(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Applies each scale's norm."""
+        return [norm(x) for norm, x in zip(self.norms, features, strict=True)]
+
+    def latents(self, normalised: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Per scale z (N, C, H, W) and log|det J| (N,)."""
+        return [head(x) for head, x in zip(self.heads, normalised, strict=True)]
+
+    def nll(self, normalised: Sequence[Tensor]) -> list[Tensor]:
+        """Per scale the negative log-likelihood of each image in nats, summed over dimensions: (N,).
+
+        -log p(z) - log|det J|, METHOD: AltUB (arXiv:2210.14913) eq. 3 with FastFlow's flow.
+        """
+        return [
+            -base.log_prob(z) - log_det
+            for base, (z, log_det) in zip(self.bases, self.latents(normalised), strict=True)
+        ]
+
+    def dimensions(self, normalised: Sequence[Tensor]) -> list[int]:
+        """C * H * W of each scale, to report losses per dimension."""
+        return [x[0].numel() for x in normalised]
+
+    @torch.no_grad()
+    def scale_maps(self, normalised: Sequence[Tensor], size: tuple[int, int], kind: str) -> Tensor:
+        """Anomaly map of every scale at `size`: (N, scales, H, W), higher is more anomalous.
+
+        kind "likelihood": -exp(-1/2 mean_c u^2) with u = (z - mu) / sigma, in [-1, 0] (FastFlow);
+        kind "nll": 1/2 mean_c u^2, unbounded.
+        """
+        maps = []
+        for base, (z, _) in zip(self.bases, self.latents(normalised), strict=True):
+            energy = 0.5 * base.standardise(z.float()).square().mean(1, keepdim=True)
+            scale_map = -torch.exp(-energy) if kind == "likelihood" else energy
+            maps.append(F.interpolate(scale_map, size, mode="bilinear", align_corners=False))
+        return torch.cat(maps, dim=1)

@@ -1,0 +1,294 @@
+"""AnomalyDetector: a frozen backbone, flows on learnable bases, and what held-out good images say about its scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+from torchvision.transforms.functional import gaussian_blur
+
+from altub.backbones import Backbone, create_backbone
+from altub.calibration import Calibration
+from altub.config import FlowConfig, MapKind
+from altub.data import read_image, to_tensor
+from altub.device import choose_device
+from altub.errors import ModelError
+from altub.files import write_atomically, write_json
+from altub.flows import FlowPyramid
+from altub.version import __version__
+
+__all__ = ["CONFIG_FILE", "FORMAT_VERSION", "WEIGHTS_FILE", "AnomalyDetector", "DetectorConfig", "Prediction"]
+
+FORMAT_VERSION = 1
+CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
+PREDICTION_BATCH = 8  # images per pass; only speed depends on it
+LOAD_ATTEMPTS = 5  # a trainer may replace the two files of a model between our two reads
+
+ImageSource = str | Path | bytes | Image.Image | np.ndarray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the detector says about one image.
+
+    Attributes:
+        anomaly_map: float32 (H, W) at the image's own size, higher is more anomalous.
+        scale_maps: float32 (scales, h, w) at the model's input size; their mean is the map before smoothing.
+        score: maximum of the map at the model's input size.
+        p_value: share of good images at least this anomalous, estimated from the held-out ones (conformal).
+        threshold: score above which an image is called anomalous, and map value above which a pixel is.
+        is_anomalous: score > threshold.
+    """
+
+    anomaly_map: np.ndarray
+    scale_maps: np.ndarray
+    score: float
+    p_value: float
+    threshold: float
+    is_anomalous: bool
+
+    @property
+    def mask(self) -> np.ndarray:
+        """bool (H, W): pixels above the threshold."""
+        return self.anomaly_map > self.threshold
+
+
+class DetectorConfig(BaseModel):
+    """What it takes, beside the weights, to build a detector again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str
+    stages: tuple[int, ...]
+    backbone_sha256: str
+    image_size: int = Field(ge=32, le=4096)
+    shapes: tuple[tuple[int, int, int], ...]
+    flow: FlowConfig
+    map_kind: MapKind
+    smoothing: float
+
+
+class AnomalyDetector(nn.Module):
+    """Finds defects in images; made by training, by `load`, or from its parts.
+
+    Args:
+        config: what the parts below were built from.
+        backbone: frozen feature pyramid.
+        pyramid: flows and bases.
+        calibration: from held-out good images; None only while it is being computed.
+        info: anything JSON-able that travels with the model: metrics, training settings, data set.
+    """
+
+    def __init__(
+        self,
+        config: DetectorConfig,
+        backbone: Backbone,
+        pyramid: FlowPyramid,
+        calibration: Calibration | None = None,
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.backbone, self.pyramid = config, backbone, pyramid
+        self.calibration, self.info = calibration, info or {}
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.pyramid.parameters()).device
+
+    # From features to maps. Training uses this with cached features.
+
+    @torch.no_grad()
+    def maps_from_features(self, features: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Feature pyramid to the anomaly map (N, H, W) at `size` and its scales (N, scales, H, W)."""
+        scales = self.pyramid.scale_maps(self.pyramid.normalise(features), size, self.config.map_kind)
+        anomaly_map = scales.mean(dim=1, keepdim=True)
+        if self.config.smoothing > 0:
+            reach = min(math.ceil(3 * self.config.smoothing), min(size) - 1)
+            anomaly_map = gaussian_blur(anomaly_map, [2 * reach + 1] * 2, [self.config.smoothing] * 2)
+        return anomaly_map[:, 0], scales
+
+    # From images to predictions.
+
+    def predict(
+        self, image: ImageSource, *, false_alarm_rate: float = 0.05, image_size: int | None = None
+    ) -> Prediction:
+        """The verdict on one image: a path, encoded bytes, a Pillow image or an array (H, W[, C]).
+
+        Args:
+            false_alarm_rate: share of good images that may be called anomalous; gives the threshold.
+            image_size: side the image is resized to; default the one of training.
+
+        Raises:
+            ImageError: it is no image, or too large.
+            ModelError: the model was never calibrated.
+        """
+        return next(self.predict_many([image], false_alarm_rate=false_alarm_rate, image_size=image_size))
+
+    def predict_many(
+        self, images: Sequence[ImageSource], *, false_alarm_rate: float = 0.05, image_size: int | None = None
+    ) -> Iterator[Prediction]:
+        """`predict` for each image in order, some at a time. A score does not depend on its neighbours."""
+        if self.calibration is None:
+            raise ModelError("This model has no calibration: train it to its first epoch's end.")
+        threshold = self.calibration.threshold(false_alarm_rate).value
+        for start in range(0, len(images), PREDICTION_BATCH):
+            opened = [read_image(image) for image in images[start : start + PREDICTION_BATCH]]
+            maps, scales = self.raw_maps(opened, image_size)
+            for image, anomaly_map, scale_maps in zip(opened, maps, scales, strict=True):
+                yield self._verdict(image, anomaly_map, scale_maps, threshold)
+
+    @torch.inference_mode()
+    def raw_maps(self, images: Sequence[Image.Image], image_size: int | None = None) -> tuple[Tensor, Tensor]:
+        """RGB images to maps (N, h, w) and scales (N, scales, h, w) at the model's input size, on the CPU."""
+        side = image_size or self.config.image_size
+        batch = torch.stack([to_tensor(image, side) for image in images]).to(self.device)
+        maps, scales = self.maps_from_features(self.backbone(batch), (side, side))
+        return maps.float().cpu(), scales.float().cpu()
+
+    def _verdict(self, image: Image.Image, anomaly_map: Tensor, scale_maps: Tensor, threshold: float) -> Prediction:
+        score = float(anomaly_map.max())
+        if not math.isfinite(score):
+            raise ModelError("The model gives no finite score for this image: it is damaged; train or fetch it again.")
+        full = F.interpolate(anomaly_map[None, None], (image.height, image.width), mode="bilinear", align_corners=False)
+        return Prediction(
+            anomaly_map=full[0, 0].numpy(),
+            scale_maps=scale_maps.numpy(),
+            score=score,
+            p_value=self.calibration.p_value(score),
+            threshold=threshold,
+            is_anomalous=score > threshold,
+        )
+
+    # To and from a folder.
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes config.json, model.safetensors and a model card; the backbone's weights are named, not copied."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"pyramid.{name}": value.contiguous().cpu() for name, value in self.pyramid.state_dict().items()}
+        calibration = None
+        if self.calibration is not None:
+            calibration = self.calibration.to_dict()
+            tensors["calibration.scores"] = torch.tensor(calibration.pop("scores"), dtype=torch.float64)
+        weights = safetensors.torch.save(tensors, metadata={"format": "altub"})
+        config = {
+            "format": "altub",
+            "format_version": FORMAT_VERSION,
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "detector": self.config.model_dump(mode="json"),
+            "backbone": self.backbone.describe(),
+            "calibration": calibration,
+            "info": self.info,
+            "packages": _package_versions(),
+        }
+        write_atomically(folder / WEIGHTS_FILE, weights)
+        write_json(folder / CONFIG_FILE, config)
+        write_atomically(folder / CARD_FILE, _card(self).encode())
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "auto") -> AnomalyDetector:
+        """The detector that `save` wrote, predicting bit for bit the same on the same kind of machine.
+
+        Raises:
+            ModelError: files are missing, damaged, or of a newer format.
+            WeightsError: the backbone's weights are not to be had, or are not the ones it was trained on.
+        """
+        folder = Path(folder)
+        config, weights = _read_consistent(folder)
+        try:
+            settings = DetectorConfig.model_validate(config["detector"])
+            calibration = config["calibration"]
+            tensors = safetensors.torch.load(weights)
+        except (KeyError, ValidationError, safetensors.SafetensorError) as error:
+            raise ModelError(f"The model in {folder} is damaged: {error}. Fetch or train it again.") from error
+        backbone = create_backbone(
+            settings.backbone,
+            settings.stages,
+            image_size=settings.image_size,
+            expected_sha256=settings.backbone_sha256,
+        )
+        pyramid = FlowPyramid(settings.flow, settings.shapes)
+        scores = tensors.pop("calibration.scores", None)
+        try:
+            pyramid.load_state_dict({name.removeprefix("pyramid."): value for name, value in tensors.items()})
+            if calibration is not None:
+                calibration = Calibration.from_dict({**calibration, "scores": scores.tolist()})
+        except (RuntimeError, AttributeError) as error:
+            raise ModelError(f"The weights in {folder} do not fit their config.json: {error}") from error
+        detector = cls(settings, backbone, pyramid, calibration, config.get("info", {}))
+        return detector.to(choose_device(device)).eval().requires_grad_(False)
+
+
+def _read_consistent(folder: Path) -> tuple[dict[str, Any], bytes]:
+    for attempt in range(LOAD_ATTEMPTS):
+        try:
+            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            weights = (folder / WEIGHTS_FILE).read_bytes()
+        except FileNotFoundError as error:
+            missing = Path(error.filename).name
+            raise ModelError(
+                f"There is no model in {folder}: {missing} is missing. A model is a run's `model` folder."
+            ) from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ModelError(f"{folder / CONFIG_FILE} is damaged: {error}. Fetch or train the model again.") from error
+        if not isinstance(config, dict) or config.get("format") != "altub":
+            raise ModelError(f"{folder / CONFIG_FILE} does not describe an AltUB model.")
+        if config.get("format_version", 0) > FORMAT_VERSION:
+            raise ModelError(
+                f"The model in {folder} has format {config['format_version']}, newer than this version of AltUB "
+                f"({__version__}, format {FORMAT_VERSION}) reads: update AltUB."
+            )
+        if hashlib.sha256(weights).hexdigest() == config.get("weights_sha256"):
+            return config, weights
+        time.sleep(0.1 * (attempt + 1))
+    raise ModelError(f"{folder / WEIGHTS_FILE} is damaged: its checksum is not the one in config.json. Fetch it again.")
+
+
+def _package_versions() -> dict[str, str]:
+    return {"altub": __version__, **{name: metadata.version(name) for name in ("torch", "timm", "FrEIA", "numpy")}}
+
+
+def _card(detector: AnomalyDetector) -> str:
+    info, config = detector.info, detector.config
+    category = info.get("category", "unknown")
+    metrics = {name: value for name, value in (info.get("metrics") or {}).items() if value is not None}
+    rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in metrics.items())
+    table = (
+        f"\nOn the category's test set, at the last epoch:\n\n| metric | value |\n|---|---|\n{rows}\n" if rows else ""
+    )
+    return f"""---
+library_name: altub
+pipeline_tag: image-segmentation
+tags:
+- anomaly-detection
+- altub
+---
+# AltUB detector for {category}
+
+FastFlow with a learnable base (AltUB, arXiv:2210.14913) on features of `{config.backbone}` at stages
+{", ".join(map(str, config.stages))}, {config.image_size} px.
+{table}
+```python
+from altub import AnomalyDetector
+
+detector = AnomalyDetector.load("path/to/this/folder")
+prediction = detector.predict("part.png")
+print(prediction.score, prediction.p_value, prediction.is_anomalous)
+```
+"""

@@ -1,0 +1,63 @@
+"""Whole files or nothing: a reader never sees half of one, and a full disk leaves the old one in place."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from altub.errors import DiskFullError
+
+__all__ = ["explain_full_disk", "read_json", "write_atomically", "write_json"]
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def explain_full_disk(path: Path) -> Iterator[None]:
+    """Turns "no space left" inside the block into a sentence; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise DiskFullError(
+                f"The disk is full: {path.name} could not be written to {path.parent}. "
+                "Free some space there; everything written before is intact."
+            ) from error
+        raise
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replaces `path` by `content` in one step.
+
+    Raises:
+        DiskFullError: no room; `path` is as it was.
+    """
+    with explain_full_disk(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)  # mkstemp is private to the user; a run is meant to be read by others
+            os.replace(name, path)
+        except BaseException:  # also on Ctrl+C: the half-written file must go
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_atomically` of `value` as readable JSON; NaN and infinities are refused."""
+    write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The value that `write_json` wrote; raises FileNotFoundError or json.JSONDecodeError."""
+    return json.loads(path.read_text(encoding="utf-8"))

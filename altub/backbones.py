@@ -1,12 +1,12 @@
 """Frozen feature pyramids: any model of timm, and a filter bank that needs no weights.
 
-A backbone maps images ``(N, 3, H, W)`` in [0, 1] to a list of ``(N, C_k, H/stride_k, W/stride_k)``. It is never trained:
-no parameter asks for a gradient and it stays in eval mode. It knows its own input normalisation and the exact weights
-it runs on; both go into saved models.
+A backbone maps images ``(N, 3, H, W)`` in [0, 1] to a list of ``(N, C_k, H/stride_k, W/stride_k)``. It is never
+trained: no parameter asks for a gradient and it stays in eval mode. It knows its own input normalisation and the exact
+weights it runs on.
 
-Convolutional networks of timm take ``stages`` as timm's ``out_indices``; for plain transformers a stage is the index
-of a block, whose tokens pass the model's own final norm and are laid out on the grid without class tokens, as in
-FastFlow (Yu et al., 2021, https://arxiv.org/abs/2111.07677).
+For convolutional networks ``stages`` are timm's ``out_indices``. For plain transformers a stage is the index of a
+block, whose tokens pass the model's own final norm and are laid out on the grid without class tokens, as in FastFlow
+(Yu et al., 2021, https://arxiv.org/abs/2111.07677). The filter bank counts like a network: stage 1 has stride 4.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ BACKBONE_PRESETS: dict[str, BackbonePreset] = {
         BackbonePreset(
             FILTER_BANK,
             "Filter bank (no download)",
-            (0, 1, 2),
+            (1, 2, 3),
             256,
             "Gabor filters and local colour statistics: no pretrained weights, works everywhere at once.",
         ),
@@ -183,9 +183,7 @@ class Backbone(nn.Module):
         """Raise ConfigError for a size (pixels) that the backbone does not take."""
         fixed, multiple = self.fixed_image_size, self.image_size_multiple
         if fixed is not None and (height, width) != (fixed, fixed):
-            raise ConfigError(
-                f"{self.name} takes images of {fixed} x {fixed} pixels, not {width} x {height}."
-            )
+            raise ConfigError(f"{self.name} takes images of {fixed} x {fixed} pixels, not {width} x {height}.")
         if height < multiple or width < multiple or height % multiple or width % multiple:
             raise ConfigError(
                 f"{self.name} takes images whose sides are multiples of {multiple} pixels, not {width} x {height}."
@@ -237,10 +235,10 @@ class _SelectedLevels(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         levels = self.bank(images)
-        return [levels[stage] for stage in self.stages]
+        return [levels[stage - 1] for stage in self.stages]
 
 
-# -------------------------------------------------------------------------------------------------------------- creating
+# --------------------------------------------------------------------------------------------------- creating
 
 
 def create_backbone(
@@ -255,11 +253,11 @@ def create_backbone(
 
     Args:
         name: a timm name, "filter-bank", or "auto" (see :func:`resolve_auto`).
-        stages: increasing indices of the features; None takes the preset's, else (1, 2, 3), for a transformer the block two
-            thirds up.
+        stages: increasing indices of the features; None takes the preset's, else (1, 2, 3), for a transformer the
+            block two thirds up.
         pretrained: False gives random weights, reproducible under ``torch.manual_seed``.
-        image_size: side in pixels, checked against what the backbone takes. Transformers with a fixed size ignore it: they
-            say in ``fixed_image_size`` what they take.
+        image_size: side in pixels, checked against what the backbone takes. A backbone of fixed size ignores it:
+            ``fixed_image_size`` says what it takes.
         expected_sha256: the weights must have this hash; sources that hold others are passed over.
 
     Raises:
@@ -267,14 +265,14 @@ def create_backbone(
         WeightsError: the weights cannot be had, do not fit, or are others than expected.
     """
     if name == "auto":
-        name, reason = resolve_auto()
+        name, _ = resolve_auto()
         try:
             return create_backbone(
                 name, stages, pretrained=pretrained, image_size=image_size, expected_sha256=expected_sha256
             )
         except WeightsError as error:
-            # The Hub answered the probe and failed at the download; a chosen file that is broken stays an error.
-            if weights_available(name) is not None or stages is not None:
+            # Only where the Hub answered the probe and then failed: a file that is broken must be seen.
+            if expected_sha256 is not None or weights_available(name) is not None:
                 raise
             logger.warning("%s The filter bank is used instead.", error)
             name = FILTER_BANK
@@ -290,35 +288,32 @@ def create_backbone(
 
 def _create_filter_bank(stages: Sequence[int] | None) -> Backbone:
     bank = FilterBank()
-    chosen = _check_stages(FILTER_BANK, (0, 1, 2) if stages is None else stages, len(bank.strides))
+    chosen = _check_stages(FILTER_BANK, (1, 2, 3) if stages is None else stages, first=1, last=3)
     return Backbone(
         _SelectedLevels(bank, chosen),
         name=FILTER_BANK,
         stages=chosen,
-        channels=[bank.channels[i] for i in chosen],
-        strides=[bank.strides[i] for i in chosen],
+        channels=[bank.channels[stage - 1] for stage in chosen],
+        strides=[bank.strides[stage - 1] for stage in chosen],
         weights=WeightsInfo("none", bank.definition_sha256(), FILTER_BANK),
         image_size_multiple=16,
     )
 
 
-def _create_timm(
-    name: str, stages: Sequence[int] | None, pretrained: bool, expected_sha256: str | None
-) -> Backbone:
+def _create_timm(name: str, stages: Sequence[int] | None, pretrained: bool, expected_sha256: str | None) -> Backbone:
     config = _timm_config(name)  # first: an unknown name needs no network
     import timm
     from timm.data import resolve_model_data_config
 
-    # Memory is given by the weights where they follow; some networks compute buffers at construction and need it at once.
     model = _construct(timm.create_model, name, on_meta=pretrained)
     info = [dict(entry) for entry in model.feature_info]
     transformer = hasattr(model, "blocks") and hasattr(model, "norm") and len(info) == len(model.blocks)
     if stages is None:
         preset = BACKBONE_PRESETS.get(name)
         stages = preset.stages if preset else (2 * len(info) // 3 - 1,) if transformer else (1, 2, 3)
-    chosen = _check_stages(name, stages, len(info))
+    chosen = _check_stages(name, stages, first=0, last=len(info) - 1)
     data = resolve_model_data_config(model)
-    fixed = config.input_size[-1] if transformer else None
+    fixed = config.input_size[-1] if transformer or config.fixed_input_size else None
     model.prune_intermediate_layers(list(chosen), prune_norm=not transformer, prune_head=True)
 
     if pretrained:
@@ -342,10 +337,12 @@ def _create_timm(
 
 
 def _construct(create: Callable[..., nn.Module], name: str, on_meta: bool) -> nn.Module:
+    """The whole model; ``on_meta`` spares memory and initialisation where weights follow (cait_m48: 356 million)."""
     if on_meta:
         with torch.device("meta"):
             model = create(name, pretrained=False)
         state = model.state_dict()
+        # Buffers that no file holds are computed at construction and need their memory at once.
         if all(key in state for key, _ in model.named_buffers()):
             return model
     return create(name, pretrained=False)
@@ -360,30 +357,30 @@ def _load(model: nn.Module, name: str, config, expected_sha256: str | None) -> W
             return weights
         others.append(f"{source.location} has {weights.sha256[:12]}")
     raise WeightsError(
-        f"The model was trained on weights of {name} with hash {expected_sha256[:12]}, but {'; '.join(others)}. "
-        "Put the weights it was trained on into the folder of ALTUB_WEIGHTS."
+        f"The model was trained on weights of {name} with hash {expected_sha256[:12]}, but "
+        f"{'; '.join(others)}. Put the weights it was trained on into the folder of ALTUB_WEIGHTS."
     )
 
 
 def _check_hash(backbone: Backbone, expected_sha256: str | None) -> None:
     if expected_sha256 is not None and backbone.weights.sha256 != expected_sha256:
         raise WeightsError(
-            f"The model was trained on {backbone.name} with hash {expected_sha256[:12]}, but the one at hand has "
-            f"{backbone.weights.sha256[:12]}: its scores would mean nothing. Train it again."
+            f"The model was trained on {backbone.name} with hash {expected_sha256[:12]}, but the one at hand "
+            f"has {backbone.weights.sha256[:12]}: its scores would mean nothing. Train it again."
         )
 
 
-def _check_stages(name: str, stages: Sequence[int], count: int) -> tuple[int, ...]:
+def _check_stages(name: str, stages: Sequence[int], *, first: int, last: int) -> tuple[int, ...]:
     chosen = tuple(int(stage) for stage in stages)
-    if not chosen or list(chosen) != sorted(set(chosen)) or chosen[0] < 0 or chosen[-1] >= count:
+    if not chosen or list(chosen) != sorted(set(chosen)) or chosen[0] < first or chosen[-1] > last:
         raise ConfigError(
-            f"{name} has the stages 0 to {count - 1}: choose one or more of them in increasing order, "
+            f"{name} has the stages {first} to {last}: choose one or more of them in increasing order, "
             f"not {', '.join(map(str, chosen)) or 'none'}."
         )
     return chosen
 
 
-# --------------------------------------------------------------------------------------------------------- what there is
+# ---------------------------------------------------------------------------------------------- what there is
 
 
 def resolve_auto() -> tuple[str, str]:
@@ -391,8 +388,8 @@ def resolve_auto() -> tuple[str, str]:
     source = weights_available(AUTO_BACKBONE)
     if source is None:
         return FILTER_BANK, (
-            f"No pretrained weights are at hand (no {AUTO_BACKBONE}.safetensors in ALTUB_WEIGHTS, none in the Hugging Face "
-            "cache, and the Hub cannot be reached), so the filter bank is used, which needs none."
+            f"No pretrained weights are at hand (no {AUTO_BACKBONE}.safetensors in ALTUB_WEIGHTS, none in the "
+            "Hugging Face cache, and the Hub cannot be reached), so the filter bank is used, which needs none."
         )
     where = {
         "file": "lie in the folder of ALTUB_WEIGHTS",
@@ -403,10 +400,10 @@ def resolve_auto() -> tuple[str, str]:
 
 
 def weights_available(name: str) -> str | None:
-    """Where the weights of ``name`` are to be had: "file", "cache", "hub", or None; "none" for the filter bank.
+    """Where the weights of ``name`` are: "file", "cache", "hub", or None; "none" for the filter bank.
 
-    Asks the Hub at most once per process, for three seconds at most. That a file is there does not say that it is sound:
-    :func:`create_backbone` checks that.
+    Asks the Hub at most once per process, for three seconds at most. That a file is there does not say that it is
+    sound: :func:`create_backbone` checks that.
     """
     if name == FILTER_BANK:
         return "none"
@@ -431,7 +428,10 @@ def _timm_config(name: str):
     """timm's pretrained configuration of ``name``; ConfigError where timm has no such model."""
     import timm
 
-    config = timm.models.get_pretrained_cfg(name) if timm.is_model(name) else None
+    try:
+        config = timm.models.get_pretrained_cfg(name) if timm.is_model(name) else None
+    except RuntimeError:  # a known architecture with a tag that it does not have
+        config = None
     if config is None:
         known = [*BACKBONE_PRESETS, *timm.list_models(), *timm.list_models(pretrained=True)]
         close = difflib.get_close_matches(name, known, n=3)

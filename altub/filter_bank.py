@@ -31,7 +31,8 @@ class FilterBank(nn.Module):
 
     Maps images ``(N, 3, H, W)`` in [0, 1], sides multiples of 16, to three tensors ``(N, 30, H/s, W/s)``. Channels:
     Gabor amplitudes, wavelength by wavelength, in each orientation 0, 22.5, ... degrees (the direction in which the
-    grating varies, counter-clockwise from the x axis); then mean of luminance, red-green, blue-yellow; then their deviations.
+    grating varies, counter-clockwise from the x axis); then mean of
+    luminance, red-green, blue-yellow; then their deviations.
     """
 
     strides = (4, 8, 16)
@@ -119,9 +120,7 @@ def _reflect(planes: Tensor, radius: int) -> Tensor:
         size = planes.shape[dim]
         period = max(2 * (size - 1), 1)
         position = torch.arange(-radius, size + radius, device=planes.device).remainder(period)
-        planes = planes.index_select(
-            dim, torch.minimum(position, (period - position).remainder(period + size))
-        )
+        planes = planes.index_select(dim, torch.minimum(position, (period - position).remainder(period + size)))
     return planes
 
 

@@ -2,14 +2,14 @@
 
 Sources, in this order:
 
-1. ``<name>.safetensors`` in the folder of ``ALTUB_WEIGHTS``, where ``<name>`` is the timm name that was asked for. For a
-   name without a tag (``resnet18``) the file of the tag that timm means by it (``resnet18.a1_in1k``) is taken as well;
-   never the other way round, because a tag says which weights are meant.
+1. ``<name>.safetensors`` in the folder of ``ALTUB_WEIGHTS``, where ``<name>`` is the timm name that was asked for. For
+   a name without a tag (``resnet18``) the file of the tag that timm means by it (``resnet18.a1_in1k``) is taken as
+   well; never the other way round, because a tag says which weights are meant.
 2. The Hugging Face cache of this machine.
 3. The Hugging Face Hub, probed first: a machine without network gets its answer in seconds.
 
-Only safetensors files are read. Every parameter and buffer of the network that is filled must be in the file with its
-shape; what the file holds beyond that (unused stages, the classifier) is ignored.
+Only safetensors files are read. Every parameter and buffer of the network that is filled must be in the file with
+its shape; what the file holds beyond that (unused stages, the classifier) is ignored.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class WeightsSource:
     location: str
 
 
-# --------------------------------------------------------------------------------------------------------------- finding
+# ---------------------------------------------------------------------------------------------------- finding
 
 
 def find_in_folder(*names: str) -> Path | None:
@@ -98,9 +98,7 @@ def find_in_cache(file: HubFile) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-_reach: dict[
-    str, str
-] = {}  # Hub file -> "" where it can be had, else the reason why not; "*" is the Hub itself
+_reach: dict[str, str] = {}  # Hub file -> "" where it can be had, else the reason why not; "*" is the Hub itself
 _reach_lock = threading.Lock()
 
 
@@ -147,9 +145,7 @@ def _head(url: str) -> int | str:
                 url, headers=build_hf_headers(), timeout=PROBE_SECONDS, follow_redirects=False
             )
             answer.append(int(response.status_code))
-        except (
-            Exception
-        ) as error:  # the client library differs by version (requests, httpx, httpx2): all mean "no"
+        except Exception as error:  # the client library differs by version (requests, httpx, httpx2): all mean "no"
             answer.append(type(error).__name__)
 
     # A thread, because a name server that does not answer is beyond the client's timeouts.
@@ -174,13 +170,12 @@ def _download(file: HubFile) -> Path:
             _reach[f"{file.repo_id}/{file.filename}"] = "the download failed"
         reason = str(error).strip().splitlines()
         raise WeightsError(
-            f"the download of {file.repo_id} failed ({type(error).__name__}"
-            f"{': ' + reason[0][:200] if reason else ''})"
+            f"the download of {file.repo_id} failed ({type(error).__name__}{': ' + reason[0][:200] if reason else ''})"
         ) from error
 
 
 def weight_sources(name: str, aliases: tuple[str, ...], file: HubFile | None) -> Iterator[WeightsSource]:
-    """Yield the files that may hold the weights of ``name``, best first; the Hub is asked only when it is its turn.
+    """Yield the files that may hold the weights of ``name``, best first; the Hub is asked when it is its turn.
 
     Args:
         name: the timm name that was asked for.
@@ -225,16 +220,16 @@ def weight_sources(name: str, aliases: tuple[str, ...], file: HubFile | None) ->
 
     if not found:
         raise WeightsError(
-            f"No pretrained weights for {name}: {'; '.join(tried)}. Go online once, or set ALTUB_WEIGHTS to a folder "
-            f"with {name}.safetensors, or use --backbone filter-bank, which needs no weights."
+            f"No pretrained weights for {name}: {'; '.join(tried)}. Go online once, or set ALTUB_WEIGHTS to a "
+            f"folder with {name}.safetensors, or use --backbone filter-bank, which needs no weights."
         )
 
 
-# --------------------------------------------------------------------------------------------------------------- loading
+# ---------------------------------------------------------------------------------------------------- loading
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names in sorted order, dtypes, shapes and bytes; counters of training steps are left out."""
+    """SHA-256 over sorted names, dtypes, shapes and bytes; counters of training steps are left out."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         if name.endswith(_UNUSED_SUFFIX):
@@ -252,17 +247,17 @@ def load_strictly(
 ) -> WeightsInfo:
     """Fill every parameter and buffer of ``model`` from a safetensors file.
 
-    Floating point of any width in the file becomes the model's (float32). A model on the meta device is given memory.
+    Floats of any width in the file become the model's (float32). A model on the meta device is given memory.
 
     Args:
         model: a network already cut down to what is used.
         source: the file.
-        convert: tried where names are missing: from the file's tensors to the model's names and shapes (timm's filters
-            for older checkpoints).
+        convert: tried where names are missing: from the file's tensors to the model's names and shapes (timm's
+            filters for older checkpoints).
 
     Raises:
-        WeightsError: the file is damaged, lacks a tensor, or has one of another shape or with a value that is not finite.
-            The model is unchanged then.
+        WeightsError: the file is damaged, lacks a tensor, or has one of another shape or with a value that is not
+            finite. The model is unchanged then.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -270,10 +265,10 @@ def load_strictly(
     try:
         with safe_open(source.path, framework="pt") as file:
             present = set(file.keys())
-            if convert is not None and _missing(wanted, present):
-                tensors = dict(convert({key: file.get_tensor(key) for key in present}, model))
-            else:
-                tensors = {key: file.get_tensor(key) for key in wanted if key in present}
+            tensors = {key: file.get_tensor(key) for key in wanted if key in present}
+            if convert is not None and _missing(wanted, tensors):
+                everything = {key: file.get_tensor(key) for key in present}
+                tensors |= _converted(convert, everything, model)
     except (SafetensorError, OSError) as error:
         raise WeightsError(
             f"{source.path} is damaged or no safetensors file ({error}). Delete it and fetch it again."
@@ -298,12 +293,24 @@ def load_strictly(
                 f"needed is {tuple(target.shape)}. Use the file of this very model."
             )
         if not bool(torch.isfinite(tensor).all()):
-            raise WeightsError(
-                f"{source.path} is damaged: {key} holds values that are not finite. Fetch it again."
-            )
+            raise WeightsError(f"{source.path} is damaged: {key} holds values that are not finite. Fetch it again.")
         filled[key] = tensor.to(dtype=target.dtype)
     model.load_state_dict(filled, strict=True, assign=any(t.is_meta for t in wanted.values()))
     return WeightsInfo(source.source, hash_tensors(model.state_dict()), source.location)
+
+
+def _converted(
+    convert: Callable[[dict[str, Tensor], nn.Module], Mapping[str, Tensor]],
+    tensors: dict[str, Tensor],
+    model: nn.Module,
+) -> dict[str, Tensor]:
+    try:
+        converted = convert(tensors, model)
+    except Exception:  # a filter may stumble in any way over a layout that is not its own: then names stay missing
+        return {}
+    own = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    # A filter may fill gaps from the model itself: those are the random values that must not stay.
+    return {key: t for key, t in converted.items() if isinstance(t, Tensor) and not t.is_meta and id(t) not in own}
 
 
 def _missing(wanted: Mapping[str, Tensor], present: Mapping[str, Tensor] | set[str]) -> list[str]:

@@ -10,6 +10,7 @@ from altub.data.catalog import list_categories, load_category
 from altub.data.category import Category, Sample
 from altub.data.images import is_image_file, read_image, read_mask, to_tensor
 from altub.data.mvtec import MVTEC_CATEGORIES
+from altub.data.sample import make_sample, render_example
 
 __all__ = [
     "MVTEC_CATEGORIES",
@@ -18,7 +19,9 @@ __all__ = [
     "is_image_file",
     "list_categories",
     "load_category",
+    "make_sample",
     "read_image",
     "read_mask",
+    "render_example",
     "to_tensor",
 ]

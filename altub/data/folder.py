@@ -69,9 +69,7 @@ def load_plain_folder(folder: Path) -> Category:
 
     train = tuple(Sample(path, GOOD) for path in good)
     test = [Sample(path, GOOD) for path in test_good] + _with_masks(defective, subfolders)
-    return Category(
-        folder.name, folder, train, tuple(sorted(test, key=lambda s: (s.defect, s.path))), "folder"
-    )
+    return Category(folder.name, folder, train, tuple(sorted(test, key=lambda s: (s.defect, s.path))), "folder")
 
 
 def _subfolders(folder: Path) -> dict[str, Path]:

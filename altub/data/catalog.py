@@ -67,12 +67,10 @@ def _folder(data: str | Path) -> Path:
 
         return ensure_sample()
     if isinstance(data, str) and not data.strip():
-        raise DataError('No data source was given: name a folder of images, or "sample" for the built-in
-        sample.')
+        raise DataError('No data source was given: name a folder of images, or "sample" for the built-in sample.')
     folder = Path(os.path.abspath(Path(data).expanduser()))
     if not folder.exists():
-        raise DataError(f'The folder {folder} is not there: check the path, or use "sample" for the built-in
-        sample.')
+        raise DataError(f'The folder {folder} is not there: check the path, or use "sample" for the built-in sample.')
     if not folder.is_dir():
         raise DataError(f"{folder} is a file, not a folder: give the folder that holds the images.")
     return folder

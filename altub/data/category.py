@@ -90,9 +90,9 @@ def image_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         return []
-    files = [path for path in folder.iterdir() if not is_hidden(path) and is_image_file(path) and
-    path.is_file()] stems = {path.stem for path in files} return sorted((path for path in files if not
-    _is_mask_beside(path, stems)), key=lambda path: path.name)
+    files = [path for path in folder.iterdir() if not is_hidden(path) and is_image_file(path) and path.is_file()]
+    stems = {path.stem for path in files}
+    return sorted((path for path in files if not _is_mask_beside(path, stems)), key=lambda path: path.name)
 
 
 def _is_mask_beside(path: Path, stems: Iterable[str]) -> bool:

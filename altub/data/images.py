@@ -138,8 +138,7 @@ def _open(source: str | Path | bytes | BinaryIO | Image.Image, limit: int) -> tu
     except UnidentifiedImageError as error:
         raise ImageError(_why_unidentified(file, name)) from error
     except Exception as error:  # a damaged header makes Pillow's readers raise almost anything
-        raise ImageError(f"{name} is damaged and cannot be read as an image: save or export it again.") from
-        error
+        raise ImageError(f"{name} is damaged and cannot be read as an image: save or export it again.") from error
     with image:
         if image.format in _REFUSED_FORMATS:
             raise ImageError(f"{name} is a {image.format} drawing, not a picture: export it as PNG.")
@@ -188,8 +187,7 @@ def _from_array(array: np.ndarray, limit: int) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or array.size == 0:
-        raise ImageError(f"{name} has shape {array.shape}: it must be (H, W), (H, W, 1), (H, W, 3) or (H, W,
-        4).")
+        raise ImageError(f"{name} has shape {array.shape}: it must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).")
     _check_size((array.shape[1], array.shape[0]), limit, name)
     if array.dtype != np.uint8:
         array = _to_8_bit(array, name)
@@ -204,8 +202,7 @@ def _to_8_bit(values: np.ndarray, name: str) -> np.ndarray:
     if values.dtype.kind not in "iuf":
         raise ImageError(f"{name} holds {values.dtype} values: use 8-bit or 16-bit integers or floats.")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise ImageError(f"{name} holds values that are not numbers (NaN or infinity): export it again without
-        them.")
+        raise ImageError(f"{name} holds values that are not numbers (NaN or infinity): export it again without them.")
     largest = float(values.max())
     if values.dtype.kind == "f" and largest <= 1:
         white = 1.0

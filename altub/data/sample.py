@@ -53,8 +53,8 @@ class Example:
     mask: np.ndarray
 
 
-def render_example(category: str, defect: str = GOOD, index: int = 0, *, seed: int = 0, split: str = "test")
-    -> Example: """Draw one picture of the sample in memory, the same that `make_sample` writes.
+def render_example(category: str, defect: str = GOOD, index: int = 0, *, seed: int = 0, split: str = "test") -> Example:
+    """Draw one picture of the sample in memory, the same that `make_sample` writes.
 
     Args:
         category: a key of `SAMPLE_CATEGORIES`.
@@ -117,8 +117,7 @@ def make_sample(root: str | Path, seed: int = 0, progress: Callable[[int, int], 
         raise DataError(f"Another process is still making {root}: wait for it and try again.") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"The disk is full: the sample needs about 40 MB in {root.parent}.") from
-            error
+            raise DiskFullError(f"The disk is full: the sample needs about 40 MB in {root.parent}.") from error
         raise DataError(f"The sample cannot be written to {root}: {error.strerror or error}.") from error
     return root
 
@@ -130,10 +129,9 @@ def _marker(root: Path) -> dict[str, int] | None:
         return None
 
 
-def _replace(root: Path, marker: dict[str, int], seed: int, progress: Callable[[int, int], None] | None) ->
-    None: if root.exists() and not (root / _MARKER).exists() and any(root.iterdir()):
-        raise DataError(f"{root} holds something else: move it away, or choose another data root
-        (ALTUB_DATA).")
+def _replace(root: Path, marker: dict[str, int], seed: int, progress: Callable[[int, int], None] | None) -> None:
+    if root.exists() and not (root / _MARKER).exists() and any(root.iterdir()):
+        raise DataError(f"{root} holds something else: move it away, or choose another data root (ALTUB_DATA).")
     made = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
         _write(made, seed, progress)

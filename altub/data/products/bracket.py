@@ -58,9 +58,9 @@ def render(look: np.random.Generator, fault: np.random.Generator, defect: str | 
     if defect == "chip":
         along = fault.uniform(0.15, 0.85)
         side, sign = fault.integers(2), float(fault.choice([-1, 1]))
-        where = (sign * _HALF_WIDTH, (2 * along - 1) * 45) if side else ((2 * along - 1) * 75, sign *
-        _HALF_HEIGHT) bite = blob(fault, px - where[0], py - where[1], fault.uniform(6, 12), 0.45) + 0.5 *
-        grain(fault, 1.5, 1.5)
+        where = (sign * _HALF_WIDTH, (2 * along - 1) * 45) if side else ((2 * along - 1) * 75, sign * _HALF_HEIGHT)
+        bite = blob(fault, px - where[0], py - where[1], fault.uniform(6, 12), 0.45)
+        bite = bite + 0.5 * grain(fault, 1.5, 1.5)
 
     outline = _rounded_box(px, py)
     if bite is not None:
@@ -83,8 +83,7 @@ def render(look: np.random.Generator, fault: np.random.Generator, defect: str | 
     theta = np.arctan2(py, px)
     ring = np.interp(radius, np.arange(0, 60, 0.25), turning).astype(np.float32)
     turned = (
-        0.86 + 0.045 * ring + 0.26 * np.square(np.square(np.square(np.cos(theta - sheen_angle)))) * (1 + 0.15
-        * ring)
+        0.86 + 0.045 * ring + 0.26 * np.square(np.square(np.square(np.cos(theta - sheen_angle)))) * (1 + 0.15 * ring)
     )
     on_boss = smoothstep(_BOSS_RADIUS + 0.4, _BOSS_RADIUS - 0.4, radius)
     face = face * (1 - on_boss) + turned * on_boss
@@ -192,6 +191,7 @@ def _scratch(
     along, aside = length * t, bend * (4 * t * t - 1)
     sx = x + along * cos(direction) - aside * sin(direction)
     sy = y + along * sin(direction) + aside * cos(direction)
-    points = np.stack([tilt_cos * sx - tilt_sin * sy + shift[0], tilt_sin * sx + tilt_cos * sy + shift[1]],
-    axis=1) width = fault.uniform(1.3, 1.9) dark, bright = stroke(points + 0.8, width, 0.6), stroke(points,
-    width, 0.6) return mix(metal * (1 - 0.6 * dark)[..., None], (0.97, 0.98, 1.0), 0.85 * bright)
+    points = np.stack([tilt_cos * sx - tilt_sin * sy + shift[0], tilt_sin * sx + tilt_cos * sy + shift[1]], axis=1)
+    width = fault.uniform(1.3, 1.9)
+    dark, bright = stroke(points + 0.8, width, 0.6), stroke(points, width, 0.6)
+    return mix(metal * (1 - 0.6 * dark)[..., None], (0.97, 0.98, 1.0), 0.85 * bright)

@@ -99,9 +99,8 @@ def mix(below: np.ndarray, above: np.ndarray | tuple[float, float, float], alpha
     return below + (np.asarray(above, dtype=np.float32) - below) * alpha[..., None]
 
 
-def blob(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, radius: float, roughness: float = 0.25) ->
-    np.ndarray: """Signed distance, in pixels, to an irregular roundish outline around the origin; negative
-    inside."""
+def blob(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, radius: float, roughness: float = 0.25) -> np.ndarray:
+    """Signed distance, in pixels, to an irregular roundish outline around the origin; negative inside."""
     angle = np.arctan2(y, x)
     outline = np.ones_like(angle)
     for wave in range(2, 7):

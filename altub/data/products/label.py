@@ -40,9 +40,10 @@ _WRONG = np.array([0.800, 0.180, 0.130], dtype=np.float32)
 
 _HALF_WIDTH, _HALF_HEIGHT, _CORNER = 108.0, 104.0, 8.0
 # Where there is print to go wrong: centre and half size in pixels, in the label's coordinates.
-_TEXT_LINES = ((-35.0, -20.0, 64.0, 7.5), (-35.0, 1.0, 64.0, 6.5), (-35.0, 18.0, 64.0, 6.5), (-35.0, 35.0,
-64.0, 6.5)) _BAR_CODE = (-30.0, 72.0, 66.0, 21.0) _SYMBOLS = (70.0, 4.0, 26.0, 34.0) _BARS =
-"3112112213112311132112113121123113211211221312112313"
+_TEXT_LINES = ((-35.0, -20.0, 64.0, 7.5), (-35.0, 1.0, 64.0, 6.5), (-35.0, 18.0, 64.0, 6.5), (-35.0, 35.0, 64.0, 6.5))
+_BAR_CODE = (-30.0, 72.0, 66.0, 21.0)
+_SYMBOLS = (70.0, 4.0, 26.0, 34.0)
+_BARS = "3112112213112311132112113121123113211211221312112313"
 
 
 def render(look: np.random.Generator, fault: np.random.Generator, defect: str | None) -> Rendering:
@@ -148,8 +149,7 @@ def _window(area: tuple[float, float, float, float], feather: float = 1.0) -> np
     """1 inside a rectangle (centre x, y, half width, half height) of the label, 0 outside."""
     x, y = grid()
     cx, cy, half_width, half_height = area
-    return smoothstep(feather, -feather, np.maximum(np.abs(x - cx) - half_width, np.abs(y - cy) -
-    half_height))
+    return smoothstep(feather, -feather, np.maximum(np.abs(x - cx) - half_width, np.abs(y - cy) - half_height))
 
 
 def _missing(fault: np.random.Generator, black: np.ndarray, spot: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -167,10 +167,10 @@ def _smudge(fault: np.random.Generator, black: np.ndarray, spot: np.ndarray) -> 
     cx, cy, half_width, _ = (_TEXT_LINES[0], _TEXT_LINES[1], _BAR_CODE, _SYMBOLS)[fault.integers(4)]
     cx += fault.uniform(-0.5, 0.5) * half_width
     length = int(fault.uniform(16, 30)) * 2
-    dragged = ndimage.uniform_filter1d(black, length, axis=1, origin=int(fault.choice([-1, 1])) * (length //
-    3)) touched = smoothstep(2, -5, blob(fault, (x - cx) * 0.6, y - cy, fault.uniform(13, 20), 0.3)) streaks =
-    0.85 + 0.25 * np.clip(smooth_noise(fault, (120, 4)), -1.5, 1.5) return np.maximum(black * (1 - 0.5 *
-    touched), 1.5 * dragged * touched * streaks), spot, np.zeros_like(black)
+    dragged = ndimage.uniform_filter1d(black, length, axis=1, origin=int(fault.choice([-1, 1])) * (length // 3))
+    touched = smoothstep(2, -5, blob(fault, (x - cx) * 0.6, y - cy, fault.uniform(13, 20), 0.3))
+    streaks = 0.85 + 0.25 * np.clip(smooth_noise(fault, (120, 4)), -1.5, 1.5)
+    return np.maximum(black * (1 - 0.5 * touched), 1.5 * dragged * touched * streaks), spot, np.zeros_like(black)
 
 
 def _ghost(fault: np.random.Generator, black: np.ndarray, spot: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -202,9 +202,10 @@ def _scratch(
     along, aside = length * t, bend * (4 * t * t - 1)
     sx = cx + along * cos(direction) - aside * sin(direction)
     sy = np.clip(cy + along * sin(direction) + aside * cos(direction), -98, 98)
-    points = np.stack([tilt_cos * sx - tilt_sin * sy + shift[0], tilt_sin * sx + tilt_cos * sy + shift[1]],
-    axis=1) width = fault.uniform(1.3, 2.0) label = label * (1 - 0.5 * stroke(points + 1.1, 1.2, 0.6))[...,
-    None] return mix(label, (0.80, 0.785, 0.75), 0.95 * stroke(points, width, 0.5))
+    points = np.stack([tilt_cos * sx - tilt_sin * sy + shift[0], tilt_sin * sx + tilt_cos * sy + shift[1]], axis=1)
+    width = fault.uniform(1.3, 2.0)
+    label = label * (1 - 0.5 * stroke(points + 1.1, 1.2, 0.6))[..., None]
+    return mix(label, (0.80, 0.785, 0.75), 0.95 * stroke(points, width, 0.5))
 
 
 _FAULTY_PRINT = {

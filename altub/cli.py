@@ -1,0 +1,345 @@
+"""The command line: `python -m altub categories | download | train | evaluate | predict | runs | stop | bench | ui`.
+
+Exit codes: 0 done, 2 bad input (one sentence on stderr), 130 stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from altub.errors import AltUBError, RunError
+
+__all__ = ["app", "main"]
+
+BAD_INPUT, STOPPED = 2, 130
+
+app = typer.Typer(
+    name="altub",
+    help="Finds defects in pictures of parts: FastFlow trained on good parts only, on AltUB's learnable base.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[str, typer.Option(help="Folder of categories (MVTec AD layout) or of good images; or 'sample'.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Model = Annotated[Path, typer.Option(help="A run's model folder, such as runs/bottle/model.")]
+
+
+def main() -> None:
+    """Runs the command line; problems that a user can mend become one sentence and exit code 2."""
+    try:
+        app()
+    except AltUBError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        sys.exit(STOPPED)
+
+
+@app.command()
+def categories(data: Data = "sample") -> None:
+    """One category a line; on a terminal with how many images there are."""
+    from altub.data import list_categories
+
+    for category in list_categories(data):
+        if sys.stdout.isatty():
+            counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in category.counts().items())
+            print(f"{category.name:<16} {counts}")
+        else:
+            print(category.name)
+
+
+@app.command()
+def download(
+    category: Annotated[str, typer.Argument(help="An MVTec AD category, or 'all'.")] = "all",
+    data: Annotated[Path | None, typer.Option(help="Where to put it; default: <data root>/mvtec.")] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You accept CC BY-NC-SA 4.0: no commercial use.")
+    ] = False,
+) -> None:
+    """Fetches MVTec AD; an interrupted download goes on where it was."""
+    from altub.cli_progress import DownloadBar
+    from altub.data.download import download_mvtec
+    from altub.settings import data_root
+
+    with DownloadBar() as bar:
+        folder = download_mvtec(
+            category, data or data_root() / "mvtec", accept_licence=accept_licence, progress=bar.update
+        )
+    print(folder)
+
+
+@app.command()
+def train(
+    run_dir: Annotated[Path, typer.Option(help="Where the run lives; must be new, or given with --resume.")],
+    data: Annotated[str | None, typer.Option(help="Folder of categories or of good images; or 'sample'.")] = None,
+    category: Annotated[str | None, typer.Option(help="Category to train; see `categories`.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Starting point: quick-look, fastflow-resnet18, ...")] = None,
+    backbone: Annotated[str | None, typer.Option(help="timm name, filter-bank, or auto.")] = None,
+    stages: Annotated[str | None, typer.Option(help="Backbone stages, such as 1,2,3.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs in all.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Adam's learning rate for the flow.")] = None,
+    lr_schedule: Annotated[str | None, typer.Option(help="constant or cosine.")] = None,
+    reading: Annotated[str | None, typer.Option(help="A published reading of the alternation: A, B or C.")] = None,
+    base_update: Annotated[str | None, typer.Option(help="gradient, moments or off.")] = None,
+    interval: Annotated[int | None, typer.Option(help="Every how many units the base has its turn.")] = None,
+    interval_unit: Annotated[str | None, typer.Option(help="epoch or step.")] = None,
+    warmup: Annotated[int | None, typer.Option(help="Units before the base moves at all.")] = None,
+    joint: Annotated[
+        bool | None, typer.Option("--joint/--strict", help="Does the base train in the flow's turn?")
+    ] = None,
+    base_lr: Annotated[float | None, typer.Option(help="Learning rate of the base's turn.")] = None,
+    norm: Annotated[str | None, typer.Option(help="layer, layer-affine, channel or none.")] = None,
+    kernels: Annotated[str | None, typer.Option(help="3x3 or 3x3/1x1.")] = None,
+    map_kind: Annotated[str | None, typer.Option(help="likelihood or nll.")] = None,
+    smoothing: Annotated[float | None, typer.Option(help="Gaussian smoothing of the map, sigma in pixels.")] = None,
+    augment: Annotated[str | None, typer.Option(help="Any of hflip,vflip,rot90; features are then not cached.")] = None,
+    held_out: Annotated[float | None, typer.Option(help="Share of good images held out for the threshold.")] = None,
+    evaluate_every: Annotated[int | None, typer.Option(help="Epochs between evaluations on the test set.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random comes from it.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir.")] = False,
+    queue: Annotated[bool, typer.Option("--queue", help="Wait until other trainings of the same folder end.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Trains a detector on good images and evaluates it on the test set after every epoch."""
+    from altub.cli_progress import TrainingBar
+    from altub.config import parse_stages
+    from altub.schedule import READINGS
+
+    if reading is not None and reading not in READINGS:
+        raise AltUBError(f"There is no reading {reading!r} of the alternation: choose {', '.join(READINGS)}.")
+    schedule = {"base_update": base_update, "interval": interval, "interval_unit": interval_unit}
+    schedule |= {"warmup": warmup, "joint": joint, "lr": base_lr}
+    schedule = {**READINGS.get(reading, {}), **_given(schedule)}
+    settings = {
+        "data": data if data in (None, "sample") else str(Path(data).expanduser().resolve()),
+        "category": category,
+        "backbone": backbone,
+        "stages": parse_stages(stages),
+        "image_size": image_size,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "lr_schedule": lr_schedule,
+        "base": schedule or None,
+        "flow": _given({"norm": norm, "kernels": kernels}) or None,
+        "map_kind": map_kind,
+        "smoothing": smoothing,
+        "augment": tuple(filter(None, augment.split(","))) if augment is not None else None,
+        "held_out": held_out,
+        "evaluate_every": evaluate_every,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+    }
+    run = _open_or_create(run_dir, preset, _given(settings), resume)
+
+    from altub import jobs
+    from altub.training import train as train_run
+
+    stopping = _StopOnSignal()
+    outcome = None
+    with TrainingBar(quiet=quiet) as bar:
+        for event in train_run(
+            run,
+            should_stop=stopping.asked,
+            wait=(lambda waiting: jobs.wait_for_turn(waiting, stopping.asked)) if queue else (lambda waiting: True),
+        ):
+            bar.update(event)
+            outcome = event
+    status = run.read_status()
+    if outcome is None or outcome.kind == "stopped":
+        print(f"{status.message} Go on with: python -m altub train --run-dir {run_dir} --resume", file=sys.stderr)
+        raise typer.Exit(STOPPED)
+    last, best = run.last_and_best()
+    if as_json:
+        result = {"last": _metrics(last), "best": {**_metrics(best), "epoch": best.get("epoch")}}
+        result |= {"epochs": status.epoch, "seconds": round(status.seconds, 1), "run_dir": str(run.path)}
+        print(json.dumps(result))
+    elif not quiet:
+        bar.summary(last, best, run)
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    category: Annotated[str, typer.Option(help="Category whose test set is used.")],
+    data: Data = "sample",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Metrics of a trained model on a test set."""
+    from altub.data import load_category
+    from altub.detector import AnomalyDetector
+    from altub.errors import DataError
+    from altub.evaluation import evaluate_detector
+
+    chosen = load_category(data, category)
+    if not chosen.test:
+        raise DataError(f"Category {category} has no test images, so there is nothing to evaluate on.")
+    metrics = evaluate_detector(AnomalyDetector.load(model, device), chosen).as_dict()
+    if as_json:
+        print(json.dumps(metrics))
+    else:
+        for name, value in metrics.items():
+            print(f"{name:<14} {'-' if value is None else f'{value:.4f}'}")
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.")],
+    model: Model,
+    output: Annotated[Path, typer.Option(help="Folder for overlays, maps, masks and predictions.csv.")],
+    false_alarm_rate: Annotated[float, typer.Option(help="Share of good images that may be called defective.")] = 0.05,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Heatmaps, masks and verdicts for images."""
+    from altub.cli_progress import CountBar
+    from altub.detector import AnomalyDetector
+    from altub.exports import collect_images, predict_to_folder
+
+    found = collect_images(images, skip=output)
+    detector = AnomalyDetector.load(model, device)
+    warning = detector.calibration and detector.calibration.threshold(false_alarm_rate).warning
+    if warning:
+        print(f"Note: {warning}", file=sys.stderr)
+    with CountBar("images") as bar:
+        rows = predict_to_folder(detector, found, output, false_alarm_rate=false_alarm_rate, progress=bar.update)
+    failed = [row for row in rows if row["error"]]
+    for row in failed:
+        print(f"Not an image to predict: {row['error']}", file=sys.stderr)
+    if as_json:
+        for row in rows:
+            print(json.dumps(row))
+    else:
+        defective = sum(bool(row["is_anomalous"]) for row in rows)
+        print(f"{len(rows) - len(failed)} images, {defective} defective: {output / 'predictions.csv'}")
+    if len(failed) == len(rows):
+        raise typer.Exit(BAD_INPUT)
+
+
+@app.command()
+def runs(as_json: Json = False) -> None:
+    """The runs under the runs folder (ALTUB_RUNS), newest first."""
+    from altub.runs import list_runs
+
+    for run in list_runs():
+        status = run.status
+        last, _ = run.last_and_best()
+        if as_json:
+            print(json.dumps({"run": run.id, "state": status.state, "epoch": status.epoch, "last": _metrics(last)}))
+        else:
+            auroc = last.get("pixel_auroc")
+            shown = "" if auroc is None else f"pixel AUROC {auroc:.4f}"
+            print(f"{run.id:<48} {status.state:<12} epoch {status.epoch}/{status.epochs}  {shown}")
+
+
+@app.command()
+def stop(run_dir: Annotated[Path, typer.Argument(help="The run's directory.")]) -> None:
+    """Asks a training to stop; it saves its state first."""
+    from altub import jobs
+    from altub.runs import Run
+
+    jobs.stop(Run.open(run_dir))
+
+
+@app.command()
+def bench(
+    repeats: Annotated[int, typer.Option(help="Measurements of which the median is taken.")] = 7,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Our coupling step and training epoch beside FrEIA's block and the published loop, at equal mathematics."""
+    from altub.bench import run_bench
+
+    run_bench(repeats=repeats, threads=threads, as_json=as_json)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def ui(context: typer.Context) -> None:
+    """The web page; the same as `python app.py`, with the same options."""
+    from altub.ui.app import run as start_page
+
+    raise typer.Exit(start_page(context.args))
+
+
+class _StopOnSignal:
+    """The first Ctrl+C or SIGTERM stops after the step at hand; the second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def asked(self) -> bool:
+        return self._asked
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+
+
+def _open_or_create(run_dir: Path, preset: str | None, settings: dict[str, Any], resume: bool):
+    from altub.config import make_config
+    from altub.runs import Run
+
+    if resume and (run_dir / "config.json").exists():
+        run = Run.open(run_dir)
+        _check_same_settings(run, preset, settings)
+        return run
+    if "category" not in settings:
+        raise RunError("Say what to train: --category NAME (and --data DIR; see `python -m altub categories`).")
+    return Run.create(run_dir, make_config(preset, **settings))
+
+
+def _check_same_settings(run, preset: str | None, settings: dict[str, Any]) -> None:
+    """On resume only what does not change the model so far may differ: more epochs, the device, the evaluations."""
+    from altub.config import make_config
+
+    old = run.config
+    given = {key: value for key, value in settings.items() if key not in ("epochs", "device", "evaluate_every")}
+    if preset is not None or given:
+        wished = make_config(preset, **{"category": old.category, "data": old.data, **settings})
+        keys = given if preset is None else type(old).model_fields.keys() - {"epochs", "device", "evaluate_every"}
+        # "auto" was replaced by what it stood for when the run began.
+        differing = [
+            key for key in keys if getattr(wished, key) != getattr(old, key) and getattr(wished, key) != "auto"
+        ]
+        if differing:
+            raise RunError(
+                f"Run {run.id} was begun with another {', '.join(sorted(differing))}: leave that out to go on "
+                "with it, or start a new run in another directory."
+            )
+    allowed = {key: settings[key] for key in ("epochs", "device", "evaluate_every") if key in settings}
+    if allowed:
+        epochs = allowed.get("epochs", old.epochs)
+        if epochs < run.read_status().epoch:
+            raise RunError(f"Run {run.id} has trained {run.read_status().epoch} epochs already, more than {epochs}.")
+        if run.is_alive():
+            raise RunError(f"Run {run.id} is already being trained. Watch it, or stop it first; nothing was changed.")
+        run.replace_config(make_config(**{**old.model_dump(), **allowed}))
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def _metrics(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: values.get(name) for name in ("image_auroc", "pixel_auroc", "aupro", "f1_max", "image_f1_max")}

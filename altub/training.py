@@ -1,0 +1,448 @@
+"""Alternating training: the flow and its base N(mu, Sigma) in turns, watched on held-out good images.
+
+`train(run)` is a generator: it yields an event after every step and every epoch, writes nothing outside its run
+directory and knows no user interface. The same run directory, killed at any moment and trained on, ends at the same
+weights: every epoch draws its order from (seed, epoch) alone, and the checkpoint holds all other state.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from altub.alternation import Alternation
+from altub.backbones import create_backbone, resolve_auto
+from altub.calibration import Calibration
+from altub.checkpoint import load_checkpoint, save_checkpoint
+from altub.data import load_category
+from altub.detector import AnomalyDetector, DetectorConfig
+from altub.device import autocast, choose_device, choose_precision, describe_device
+from altub.errors import AltUBError, RunError
+from altub.evaluation import ExampleMaps, TestSet, collect_maps
+from altub.features import FeatureStore
+from altub.flows import FlowPyramid
+from altub.runs import Run, Status
+from altub.settings import feature_memory_bytes
+from altub.splits import augmentation, split_held_out
+
+__all__ = ["NonFiniteLossError", "TrainingEvent", "train"]
+
+STATUS_INTERVAL = 0.5  # seconds between two writes of status.json within an epoch
+EVALUATION_BATCH = 16
+CPU_MICRO_BATCH = 8  # images per backward pass on a CPU: the same gradient from tensors that fit its caches
+
+
+class NonFiniteLossError(AltUBError):
+    """The loss became NaN or infinite; the last good state is kept."""
+
+
+@dataclass(frozen=True)
+class TrainingEvent:
+    """kind "progress": something moved, see `status`. "epoch": `record` is the new line of events.jsonl.
+    "stopped" and "finished" come last."""
+
+    kind: Literal["progress", "epoch", "stopped", "finished"]
+    status: Status
+    record: dict[str, Any] | None = None
+
+
+def train(
+    run: Run, *, should_stop: Callable[[], bool] = lambda: False, wait: Callable[[Run], bool] = lambda run: True
+) -> Iterator[TrainingEvent]:
+    """Trains `run` from its checkpoint, or from the start if there is none, to its last epoch.
+
+    Args:
+        should_stop: asked between steps; a stop is also taken from the run directory (`Run.request_stop`).
+        wait: called once the run is held, to wait in a queue; False means it was stopped meanwhile.
+
+    Raises:
+        RunError: another process trains this run.
+        AltUBError: what went wrong, as also written to the status; what was trained so far is kept.
+    """
+    with run.lock():
+        trainer = _Trainer(run, lambda: should_stop() or run.stop_requested())
+        try:
+            yield from trainer.run_to_end(wait)
+        except AltUBError as error:
+            trainer.fail(str(error))
+            raise
+        except GeneratorExit:
+            trainer.say_stopped()
+            raise
+        except Exception as error:  # a bug or the machine: the watchers must learn of it before it goes on up
+            trainer.fail(f"Unexpected {type(error).__name__}: {error}. The full report is in {run.log_file.name}.")
+            raise
+        finally:
+            trainer.close()
+
+
+class _Stopped(Exception):  # noqa: N818 - not an error: it unwinds the loop when a stop was asked for
+    pass
+
+
+@dataclass
+class _EpochSums:
+    """What an epoch has added up so far; part of the checkpoint, so that a stop within it loses nothing."""
+
+    images: int = 0
+    heads: list[float] = field(default_factory=list)
+    base_steps: int = 0
+    seconds: float = 0.0
+
+    def add(self, per_head: list[float], images: int) -> None:
+        self.heads = [a + b * images for a, b in zip(self.heads or [0.0] * len(per_head), per_head, strict=True)]
+        self.images += images
+
+    def means(self) -> list[float] | None:
+        return [total / self.images for total in self.heads] if self.images else None
+
+
+class _Trainer:
+    def __init__(self, run: Run, should_stop: Callable[[], bool]) -> None:
+        self.run, self.config, self.should_stop = run, run.config, should_stop
+        self.status = run.read_status()
+        self.stack = ExitStack()
+        self.epoch, self.step = 0, 0  # completed epochs, completed steps of the running one
+        self.sums = _EpochSums()
+        self.prepared = False
+        self.kept_bytes = 0  # of cached features, in memory
+        self.history: list[tuple[np.ndarray, np.ndarray]] = []
+        self.seconds_before = self.status.seconds  # of earlier processes
+        self.started = time.monotonic()
+        self.last_write = 0.0
+
+    # The whole job, in order.
+
+    def run_to_end(self, wait: Callable[[Run], bool]) -> Iterator[TrainingEvent]:
+        self.run.clear_stop()
+        config, status = self.config, self.status
+        status.state, status.stage, status.message, status.pid = "queued", "waiting for its turn", "", os.getpid()
+        status.epochs, status.notes = config.epochs, list(config.notes)
+        self.run.write_status(status)
+        if not wait(self.run):
+            yield self.say_stopped()
+            return
+        self.started = time.monotonic()
+        status.state = "running"
+        try:
+            yield from self.prepare()
+            training_began, progress_began = time.monotonic(), self.epoch * self.steps + self.step
+            while self.epoch < config.epochs:
+                for _ in self.train_epoch():
+                    done = self.epoch * self.steps + self.step
+                    status.progress = done / (config.epochs * self.steps)
+                    pace = (time.monotonic() - training_began) / max(done - progress_began, 1)
+                    status.seconds_left = pace * (config.epochs * self.steps - done)
+                    yield self.tell(f"training, epoch {self.epoch + 1} of {config.epochs}")
+                yield from self.finish_epoch()
+        except _Stopped:
+            yield self.say_stopped()
+            return
+        status.state, status.stage, status.phase = "finished", "finished", ""
+        status.progress, status.seconds_left, status.step = 1.0, 0.0, 0
+        self.write_status()
+        yield TrainingEvent("finished", status)
+
+    def prepare(self) -> Iterator[TrainingEvent]:
+        """Backbone, data, cached features, flow; then the checkpoint if there is one."""
+        config = self.config
+        self.device = choose_device(config.device)
+        self.precision = choose_precision(config.precision, self.device)
+        self.status.device = f"{describe_device(self.device)}, {self.precision}"
+        yield self.tell("loading the backbone", now=True)
+        name = config.backbone
+        if name == "auto":
+            name, why = resolve_auto()
+            self.status.notes.append(why)
+            # A resumed run must go on with the backbone it began with, even where another one is to be had by then.
+            self.config = config = config.model_copy(update={"backbone": name})
+            self.run.replace_config(config)
+        self.backbone = create_backbone(name, config.stages, image_size=config.image_size).to(self.device)
+        self.backbone.check_image_size(config.image_size, config.image_size)
+        self.status.backbone = self.backbone.name
+
+        yield self.tell("reading the data", now=True)
+        self.category = load_category(config.data, config.category)
+        trained, held_out = split_held_out(self.category.train, config.held_out, config.seed)
+        self.trained = yield from self.features(trained, "training", augment=True)
+        self.held_out = yield from self.features(held_out, "held-out")
+        self.test = TestSet(self.category, config.image_size)
+        self.tested = yield from self.features(self.category.test, "test")
+        self.examples = ExampleMaps(self.run.examples_dir, self.category.test or held_out)
+
+        torch.manual_seed(config.seed)
+        flow = config.flow
+        if self.backbone.has_final_norm and flow.norm != "none":
+            flow = flow.model_copy(update={"norm": "none"})  # transformers bring their own, frozen
+        self.pyramid = FlowPyramid(flow, self.trained.shapes)
+        for norm, (mean, std) in zip(self.pyramid.norms, self.channel_statistics(flow.norm), strict=False):
+            norm.fit(mean, std)
+        self.pyramid.to(self.device)
+        self.detector = AnomalyDetector(
+            DetectorConfig(
+                backbone=self.backbone.name,
+                stages=self.backbone.stages,
+                backbone_sha256=self.backbone.weights.sha256,
+                image_size=config.image_size,
+                shapes=self.trained.shapes,
+                flow=flow,
+                map_kind=config.map_kind,
+                smoothing=config.smoothing,
+            ),
+            self.backbone,
+            self.pyramid,
+        )
+        micro_batch = CPU_MICRO_BATCH if self.device.type == "cpu" else config.batch_size
+        self.alternation = Alternation(config, self.pyramid, micro_batch, lambda: autocast(self.device, self.precision))
+        self.steps = math.ceil(len(self.trained) / config.batch_size)
+        self.status.steps = self.steps
+        self.resume_or_begin()
+
+    def features(self, samples, what: str, augment: bool = False) -> Iterator[TrainingEvent]:
+        store = FeatureStore(
+            self.backbone,
+            samples,
+            self.config.image_size,
+            device=self.device,
+            budget=feature_memory_bytes() - self.kept_bytes,
+            spill=self.run.path / "cache" / what,
+            augment=augmentation(self.config) if augment and self.config.augment else None,
+        )
+        self.stack.callback(store.close)
+        self.kept_bytes += store.bytes if store.mode == "memory" else 0
+        for done in store.fill():
+            yield self.tell(f"features of {what} images, {done} of {len(store)}")
+        return store
+
+    def channel_statistics(self, norm: str) -> list[tuple[Tensor, Tensor]]:
+        """Mean and standard deviation of every channel over the training features, for the norm that needs them."""
+        if norm != "channel":
+            return []
+        return _moments(features for _, features in self.trained.batches(EVALUATION_BATCH))
+
+    def resume_or_begin(self) -> None:
+        if self.run.checkpoint_file.exists():
+            counters = load_checkpoint(self.run.checkpoint_file, self.pyramid, self.alternation.optimizers)
+            self.epoch, self.step = counters["epoch"], counters["step"]
+            if counters["steps"] != self.steps:
+                raise RunError(
+                    f"The data of run {self.run.id} changed since its checkpoint: an epoch had {counters['steps']} "
+                    f"steps and has {self.steps} now. Start a new run."
+                )
+            self.sums = _EpochSums(**counters["sums"])
+        # Rows of epochs that the checkpoint does not know were written by a process that was killed.
+        self.run.keep_events(self.epoch)
+        self.history = [(mean[: self.epoch + 1], std[: self.epoch + 1]) for mean, std in self.run.base_history()]
+        if not self.history or len(self.history[0][0]) != self.epoch + 1:
+            self.history = [(mean[None], std[None]) for mean, std in self.base_values()]
+        self.status.epoch, self.status.step = self.epoch, self.step
+        self.prepared = True
+
+    # One epoch.
+
+    def train_epoch(self) -> Iterator[None]:
+        """The steps of epoch `self.epoch + 1` that are not done yet."""
+        epoch, config = self.epoch + 1, self.config
+        phase = config.base.epoch_phase(epoch)
+        self.status.phase = phase
+        if phase == "base" and config.base.base_update == "moments":
+            yield from self.moments_epoch()
+            return
+        generator = torch.Generator().manual_seed(_mix(config.seed, epoch))
+        order = torch.randperm(len(self.trained), generator=generator).tolist()
+        while self.step < self.steps:
+            began = time.monotonic()
+            indices = order[self.step * config.batch_size : (self.step + 1) * config.batch_size]
+            features = self.trained.batch(indices, epoch)
+            global_step = self.epoch * self.steps + self.step + 1
+            step_phase = config.base.step_phase(epoch, global_step)
+            progress = (global_step - 1) / (config.epochs * self.steps)
+            losses = self.alternation.step(features, step_phase, epoch, global_step, progress)
+            if not all(map(math.isfinite, losses)):
+                raise self.non_finite(epoch)
+            self.sums.add(losses, len(indices))
+            self.sums.base_steps += step_phase == "base"
+            self.sums.seconds += time.monotonic() - began
+            self.step += 1
+            self.status.step, self.status.loss = self.step, _overall(self.sums.means(), self.pyramid)
+            yield
+            self.stop_if_asked()
+
+    def moments_epoch(self) -> Iterator[None]:
+        """The base's turn in closed form: mu and sigma become the moments of z over the training set."""
+        began = time.monotonic()
+
+        def latents() -> Iterator[list[Tensor]]:
+            with torch.no_grad():
+                for _, features in self.trained.batches(EVALUATION_BATCH):
+                    with autocast(self.device, self.precision):
+                        pairs = self.pyramid.latents(self.pyramid.normalise(features))
+                    yield [z for z, _ in pairs]
+                    self.stop_if_asked()
+
+        for base, (mean, std) in zip(self.pyramid.bases, _moments(latents()), strict=True):
+            base.set_moments(mean, std)
+        self.sums.base_steps, self.sums.seconds = 1, time.monotonic() - began
+        self.step = self.steps
+        self.status.step, self.status.loss = self.step, None
+        yield
+
+    def finish_epoch(self) -> Iterator[TrainingEvent]:
+        """Held-out loss, calibration, test metrics; then everything goes to the disk, the checkpoint last."""
+        epoch = self.epoch + 1
+        yield self.tell(f"evaluating epoch {epoch}", now=True)
+        held_maps, held_scores, held_losses = collect_maps(self.detector, self.held_out, EVALUATION_BATCH, loss=True)
+        if not all(map(math.isfinite, held_losses)) or not np.isfinite(held_scores).all():
+            raise self.non_finite(epoch)
+        self.detector.calibration = Calibration.fit(held_scores, held_maps)
+
+        test = None
+        if len(self.tested) and (epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs):
+            maps, scores, _ = collect_maps(self.detector, self.tested, EVALUATION_BATCH)
+            test = self.test.evaluate(maps, scores).as_dict()
+            self.examples.write(epoch, maps, self.detector.calibration)
+        elif not len(self.tested):
+            self.examples.write(epoch, held_maps, self.detector.calibration)
+        self.stop_if_asked()  # nothing is written yet: resuming computes this epoch's end again
+
+        self.history = [
+            (np.concatenate([means, mean[None]]), np.concatenate([stds, std[None]]))
+            for (means, stds), (mean, std) in zip(self.history, self.base_values(), strict=True)
+        ]
+        means = self.sums.means()
+        record = {
+            "epoch": epoch,
+            "phase": self.status.phase,
+            "loss": _overall(means, self.pyramid),
+            "loss_heads": means and _per_dimension(means, self.pyramid),
+            "held_out": _overall(held_losses, self.pyramid),
+            "held_out_heads": _per_dimension(held_losses, self.pyramid),
+            "base": [_drift(mean, log_std) for mean, log_std in self.base_values()],
+            "base_steps": self.sums.base_steps,
+            "test": test,
+            "seconds": self.sums.seconds,
+            "images_per_second": len(self.trained) / max(self.sums.seconds, 1e-9),
+            "lr": self.alternation.lr_now,
+        }
+        self.run.append_event(record)
+        self.run.write_base_history(self.history)
+        self.epoch, self.step, self.sums = epoch, 0, _EpochSums()
+        self.save_model(record)
+        self.save_checkpoint()
+        self.status.epoch, self.status.step = epoch, 0
+        self.status.progress = epoch / self.config.epochs
+        yield TrainingEvent("epoch", self.tell(f"epoch {epoch} done", now=True).status, record)
+
+    # Writing.
+
+    def save_checkpoint(self) -> None:
+        counters = {"epoch": self.epoch, "step": self.step, "steps": self.steps, "sums": vars(self.sums)}
+        save_checkpoint(self.run.checkpoint_file, self.pyramid, self.alternation.optimizers, counters)
+
+    def save_model(self, record: dict[str, Any]) -> None:
+        self.detector.info = {
+            "category": self.category.name,
+            "epoch": record["epoch"],
+            "metrics": record["test"],
+            "held_out": record["held_out"],
+            "training": self.config.model_dump(mode="json", exclude={"data"}),
+            "images": {"trained": len(self.trained), "held_out": len(self.held_out), "test": len(self.tested)},
+        }
+        self.detector.save(self.run.model_dir)
+
+    def tell(self, stage: str, now: bool = False) -> TrainingEvent:
+        """Shows `stage` in the status, at most every half second unless it must be seen."""
+        self.status.stage = stage
+        if now or time.monotonic() - self.last_write > STATUS_INTERVAL:
+            self.write_status()
+        self.stop_if_asked()
+        return TrainingEvent("progress", self.status)
+
+    def write_status(self) -> None:
+        self.status.seconds = self.seconds_before + time.monotonic() - self.started
+        self.run.write_status(self.status)
+        self.last_write = time.monotonic()
+
+    def stop_if_asked(self) -> None:
+        if self.should_stop():
+            if self.prepared:  # before that there is nothing that a restart would not make again
+                self.save_checkpoint()
+            raise _Stopped
+
+    def say_stopped(self) -> TrainingEvent:
+        self.status.state, self.status.stage, self.status.phase = "stopped", "stopped", ""
+        self.status.seconds_left = None
+        self.status.message = (
+            f"Stopped after epoch {self.epoch}" + (f" and step {self.step}" if self.step else "") + "."
+        )
+        self.write_status()
+        self.run.clear_stop()
+        return TrainingEvent("stopped", self.status)
+
+    def fail(self, message: str) -> None:
+        self.status.state, self.status.stage, self.status.message = "failed", "failed", message
+        self.status.seconds_left = None
+        with suppress(AltUBError, OSError):  # a full disk: the freed lock tells the watchers, the error goes on up
+            self.write_status()
+
+    def close(self) -> None:
+        self.stack.close()
+
+    def non_finite(self, epoch: int) -> NonFiniteLossError:
+        kept = f"the model and checkpoint of epoch {self.epoch} are kept" if self.epoch else "nothing was saved yet"
+        return NonFiniteLossError(
+            f"The loss became infinite or NaN in epoch {epoch}; {kept}. "
+            "Lower the learning rate, or use precision fp32, and start again."
+        )
+
+    def base_values(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [
+            (base.mean.detach().cpu().numpy().copy(), base.log_std.detach().cpu().numpy().copy())
+            for base in self.pyramid.bases
+        ]
+
+
+def _moments(batches: Iterator[list[Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Per scale the mean and standard deviation (C,) of each channel over all images and positions, in float64."""
+    sums: list[list[Tensor | int]] = []
+    for batch in batches:
+        sums = sums or [[0, 0, 0] for _ in batch]
+        for total, values in zip(sums, batch, strict=True):
+            values = values.double()
+            total[0] += values.numel() // values.shape[1]
+            total[1] += values.sum((0, 2, 3))
+            total[2] += values.square().sum((0, 2, 3))
+    means = [(total / n, square / n) for n, total, square in sums]
+    return [(mean.float(), (square - mean**2).clamp_min(0).sqrt().float()) for mean, square in means]
+
+
+def _per_dimension(sums: list[float], pyramid: FlowPyramid) -> list[float]:
+    return [value / math.prod(shape) for value, shape in zip(sums, pyramid.shapes, strict=True)]
+
+
+def _overall(sums: list[float] | None, pyramid: FlowPyramid) -> float | None:
+    return sum(sums) / sum(math.prod(shape) for shape in pyramid.shapes) if sums else None
+
+
+def _drift(mean: np.ndarray, log_std: np.ndarray) -> dict[str, dict[str, float]]:
+    """How far a base is from N(0, I): quantiles over channels of |mu| and |sigma - 1|."""
+
+    def quantiles(values: np.ndarray) -> dict[str, float]:
+        levels = np.quantile(values.astype(np.float64), [0.05, 0.25, 0.5, 0.75, 0.95])
+        return dict(zip(("q05", "q25", "q50", "q75", "q95"), map(float, levels), strict=True))
+
+    return {"mean": quantiles(np.abs(mean)), "std": quantiles(np.abs(np.exp(log_std) - 1))}
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """A seed for one epoch that differs from every other (seed, epoch)'s."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)

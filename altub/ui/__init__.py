@@ -1,0 +1,9 @@
+"""The web page: the only part of the package that imports gradio."""
+
+from __future__ import annotations
+
+import os
+
+# Read by gradio and huggingface_hub when they are imported: nothing about users or their runs is reported anywhere.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

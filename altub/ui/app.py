@@ -1,0 +1,75 @@
+"""The page as a whole: its shell, its tabs, and the way in for `python app.py` and `python -m altub ui`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import gradio as gr
+
+import altub.ui.api
+import altub.ui.inspect
+import altub.ui.train
+from altub.errors import AltUBError
+from altub.ui.launch import ServerOptions, launch, make_options
+from altub.ui.theme import SWITCH_THEME_JS, header
+
+__all__ = ["build_app", "main", "run"]
+
+UPLOADS_CHECKED, UPLOADS_KEPT = 3600, 24 * 3600  # seconds between two looks at uploads; how long they are kept
+
+
+def build_app(options: ServerOptions | None = None) -> gr.Blocks:
+    """The page with all its tabs, not yet served."""
+    options = options or ServerOptions()
+    with gr.Blocks(
+        title="AltUB",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(UPLOADS_CHECKED, UPLOADS_KEPT),
+    ) as demo:
+        theme_switch = header()
+        with gr.Tabs(elem_id="altub-tabs"):
+            with gr.Tab("Train", id="train"):
+                train = altub.ui.train.build(demo, may_name_folders=options.is_local)
+            with gr.Tab("Inspect", id="inspect") as tab:
+                altub.ui.inspect.build(demo, tab)
+        theme_switch.click(
+            None, outputs=train.dark, js=SWITCH_THEME_JS, api_visibility="private", show_progress="hidden"
+        )
+        altub.ui.api.build()
+    return demo
+
+
+def main(
+    host: str | None = None,
+    port: int | None = None,
+    share: bool = False,
+    auth: str | None = None,
+    open_browser: bool = False,
+) -> None:
+    """Serves the page until it is interrupted; what is None comes from the environment.
+
+    Raises:
+        ConfigError: the settings do not allow it, or the port is taken; in one sentence.
+    """
+    options = make_options(host, port, share, auth, open_browser)
+    launch(build_app(options), options)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """`main` with the options of the command line; the exit code, 2 for what the user must change."""
+    parser = argparse.ArgumentParser(prog="app.py", description="Serves the AltUB page.")
+    parser.add_argument("--host", help="address to listen on (GRADIO_SERVER_NAME, else 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port (GRADIO_SERVER_PORT, else the first free one from 7860 on)")
+    parser.add_argument("--share", action="store_true", help="also serve it through Gradio's public tunnel")
+    parser.add_argument("--auth", metavar="USER:PASSWORD", help="what visitors log in with (ALTUB_AUTH)")
+    parser.add_argument("--open", action="store_true", help="open the page in this machine's browser")
+    given = parser.parse_args(arguments)
+    try:
+        main(given.host, given.port, given.share, given.auth, given.open)
+    except AltUBError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,144 @@
+"""Where the page listens, who may reach it, and the start of its server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.middleware import Middleware
+
+from altub import settings
+from altub.errors import ConfigError
+from altub.ui.security import LOOPBACK, HostGuard, is_loopback
+from altub.ui.theme import ASSETS, HEAD, make_theme
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+__all__ = ["ServerOptions", "launch", "make_options"]
+
+EVERYWHERE = ("0.0.0.0", "::")
+SHARE_HOSTS = "*.gradio.live"  # where Gradio's tunnel comes out
+SPACE_ORIGIN = "huggingface.co"  # the site around a Space
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """How the page is served; made and checked by `make_options`.
+
+    Attributes:
+        host: address to listen on.
+        port: None takes the first free one from 7860 on.
+        share: open Gradio's public tunnel.
+        auth: user and password that the page asks for.
+        space: running as a Hugging Face Space.
+        open_browser: open the page in this machine's browser.
+    """
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    share: bool = False
+    auth: tuple[str, str] | None = None
+    space: bool = False
+    open_browser: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Only people at this machine reach the page, so that they may name folders of it."""
+        return is_loopback(self.host) and not self.share and not self.space
+
+    def guard(self) -> dict[str, Any]:
+        """Arguments of the `HostGuard` that fits."""
+        hosts = [*LOOPBACK, *settings.allowed_hosts()]
+        if self.host not in EVERYWHERE:
+            hosts.append(self.host.strip("[]").lower())
+        if self.share:
+            hosts.append(SHARE_HOSTS)
+        if self.space and settings.space_host():
+            hosts.append(settings.space_host().lower())
+        return {
+            "hosts": tuple(dict.fromkeys(hosts)),
+            "any_address": not is_loopback(self.host),
+            "origins": (SPACE_ORIGIN,) if self.space else (),
+        }
+
+
+def make_options(
+    host: str | None = None,
+    port: int | None = None,
+    share: bool = False,
+    auth: str | None = None,
+    open_browser: bool = False,
+) -> ServerOptions:
+    """Options from what was given, else from the environment (`altub.settings`).
+
+    Raises:
+        ConfigError: the page would be open to others without a password, or a value cannot be used.
+    """
+    host = host or settings.server_name()
+    port = settings.server_port() if port is None else port
+    if port is not None and not 1 <= port <= 65535:
+        raise ConfigError(f"The port is {port}: it must lie between 1 and 65535.")
+    credentials = _parse_auth(auth or settings.auth())
+    space = settings.on_space()
+    if credentials is None and not space:
+        if share:
+            raise ConfigError("A shared page is open to everybody: give --auth user:password (or ALTUB_AUTH) with it.")
+        if not is_loopback(host):
+            raise ConfigError(
+                f"The page would be open to everybody who reaches {host}: give --auth user:password (or ALTUB_AUTH), "
+                "or leave --host at 127.0.0.1."
+            )
+    return ServerOptions(host, port, share and not space, credentials, space, open_browser and not space)
+
+
+def launch(demo: gr.Blocks, options: ServerOptions, *, block: bool = True) -> str:
+    """Serves the page and returns its address; with `block`, returns when the server ends.
+
+    Raises:
+        ConfigError: the port is taken, or the address is not one of this machine.
+    """
+    demo.queue(default_concurrency_limit=4)
+    try:
+        _, url, _ = demo.launch(
+            server_name=options.host,
+            server_port=options.port,
+            share=options.share,
+            auth=options.auth,
+            inbrowser=options.open_browser,
+            max_file_size=settings.max_upload(),
+            strict_cors=True,
+            enable_monitoring=False,
+            run_history=False,
+            show_error=False,
+            mcp_server=False,
+            ssr_mode=False,
+            pwa=False,
+            num_workers=0,  # such workers would serve files on ports that the guard does not watch
+            quiet=True,
+            prevent_thread_lock=True,
+            footer_links=["api", "settings"],
+            favicon_path=ASSETS / "logo.svg",
+            theme=make_theme(),
+            css_paths=sorted(ASSETS.glob("*.css")),
+            head=HEAD,
+            app_kwargs={"middleware": [Middleware(HostGuard, **options.guard())]},
+        )
+    except OSError as error:
+        where = f"port {options.port} of {options.host}" if options.port else f"any port of {options.host}"
+        raise ConfigError(
+            f"The page cannot listen on {where}: it is in use or not this machine's. Choose another --port or --host."
+        ) from error
+    print(f"AltUB: {url}   data: {settings.data_root()}   runs: {settings.runs_root()}", flush=True)
+    if block:
+        demo.block_thread()
+    return url
+
+
+def _parse_auth(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    user, colon, password = text.partition(":")
+    if not colon or not user or not password:
+        raise ConfigError("The login is given as user:password, both not empty (--auth or ALTUB_AUTH).")
+    return user, password

@@ -1,11 +1,16 @@
 """A feature pyramid without weights: Gabor energies and local colour statistics on a Gaussian pyramid.
 
-A quadrature pair of Gabor filters answers to an oriented texture of one wavelength, whatever its phase; its energy is
-the classic texture descriptor (Jain and Farrokhnia, "Unsupervised texture segmentation using Gabor filters", 1991).
-Beside it stand mean and deviation of luminance and of two opponent colours in the same neighbourhood.
+A quadrature pair of Gabor filters answers to an oriented texture of one wavelength, whatever its phase; the energy of
+the pair is the classic texture descriptor (Jain and Farrokhnia, "Unsupervised texture segmentation using Gabor
+filters", 1991, https://doi.org/10.1016/0031-3203(91)90143-S). It is divided by the local contrast, as in models of
+early vision (Heeger, "Normalization of cell responses in cat striate cortex", 1992), so that these channels tell the
+kind of a texture; how strong it is tell the deviations of luminance and of two opponent colours beside it, and their
+means tell the colour itself.
 
-Level k of the bank works on the image reduced by 2^k and gives features at stride 4 * 2^k, so that wavelengths grow
-with the stride. Everything is computed from fixed numbers: no file, no random state.
+Level k works on the image reduced by 2^k and samples every fourth pixel of it, so that wavelengths grow with the
+stride 4, 8, 16. All kernels have even size and sit on the middle of a cell of 4 x 4 pixels; borders reflect with the
+outermost pixel repeated. So a mirrored image gives mirrored features, and the border is a texture like the rest.
+Everything is computed from fixed numbers: no file, no random state.
 """
 
 from __future__ import annotations
@@ -21,18 +26,26 @@ __all__ = ["FilterBank"]
 
 VERSION = 1  # part of the hash: raise it whenever the same input gives other features
 LEVELS = 3
+CELL = 4  # a level samples its image every so many pixels
 WAVELENGTHS = (4.0, 6.0, 9.0)  # pixels of the level's own image
 ORIENTATIONS = 8  # over half a turn
-NOISE_FLOOR = 0.02  # amplitudes (0..1) below this are compressed to nearly nothing
+BANDWIDTH = 0.6  # standard deviation of a filter's envelope, in wavelengths ...
+WIDEST = 4.5  # ... and at most so many pixels
+KERNEL = 20  # pixels, an odd number of cells
+WINDOW = 3.0  # standard deviation in pixels of the window of the local statistics
+CONTRAST_FLOOR = 0.05  # local contrast (0..1) below which a texture counts as weak
+VARIANCE_FLOOR = 1e-6  # a quarter of a grey level squared: rounding, not texture
+OFFSET = 0.004  # keeps the slope of the square root finite
+SCALE_ENERGY, SCALE_MEAN, SCALE_DEVIATION = 5.0, 4.0, 5.0  # to a spread of about 1 on photographs
 
 
 class FilterBank(nn.Module):
     """Texture and colour features at strides 4, 8 and 16.
 
     Maps images ``(N, 3, H, W)`` in [0, 1], sides multiples of 16, to three tensors ``(N, 30, H/s, W/s)``. Channels:
-    Gabor amplitudes, wavelength by wavelength, in each orientation 0, 22.5, ... degrees (the direction in which the
-    grating varies, counter-clockwise from the x axis); then mean of
-    luminance, red-green, blue-yellow; then their deviations.
+    Gabor energies, wavelength by wavelength, in each orientation 0, 22.5, ... degrees (the direction in which the
+    grating varies, counter-clockwise from the x axis); then the means of luminance, red-green and blue-yellow; then
+    their deviations.
     """
 
     strides = (4, 8, 16)
@@ -40,15 +53,16 @@ class FilterBank(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("gabor", _gabor_pairs(), persistent=False)
-        self.register_buffer("blur", _gaussian(1.0), persistent=False)
-        self.register_buffer("window", _gaussian(2.0), persistent=False)
+        self.register_buffer("gabor", _by_cells(_gabor_pairs()), persistent=False)
+        self.register_buffer("reduce", torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8, persistent=False)
+        self.register_buffer("window", _gaussian(WINDOW, KERNEL), persistent=False)
 
     def definition_sha256(self) -> str:
-        """Hash of the filters and the version: two banks with the same hash give the same features."""
-        digest = hashlib.sha256(f"filter-bank {VERSION} {LEVELS} {NOISE_FLOOR}".encode())
-        for buffer in (self.gabor, self.blur, self.window):
-            # Rounded: the last bit of exp and cos differs between processors.
+        """Hash of the filters and the constants: two banks with the same hash give the same features."""
+        constants = (CONTRAST_FLOOR, VARIANCE_FLOOR, OFFSET, SCALE_ENERGY, SCALE_MEAN, SCALE_DEVIATION)
+        digest = hashlib.sha256(f"filter-bank {VERSION} {LEVELS} {CELL} {constants}".encode())
+        for buffer in (self.gabor, self.reduce, self.window):
+            # Rounded: the last bits of exp and cos differ between processors.
             digest.update(torch.round(buffer.detach().cpu().double() * 1e5).to(torch.int64).numpy().tobytes())
         return digest.hexdigest()
 
@@ -59,51 +73,50 @@ class FilterBank(nn.Module):
             features = []
             for level in range(LEVELS):
                 if level:
-                    planes = _separable(planes, self.blur, stride=2)
+                    planes = _filter(planes, self.reduce, stride=2)
                 features.append(self._level(planes))
             return features
 
     def _level(self, planes: Tensor) -> Tensor:
-        amplitude = self._amplitude(planes[:, :1])
-        mean = _separable(planes, self.window, stride=2)
-        detail = planes - _separable(planes, self.window)
-        deviation = _separable(detail.square(), self.window, stride=2)
-        amplitude = torch.log1p(_pool(amplitude) / NOISE_FLOOR)
-        deviation = torch.log1p(_pool(deviation).clamp_min(0).sqrt() / NOISE_FLOOR)
-        return torch.cat([amplitude, _pool(mean) * 4, deviation], dim=1)
-
-    def _amplitude(self, luminance: Tensor) -> Tensor:
-        size = self.gabor.shape[-1]
-        answer = F.conv2d(_reflect(luminance, size // 2), self.gabor, stride=2)
-        even, odd = answer.chunk(2, dim=1)
-        return (even.square() + odd.square()).sqrt()
+        mean, square = _filter(torch.cat([planes, planes.square()], dim=1), self.window, CELL).chunk(2, dim=1)
+        deviation = (square - mean.square() - VARIANCE_FLOOR).clamp_min(0).sqrt()
+        cells = F.pixel_unshuffle(_reflect(planes[:, :1], (KERNEL - CELL) // 2), CELL)
+        even, odd = F.conv2d(cells, self.gabor).chunk(2, dim=1)
+        energy = (even.square() + odd.square()).sqrt() / (deviation[:, :1] + CONTRAST_FLOOR)
+        return torch.cat(
+            [_compress(energy) * SCALE_ENERGY, mean * SCALE_MEAN, _compress(deviation) * SCALE_DEVIATION], 1
+        )
 
 
 def _opponent(images: Tensor) -> Tensor:
+    """Luminance (Rec. 601), red-green and blue-yellow."""
     red, green, blue = images.unbind(1)
     luminance = 0.299 * red + 0.587 * green + 0.114 * blue
     return torch.stack([luminance, red - green, blue - (red + green) / 2], dim=1)
 
 
-def _gaussian(sigma: float) -> Tensor:
-    radius = math.ceil(3 * sigma)
-    x = torch.arange(-radius, radius + 1, dtype=torch.float64)
+def _compress(values: Tensor) -> Tensor:
+    """Square root that starts at zero with a finite slope."""
+    return (values + OFFSET).sqrt() - math.sqrt(OFFSET)
+
+
+def _gaussian(sigma: float, size: int) -> Tensor:
+    x = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     kernel = torch.exp(-0.5 * (x / sigma) ** 2)
     return (kernel / kernel.sum()).float()
 
 
 def _gabor_pairs() -> Tensor:
-    """Even filters, then odd ones: ``(2 * wavelengths * orientations, 1, size, size)``.
+    """Even filters, then odd ones: ``(2 * wavelengths * orientations, KERNEL, KERNEL)``.
 
-    An even filter sums to zero, so that brightness alone excites nothing. Scaled to answer with 1 to a grating of
-    its own wavelength and orientation with amplitude 1.
+    An even filter sums to zero, so that brightness alone excites nothing. Scaled to answer with 1 to a grating of its
+    own wavelength and orientation with amplitude 1.
     """
-    radius = math.ceil(2.0 * 0.45 * max(WAVELENGTHS))
-    axis = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    axis = torch.arange(KERNEL, dtype=torch.float64) - (KERNEL - 1) / 2
     y, x = torch.meshgrid(-axis, axis, indexing="ij")  # y upwards: angles count counter-clockwise
     even, odd = [], []
     for wavelength in WAVELENGTHS:
-        envelope = torch.exp(-0.5 * (x**2 + y**2) / (0.45 * wavelength) ** 2)
+        envelope = torch.exp(-0.5 * (x**2 + y**2) / min(BANDWIDTH * wavelength, WIDEST) ** 2)
         for k in range(ORIENTATIONS):
             angle = math.pi * k / ORIENTATIONS
             phase = 2 * math.pi / wavelength * (x * math.cos(angle) + y * math.sin(angle))
@@ -111,29 +124,30 @@ def _gabor_pairs() -> Tensor:
             cosine = cosine - envelope * (cosine.sum() / envelope.sum())
             even.append(cosine / (cosine * phase.cos()).sum())
             odd.append(sine / (sine * phase.sin()).sum())
-    return torch.stack(even + odd)[:, None].float()
+    return torch.stack(even + odd).float()
+
+
+def _by_cells(kernels: Tensor) -> Tensor:
+    """Kernels ``(K, S, S)`` for an image whose cells lie in channels: ``(K, CELL^2, S / CELL, S / CELL)``.
+
+    A strided convolution of one plane is slow on CPUs; the same sum over ``pixel_unshuffle`` is not.
+    """
+    return F.pixel_unshuffle(kernels[:, None], CELL)
 
 
 def _reflect(planes: Tensor, radius: int) -> Tensor:
-    """Pad by reflection at the outermost pixel; the radius may exceed the image."""
+    """Pad by reflection with the outermost pixel repeated; the radius may exceed the image."""
     for dim in (-2, -1):
         size = planes.shape[dim]
-        period = max(2 * (size - 1), 1)
-        position = torch.arange(-radius, size + radius, device=planes.device).remainder(period)
-        planes = planes.index_select(dim, torch.minimum(position, (period - position).remainder(period + size)))
+        position = torch.arange(-radius, size + radius, device=planes.device).remainder(2 * size)
+        planes = planes.index_select(dim, torch.minimum(position, 2 * size - 1 - position))
     return planes
 
 
-def _separable(planes: Tensor, kernel: Tensor, stride: int = 1) -> Tensor:
+def _filter(planes: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    """Each plane filtered by a separable kernel of even size, sampled at the middle of every ``stride`` pixels."""
     channels, size = planes.shape[1], kernel.numel()
-    planes = _reflect(planes, size // 2)
-    planes = F.conv2d(
-        planes, kernel.view(1, 1, 1, size).expand(channels, 1, 1, size), stride=(1, stride), groups=channels
-    )
-    return F.conv2d(
-        planes, kernel.view(1, 1, size, 1).expand(channels, 1, size, 1), stride=(stride, 1), groups=channels
-    )
-
-
-def _pool(planes: Tensor) -> Tensor:
-    return F.avg_pool2d(planes, 2)
+    planes = _reflect(planes, (size - stride) // 2)
+    row, column = kernel.expand(channels, 1, 1, size), kernel.view(size, 1).expand(channels, 1, size, 1)
+    planes = F.conv2d(planes, row, stride=(1, stride), groups=channels)
+    return F.conv2d(planes, column, stride=(stride, 1), groups=channels)

@@ -41,8 +41,8 @@ _STEEL = np.array([0.640, 0.655, 0.670], dtype=np.float32)
 def render(look: np.random.Generator, fault: np.random.Generator, defect: str | None) -> Rendering:
     """Draw one part; ``look`` decides on the piece, ``fault`` on the place and shape of the defect."""
     x, y = grid()
-    angle = radians(np.clip(look.normal(0, 2.5), -6, 6))
-    shift = np.clip(look.normal(0, 2.2, 2), -5, 5).astype(np.float32)
+    angle = radians(np.clip(look.normal(0, 1.6), -4, 4))
+    shift = np.clip(look.normal(0, 1.6, 2), -4, 4).astype(np.float32)
     tilt_cos, tilt_sin = cos(angle), sin(angle)
     px = tilt_cos * (x - shift[0]) + tilt_sin * (y - shift[1])
     py = -tilt_sin * (x - shift[0]) + tilt_cos * (y - shift[1])
@@ -94,9 +94,9 @@ def render(look: np.random.Generator, fault: np.random.Generator, defect: str | 
     height = height + 2.0 * smoothstep(_BOSS_RADIUS + 1.6, _BOSS_RADIUS - 1.6, radius)
     if defect == "dent":
         dx, dy = _on_face(fault, 0.8)
-        size = fault.uniform(5, 9)
+        size = fault.uniform(5.5, 9)
         dent = np.hypot((px - dx) * fault.uniform(0.8, 1.25), py - dy) / size
-        height = height - 1.25 * size * np.exp(-(dent**2))
+        height = height - 1.5 * size * np.exp(-(dent**2))
         face = face * (1 - 0.06 * np.exp(-(dent**2)))
     down, right = np.gradient(height, 0.5)
     face = face * np.clip(1 + 0.34 * (right + down), 0.45, 1.5)
@@ -106,10 +106,10 @@ def render(look: np.random.Generator, fault: np.random.Generator, defect: str | 
         # only a shallow counterbore where the drill should have gone through
         hx, hy = _HOLES[blind]
         pit = np.hypot(px - hx, py - hy)
-        floor = _STEEL * (0.50 + 0.08 * np.cos(2.6 * pit) + 0.18 * smoothstep(3, 1, pit))[..., None]
+        floor = _STEEL * (0.66 + 0.22 * np.cos(1.9 * pit) - 0.45 * smoothstep(3.2, 1.8, pit))[..., None]
         lip = smoothstep(2.2, 0, np.abs(pit - _HOLE_RADIUS)) * _slant(px - hx, py - hy)
         metal = mix(metal, floor, smoothstep(0.5, -0.5, pit - _HOLE_RADIUS))
-        metal = metal * (1 + 0.45 * lip)[..., None]
+        metal = metal * (1 + 0.6 * lip)[..., None]
     elif defect == "rust":
         metal = _rust(metal, fault, px, py)
     elif defect == "scratch":
@@ -180,6 +180,13 @@ def _rust(metal: np.ndarray, fault: np.random.Generator, px: np.ndarray, py: np.
     return mix(metal, brown, cover)
 
 
+def _aside(points: np.ndarray) -> np.ndarray:
+    """Unit vector across a line, to the side away from the light."""
+    dx, dy = points[-1] - points[0]
+    across = np.array([-dy, dx]) / np.hypot(dx, dy)
+    return across if across.sum() > 0 else -across
+
+
 def _scratch(
     metal: np.ndarray, fault: np.random.Generator, tilt_cos: float, tilt_sin: float, shift: np.ndarray
 ) -> np.ndarray:
@@ -187,11 +194,11 @@ def _scratch(
     x, y = _on_face(fault, 0.7)
     direction = radians(fault.uniform(30, 150))
     t = np.linspace(-0.5, 0.5, 14)
-    length, bend = fault.uniform(35, 75), fault.uniform(-6, 6)
+    length, bend = fault.uniform(45, 80), fault.uniform(-6, 6)
     along, aside = length * t, bend * (4 * t * t - 1)
     sx = x + along * cos(direction) - aside * sin(direction)
     sy = y + along * sin(direction) + aside * cos(direction)
     points = np.stack([tilt_cos * sx - tilt_sin * sy + shift[0], tilt_sin * sx + tilt_cos * sy + shift[1]], axis=1)
-    width = fault.uniform(1.3, 1.9)
-    dark, bright = stroke(points + 0.8, width, 0.6), stroke(points, width, 0.6)
-    return mix(metal * (1 - 0.6 * dark)[..., None], (0.97, 0.98, 1.0), 0.85 * bright)
+    width = fault.uniform(1.5, 2.3)
+    dark, bright = stroke(points + 0.8 * width * _aside(points), width, 0.6), stroke(points, 0.8 * width, 0.6)
+    return mix(metal * (1 - 0.75 * dark)[..., None], (0.97, 0.98, 1.0), 0.85 * bright)

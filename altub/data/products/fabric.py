@@ -51,7 +51,7 @@ def render(look: np.random.Generator, fault: np.random.Generator, defect: str | 
     cx, cy = (float(c) for c in fault.uniform(-80, 80, 2))
     if defect == "pulled_thread":
         # the thread is tight: its neighbours bend towards the snag
-        reach = np.exp(-(((x - cx) / 26) ** 2) - ((y - cy) / 8) ** 2)
+        reach = np.exp(-(((x - cx) / 22) ** 2) - ((y - cy) / 8) ** 2)
         v = v + float(fault.choice([-1, 1])) * 5.5 * reach
 
     i, j = np.floor(u / _PITCH), np.floor(v / _PITCH)

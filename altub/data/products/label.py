@@ -203,8 +203,8 @@ def _scratch(
     sx = cx + along * cos(direction) - aside * sin(direction)
     sy = np.clip(cy + along * sin(direction) + aside * cos(direction), -98, 98)
     points = np.stack([tilt_cos * sx - tilt_sin * sy + shift[0], tilt_sin * sx + tilt_cos * sy + shift[1]], axis=1)
-    width = fault.uniform(1.3, 2.0)
-    label = label * (1 - 0.5 * stroke(points + 1.1, 1.2, 0.6))[..., None]
+    width = fault.uniform(1.6, 2.5)
+    label = label * (1 - 0.65 * stroke(points + 1.2, 1.4, 0.6))[..., None]
     return mix(label, (0.80, 0.785, 0.75), 0.95 * stroke(points, width, 0.5))
 
 

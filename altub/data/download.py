@@ -1,0 +1,367 @@
+"""MVTec AD from a list of sources, after the user has accepted its licence.
+
+The official archive's address has changed several times, so no address is trusted to live: sources are tried in turn,
+the list can be set (``ALTUB_MVTEC_SOURCES``), and when all are dead the message says where to get the data by hand and
+where to put it. A category appears under its name only when all of it is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+
+from altub import settings
+from altub.data.archive import extract
+from altub.data.fetch import DownloadStoppedError, FetchError, Progress, Watch, fetch
+from altub.data.images import is_image_file
+from altub.data.mvtec import MVTEC_CATEGORIES, load_mvtec_category
+from altub.errors import ConfigError, DataError, DiskFullError
+from altub.files import explain_full_disk
+
+__all__ = [
+    "DEFAULT_SOURCES",
+    "MVTEC_LICENCE",
+    "MVTEC_PAGE",
+    "DownloadStoppedError",
+    "Progress",
+    "Source",
+    "download_mvtec",
+    "mvtec_sources",
+    "parse_sources",
+]
+
+MVTEC_PAGE = "https://www.mvtec.com/company/research/datasets/mvtec-ad"
+MVTEC_LICENCE = "CC BY-NC-SA 4.0 (https://creativecommons.org/licenses/by-nc-sa/4.0/)"
+
+_PARTS = ("train", "test", "ground_truth")
+_NOTES = ("license.txt", "readme.txt")
+_WORK_FOLDER = ".mvtec-download"
+_LOCK_TIMEOUT = 2  # seconds; another download into the same folder takes longer than anyone waits
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place to get MVTec AD from: an archive or a data set on the Hugging Face Hub; exactly one of the two.
+
+    url: a tar or zip archive. With ``{category}`` in it there is one archive a category, else one with all of them.
+    sha256: checksum of the archive, where it is known (only without ``{category}``).
+    dataset: id of a data set on the Hub that has the MVTec AD layout in it.
+    revision: branch, tag or commit of the data set.
+    """
+
+    url: str | None = None
+    sha256: str | None = None
+    dataset: str | None = None
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.url is None) == (self.dataset is None):
+            raise ConfigError('A source of MVTec AD has either a "url" or a "dataset".')
+        if self.url is not None and urlsplit(self.url).scheme not in ("http", "https"):
+            raise ConfigError(f"The source {self.url} must begin with http:// or https://.")
+        if self.sha256 is not None and (len(self.sha256) != 64 or "{category}" in (self.url or "")):
+            raise ConfigError("A source's sha256 has 64 hex digits and belongs to one archive with all categories.")
+
+    @property
+    def by_category(self) -> bool:
+        """True where one category can be had without the others."""
+        return self.dataset is not None or "{category}" in self.url
+
+    @property
+    def label(self) -> str:
+        """Short name for messages."""
+        return f"Hub data set {self.dataset}" if self.dataset else urlsplit(self.url).netloc
+
+
+_ARCHIVE_SHA256 = "cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d"
+_SHARES = "https://www.mydrive.ch/shares"
+_ARCHIVE = "download/420938113-1629960298/mvtec_anomaly_detection.tar.xz"
+
+#: The publisher's archive (5.3 GB, all categories) at its latest known address, a copy on the Hub that can be had by
+#: category, and the archive's address before.
+DEFAULT_SOURCES: tuple[Source, ...] = (
+    Source(url=f"{_SHARES}/150996/b52ecdcbf521176e9db9c731f2304b27/{_ARCHIVE}", sha256=_ARCHIVE_SHA256),
+    Source(dataset="foersben/mvtec-ad"),
+    Source(url=f"{_SHARES}/38536/3830184030e49fe74747669442f0f283/{_ARCHIVE}", sha256=_ARCHIVE_SHA256),
+)
+
+
+def parse_sources(text: str) -> tuple[Source, ...]:
+    """Sources from JSON text, or from the JSON file whose path it is.
+
+    A list of objects with the fields of `Source`, or of strings: an address, or "hf:" and the id of a data set.
+
+    Raises:
+        ConfigError: it is not such a list.
+    """
+    try:
+        raw = text if text.lstrip().startswith("[") else Path(text).expanduser().read_text(encoding="utf-8")
+        entries = json.loads(raw)
+        if not isinstance(entries, list) or not entries:
+            raise ValueError("not a list with something in it")
+        sources = []
+        for entry in entries:
+            if isinstance(entry, str):
+                name = entry.removeprefix("hf:")
+                entry = {"dataset": name} if name != entry else {"url": entry}
+            sources.append(Source(**entry))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"ALTUB_MVTEC_SOURCES cannot be read ({error}): it must be a JSON list of addresses, or of objects with "
+            '"url" (and "sha256") or "dataset", or the path of a file with such a list.'
+        ) from error
+    return tuple(sources)
+
+
+def mvtec_sources() -> tuple[Source, ...]:
+    """The sources in use: from ``ALTUB_MVTEC_SOURCES`` where that is set, else `DEFAULT_SOURCES`."""
+    text = settings.mvtec_sources()
+    return parse_sources(text) if text else DEFAULT_SOURCES
+
+
+def download_mvtec(
+    category: str | Sequence[str],
+    root: str | Path,
+    *,
+    accept_licence: bool,
+    sources: Sequence[Source] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Path:
+    """Download categories of MVTec AD to ``root/<category>`` and return ``root``. Those that are there are kept.
+
+    Args:
+        category: one of `MVTEC_CATEGORIES`, several, or "all".
+        root: folder of the categories.
+        accept_licence: the user's consent to CC BY-NC-SA 4.0.
+        sources: tried in this order. None: `mvtec_sources`, and of the default ones those first that need not send
+            all 15 categories for a few.
+        progress: called a few times a second, from whichever thread works.
+        should_stop: True ends the download; what has arrived is kept and continued the next time.
+
+    Raises:
+        DataError: licence not accepted, no such category, ``root/<category>`` is something else, or every source
+            failed; the message then names each failure and how to place the data by hand.
+        DiskFullError: there is no room for it.
+        DownloadStoppedError: ``should_stop`` returned True.
+    """
+    wanted = _wanted(category)
+    if not accept_licence:
+        raise DataError(
+            f"MVTec AD may be downloaded after accepting its licence, {MVTEC_LICENCE}, which excludes commercial use."
+        )
+    root = Path(os.path.abspath(Path(root).expanduser()))
+    if sources is None:
+        sources = mvtec_sources()
+        if sources == DEFAULT_SOURCES and len(wanted) < len(MVTEC_CATEGORIES):
+            sources = sorted(sources, key=lambda source: not source.by_category)
+    work = root / _WORK_FOLDER
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f"{_WORK_FOLDER}.lock", timeout=_LOCK_TIMEOUT), explain_full_disk(work):
+            missing = [name for name in wanted if not _is_there(root / name)]
+            failures = []
+            for source in sources:
+                if missing:
+                    failures += _try(source, missing, root, work, progress, should_stop)
+                    missing = [name for name in missing if not _is_there(root / name)]
+            if missing:
+                _give_up(missing, root, failures)
+            shutil.rmtree(work, ignore_errors=True)
+    except TimeoutError as error:  # filelock.Timeout is one
+        raise DataError(f"Another download into {root} is running: wait for it to end.") from error
+    except OSError as error:
+        raise DataError(f"MVTec AD cannot be written to {root}: {error.strerror or error}.") from error
+    return root
+
+
+def _wanted(category: str | Sequence[str]) -> list[str]:
+    names = [category] if isinstance(category, str) else list(category)
+    if names == ["all"]:
+        return list(MVTEC_CATEGORIES)
+    for name in names:
+        if name not in MVTEC_CATEGORIES:
+            raise DataError(f"MVTec AD has no category {name!r}. It has: {', '.join(MVTEC_CATEGORIES)}.")
+    if not names:
+        raise DataError("No category of MVTec AD was named.")
+    return sorted(set(names))
+
+
+def _is_there(folder: Path) -> bool:
+    """True for a complete category, False where there is room for one."""
+    if not folder.exists():
+        return False
+    try:
+        load_mvtec_category(folder)
+    except DataError:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            return False
+        raise DataError(
+            f"{folder} is there, but has no images in train/good: move it away, then start the download again."
+        ) from None
+    return True
+
+
+def _try(
+    source: Source,
+    missing: list[str],
+    root: Path,
+    work: Path,
+    progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> list[tuple[str, Exception]]:
+    """Get what is missing from one source; return its failures."""
+    failures = []
+    batches = [[name] for name in missing] if source.by_category else [missing]
+    for batch in batches:
+        try:
+            if source.dataset is not None:
+                _from_hub(source, batch, root, work, progress, should_stop)
+            else:
+                _from_archive(source, batch, root, work, progress, should_stop)
+        except (FetchError, DiskFullError) as error:
+            failures.append((source.label, error))
+            break  # what is wrong with a source for one category is wrong with it for the next
+    return failures
+
+
+def _from_archive(source: Source, batch: list[str], root: Path, work: Path, progress, should_stop) -> None:
+    url = source.url.replace("{category}", batch[0]) if source.by_category else source.url
+    archive = work / hashlib.sha256(url.encode()).hexdigest()[:16]
+    if not archive.exists():
+        fetch(url, archive, sha256=source.sha256, progress=progress, should_stop=should_stop)
+    watch = Watch(progress, should_stop, url)
+    only = batch[0] if source.by_category else None
+    unpacked = Path(tempfile.mkdtemp(prefix="unpacked-", dir=work))
+    try:
+        extract(
+            archive,
+            unpacked,
+            lambda path: _place(path, batch, only),
+            watch=lambda done, total: watch("extract", done, total),
+        )
+    except (FetchError, DiskFullError):
+        shutil.rmtree(unpacked, ignore_errors=True)
+        archive.unlink(missing_ok=True)
+        raise
+    except BaseException:  # stopped: the archive itself is good
+        shutil.rmtree(unpacked, ignore_errors=True)
+        raise
+    try:
+        _move_in(unpacked, batch, root)
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+        archive.unlink(missing_ok=True)
+
+
+def _from_hub(source: Source, batch: list[str], root: Path, work: Path, progress, should_stop) -> None:
+    from huggingface_hub import snapshot_download
+    from tqdm import tqdm
+
+    watch = Watch(progress, should_stop, source.label)
+
+    class Bar(tqdm):
+        """Hears what the client would show, and passes on the bytes."""
+
+        def __init__(self, *args, **kwargs) -> None:
+            # of the client's two counts, what is on the disk and not what is on the wire
+            on_the_wire = str(kwargs.pop("name", "")).endswith(".transfer")
+            self.counts_bytes = kwargs.get("unit") == "B" and not on_the_wire
+            super().__init__(*args, **(kwargs | {"disable": False, "file": io.StringIO()}))
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown = super().update(n)
+            if self.counts_bytes:
+                watch("download", int(self.n), int(self.total) if self.total else None)
+            else:
+                watch("download", 0, None)
+            return shown
+
+    folder = work / f"hub-{hashlib.sha256(str(source).encode()).hexdigest()[:16]}"
+    patterns = [f"{where}{name}/{part}/**" for name in batch for part in _PARTS for where in ("", "*/")]
+    try:
+        snapshot_download(
+            source.dataset,
+            repo_type="dataset",
+            revision=source.revision,
+            local_dir=folder,
+            allow_patterns=patterns,
+            tqdm_class=Bar,
+        )
+    except DownloadStoppedError:
+        raise
+    except Exception as error:  # the client's errors and its HTTP library's have no base in common
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(f"The disk is full: free some space for {root}, then start again.") from error
+        raise FetchError(f"{type(error).__name__}: {_first_sentence(error)}") from error
+
+    arranged = Path(tempfile.mkdtemp(prefix="unpacked-", dir=work))
+    try:
+        for path in sorted(folder.rglob("*")):
+            goal = _place(PurePosixPath(path.relative_to(folder)), batch, None) if path.is_file() else None
+            if goal is not None:
+                (arranged / goal).parent.mkdir(parents=True, exist_ok=True)
+                path.replace(arranged / goal)
+        _move_in(arranged, batch, root)
+    finally:
+        shutil.rmtree(arranged, ignore_errors=True)
+
+
+def _first_sentence(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0][:160]
+
+
+def _place(path: PurePosixPath, wanted: list[str], only: str | None) -> PurePosixPath | None:
+    """Where a file of a source belongs, as <category>/..., or None where it is not wanted.
+
+    The category may lie at any depth; ``only`` is the category of an archive that begins at train/ and test/.
+    """
+    parts = path.parts
+    if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        return None
+    if not (is_image_file(path) or path.name in _NOTES):
+        return None
+    for k, part in enumerate(parts[:-1]):
+        if part in wanted and (parts[k + 1] in _PARTS or parts[k + 1] in _NOTES):
+            return PurePosixPath(*parts[k:])
+    if only is not None and parts[0] in _PARTS:
+        return PurePosixPath(only, *parts)
+    return None
+
+
+def _move_in(unpacked: Path, batch: list[str], root: Path) -> None:
+    """Give complete categories their final place, one rename each."""
+    absent = []
+    for name in batch:
+        try:
+            load_mvtec_category(unpacked / name)
+        except DataError:
+            absent.append(name)
+            continue
+        (unpacked / name).rename(root / name)
+    if absent:
+        raise FetchError(f"it has no good images of {', '.join(absent)}")
+
+
+def _give_up(missing: list[str], root: Path, failures: list[tuple[str, Exception]]) -> None:
+    for _, error in failures:
+        if isinstance(error, DiskFullError):
+            raise error
+    tried = "; ".join(f"{label}: {error}" for label, error in failures) or "there is no source"
+    raise DataError(
+        f"MVTec AD ({', '.join(missing)}) could not be downloaded from any source ({tried}). Get it by hand from "
+        f"{MVTEC_PAGE} and put each category's folder into {root}, so that the good images lie in "
+        f"{root / missing[0] / 'train' / 'good'}."
+    )

@@ -134,9 +134,7 @@ class Calibration:
         """
         rate, n = float(false_alarm_rate), self.scores.size
         if not 0 < rate < 1:
-            raise ConfigError(
-                f"The false-alarm rate is {rate:g}: it must lie between 0 and 1, for example 0.05."
-            )
+            raise ConfigError(f"The false-alarm rate is {rate:g}: it must lie between 0 and 1, for example 0.05.")
         k = math.floor(rate * (n + 1) - 1 + _ROUNDING)
         k = min(k, n - 1)  # rounding, where the rate is just below 1
         if k >= 0:
@@ -144,7 +142,7 @@ class Calibration:
         needed = math.ceil(1 / rate - 1 - _ROUNDING)
         smallest = 1 / (n + 1)
         warning = (
-            f"With {n} held-out good {'image' if n == 1 else 'images'} no threshold can promise a false-alarm "
+            f"With {n} held-out good image{'s' if n > 1 else ''} no threshold can promise a false-alarm "
             f"rate below {_percent(smallest)}; the largest held-out score is used. "
             f"A rate of {_percent(rate)} needs at least {needed:,} held-out images."
         )

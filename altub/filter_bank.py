@@ -33,10 +33,11 @@ BANDWIDTH = 0.6  # standard deviation of a filter's envelope, in wavelengths ...
 WIDEST = 4.5  # ... and at most so many pixels
 KERNEL = 20  # pixels, an odd number of cells
 WINDOW = 3.0  # standard deviation in pixels of the window of the local statistics
-CONTRAST_FLOOR = 0.05  # local contrast (0..1) below which a texture counts as weak
+CONTRAST_FLOOR = 0.025  # local contrast (0..1, six grey levels) below which a texture counts as weak
 VARIANCE_FLOOR = 1e-6  # a quarter of a grey level squared: rounding, not texture
 OFFSET = 0.004  # keeps the slope of the square root finite
-SCALE_ENERGY, SCALE_MEAN, SCALE_DEVIATION = 5.0, 4.0, 5.0  # to a spread of about 1 on photographs
+# To a spread of very roughly 1 on photographs of products; colours differ less than brightness.
+SCALE_ENERGY, SCALE_LUMINANCE, SCALE_COLOUR, SCALE_DEVIATION = 10.0, 4.0, 16.0, 10.0
 
 
 class FilterBank(nn.Module):
@@ -59,7 +60,10 @@ class FilterBank(nn.Module):
 
     def definition_sha256(self) -> str:
         """Hash of the filters and the constants: two banks with the same hash give the same features."""
-        constants = (CONTRAST_FLOOR, VARIANCE_FLOOR, OFFSET, SCALE_ENERGY, SCALE_MEAN, SCALE_DEVIATION)
+        constants = (
+            *(CONTRAST_FLOOR, VARIANCE_FLOOR, OFFSET),
+            *(SCALE_ENERGY, SCALE_LUMINANCE, SCALE_COLOUR, SCALE_DEVIATION),
+        )
         digest = hashlib.sha256(f"filter-bank {VERSION} {LEVELS} {CELL} {constants}".encode())
         for buffer in (self.gabor, self.reduce, self.window):
             # Rounded: the last bits of exp and cos differ between processors.
@@ -84,7 +88,13 @@ class FilterBank(nn.Module):
         even, odd = F.conv2d(cells, self.gabor).chunk(2, dim=1)
         energy = (even.square() + odd.square()).sqrt() / (deviation[:, :1] + CONTRAST_FLOOR)
         return torch.cat(
-            [_compress(energy) * SCALE_ENERGY, mean * SCALE_MEAN, _compress(deviation) * SCALE_DEVIATION], 1
+            [
+                _compress(energy) * SCALE_ENERGY,
+                mean[:, :1] * SCALE_LUMINANCE,
+                mean[:, 1:] * SCALE_COLOUR,
+                _compress(deviation) * SCALE_DEVIATION,
+            ],
+            dim=1,
         )
 
 

@@ -63,9 +63,7 @@ class Evaluator:
     def __init__(self, labels: Sequence[bool], masks: Sequence[np.ndarray | None]) -> None:
         self._labels = np.asarray(labels, dtype=bool)
         if self._labels.ndim != 1 or len(masks) != len(self._labels):
-            raise ValueError(
-                f"need one label and one mask (or None) per image, got {len(labels)} and {len(masks)}"
-            )
+            raise ValueError(f"need one label and one mask (or None) per image, got {len(labels)} and {len(masks)}")
         flat = [
             None if mask is None or not defective else _as_mask(mask)
             for defective, mask in zip(self._labels, masks, strict=True)
@@ -74,9 +72,7 @@ class Evaluator:
         if len(shapes) > 1:
             raise ValueError(f"masks of one test set must have one size, got {sorted(shapes)}")
         self._shape = shapes.pop() if shapes else None
-        self._used = np.array(
-            [mask is not None or not bad for bad, mask in zip(self._labels, flat, strict=True)], bool
-        )
+        self._used = np.array([mask is not None or not bad for bad, mask in zip(self._labels, flat, strict=True)], bool)
         self._truth = _Truth.of(self._shape, [m for m, used in zip(flat, self._used, strict=True) if used])
 
     def __call__(self, maps: np.ndarray, scores: np.ndarray) -> Metrics:
@@ -89,9 +85,7 @@ class Evaluator:
         if scores.shape != self._labels.shape:
             raise ValueError(f"need {len(self._labels)} image scores, got an array of shape {scores.shape}")
         if maps.ndim != 3 or len(maps) != len(self._labels):
-            raise ValueError(
-                f"need {len(self._labels)} maps as (N, H, W), got an array of shape {maps.shape}"
-            )
+            raise ValueError(f"need {len(self._labels)} maps as (N, H, W), got an array of shape {maps.shape}")
         if self._shape is not None and maps.shape[1:] != self._shape:
             raise ValueError(f"maps of size {maps.shape[1:]} do not fit masks of size {self._shape}")
 

@@ -135,9 +135,7 @@ def test_evaluator_equals_single_functions_and_can_be_reused() -> None:
         maps, masks = random_case(seed, 4)
         labels, scores = masks.any((1, 2)), maps.mean((1, 2))
         assert 0 < labels.sum() < len(labels)
-        evaluators[seed] = Evaluator(
-            labels, [m if bad else None for m, bad in zip(masks, labels, strict=True)]
-        )
+        evaluators[seed] = Evaluator(labels, [m if bad else None for m, bad in zip(masks, labels, strict=True)])
         result = first[seed] = evaluators[seed](maps, scores)
         assert result.image_auroc == pytest.approx(roc_auc_score(labels, scores))
         assert result.image_auroc == image_auroc(scores, labels)

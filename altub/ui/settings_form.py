@@ -1,0 +1,333 @@
+"""The fields of a training's settings: filled from a preset, read back as a validated configuration.
+
+No default is written here: every value comes from `PRESETS` and `TrainingConfig`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from altub.backbones import BACKBONE_PRESETS, FILTER_BANK, resolve_auto, weights_available
+from altub.config import PRESETS, TrainingConfig, make_config, parse_stages
+from altub.errors import ConfigError
+from altub.schedule import READINGS
+
+__all__ = ["SettingsForm", "build_form", "config_from", "describe_backbone", "schedule_strip", "values_of"]
+
+FIRST_PRESET = next(iter(PRESETS))
+PRESETS_OWN, CUSTOM = "preset", "custom"
+READING_CHOICES = [
+    ("As in the preset", PRESETS_OWN),
+    ("A: every 5th epoch by SGD after 20 epochs", "A"),
+    ("B: every 5th step by Adam, joint", "B"),
+    ("C: every 5th epoch by Adam, strict", "C"),
+    ("My own, see the fields below", CUSTOM),
+]
+AUTO_LR = 0.0  # shown where the base's learning rate is a multiple of the flow's
+TOP = ("backbone", "image_size", "epochs", "batch_size")
+BASE = ("base_update", "interval", "interval_unit", "warmup", "joint", "optimizer", "lr", "clip")
+ADVANCED = (
+    "stages",
+    "lr",
+    "lr_schedule",
+    "seed",
+    "precision",
+    "device",
+    "map_kind",
+    "smoothing",
+    "held_out",
+    "evaluate_every",
+    "augment",
+)
+FIELDS = (*TOP, *(f"base.{name}" for name in BASE), "flow.norm", *ADVANCED)
+STRIP_LENGTH = 40  # epochs or steps in the picture of the alternation
+
+
+@dataclass(frozen=True)
+class SettingsForm:
+    """The components; `fields` in the order of `FIELDS`."""
+
+    preset: gr.Dropdown
+    preset_about: gr.HTML
+    backbone_about: gr.HTML
+    reading: gr.Dropdown
+    strip: gr.HTML
+    fields: Mapping[str, gr.components.Component]
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        """What `config_from` takes, after data and category."""
+        return [self.preset, *self.fields.values()]
+
+
+def build_form() -> SettingsForm:
+    """Lays the fields out and connects those that depend on each other."""
+    start = values_of(make_config(FIRST_PRESET, category="any"))
+    fields: dict[str, gr.components.Component] = {}
+
+    def number(name: str, label: str, info: str | None = None, whole: bool = True, **limits: Any) -> None:
+        precision = 0 if whole else None
+        fields[name] = gr.Number(
+            start[name], label=label, info=info, precision=precision, elem_id=_id(name), min_width=110, **limits
+        )
+
+    def choice(name: str, label: str, choices: Sequence, info: str | None = None, **more: Any) -> None:
+        fields[name] = gr.Dropdown(
+            choices, value=start[name], label=label, info=info, elem_id=_id(name), min_width=130, **more
+        )
+
+    preset = gr.Dropdown(
+        [(preset.title, name) for name, preset in PRESETS.items()],
+        value=FIRST_PRESET,
+        label="Preset",
+        filterable=False,
+        elem_id="train-preset",
+    )
+    preset_about = gr.HTML(_about(FIRST_PRESET), elem_classes="hint")
+    choice("backbone", "Backbone", backbone_choices(), allow_custom_value=True)
+    backbone_about = gr.HTML(elem_classes="hint", elem_id="backbone-about")
+    with gr.Row(elem_classes="numbers"):
+        number("image_size", "Image size", minimum=32, maximum=4096)
+        number("epochs", "Epochs", minimum=1)
+        number("batch_size", "Batch size", minimum=1)
+    with gr.Accordion("AltUB schedule", open=False, elem_id="train-schedule"):
+        gr.HTML(
+            "A plain flow maps good images to a fixed N(0, I). AltUB also learns where they really end, N(μ, Σ), and "
+            "trains the two in turns.",
+            elem_classes="hint",
+        )
+        fields["base.base_update"] = gr.Radio(
+            [("Gradient", "gradient"), ("Moments", "moments"), ("Off", "off")],
+            value=start["base.base_update"],
+            label="How the base learns",
+            info="Gradient: its own optimiser steps. Moments: the exact best μ and σ from one pass over the data. "
+            "Off: plain FastFlow.",
+            elem_id=_id("base.base_update"),
+        )
+        reading = gr.Dropdown(
+            READING_CHOICES,
+            value=PRESETS_OWN,
+            label="Reading of the alternation",
+            info="The paper leaves the details open; these are the readings in use.",
+            filterable=False,
+            elem_id="train-reading",
+        )
+        with gr.Row(elem_classes="numbers"):
+            number("base.interval", "Every", minimum=1)
+            choice("base.interval_unit", "Unit", [("epochs", "epoch"), ("steps", "step")], filterable=False)
+            number("base.warmup", "Warm-up", minimum=0)
+        choice(
+            "base.joint",
+            "In the flow's turns",
+            [("the base learns along (joint)", True), ("the base waits (strict)", False)],
+            filterable=False,
+        )
+        with gr.Row(elem_classes="numbers"):
+            choice("base.optimizer", "Base optimiser", [("Adam", "adam"), ("SGD", "sgd")], filterable=False)
+            number("base.lr", "Base rate", whole=False, minimum=0, step=0.01)
+            choice("base.clip", "Clip at 100", [("norm", "norm"), ("value", "value"), ("off", "off")], filterable=False)
+        gr.HTML("Base rate 0 means five times the flow's current learning rate.", elem_classes="hint")
+        strip = gr.HTML(schedule_strip(make_config(FIRST_PRESET, category="any")), elem_id="schedule-strip")
+    with gr.Accordion("Advanced", open=False, elem_id="train-advanced"):
+        with gr.Row(elem_classes="numbers"):
+            number("lr", "Flow learning rate", whole=False, minimum=0, step=0.0001)
+            choice("lr_schedule", "Its course", [("constant", "constant"), ("cosine", "cosine")], filterable=False)
+            number("seed", "Seed", minimum=0)
+        with gr.Row(elem_classes="numbers"):
+            choice("device", "Device", ["auto", "cpu", "cuda"], allow_custom_value=True)
+            choice("precision", "Precision", ["auto", "fp32", "bf16"], filterable=False)
+        fields["stages"] = gr.Textbox(
+            start["stages"], label="Backbone stages", info="Such as 1,2,3; empty takes the usual ones."
+        )
+        choice(
+            "flow.norm",
+            "Norm before the flow",
+            [
+                ("layer norm", "layer"),
+                ("layer norm with trained scale (as published)", "layer-affine"),
+                ("per channel", "channel"),
+                ("none", "none"),
+            ],
+            filterable=False,
+        )
+        choice(
+            "map_kind",
+            "Anomaly map",
+            [("likelihood, as published", "likelihood"), ("negative log-likelihood", "nll")],
+            filterable=False,
+        )
+        with gr.Row(elem_classes="numbers"):
+            number("smoothing", "Smoothing", "Pixels; 0 is off.", whole=False, minimum=0, step=0.5)
+            number("held_out", "Held out", "Share of good images.", whole=False, minimum=0, step=0.05)
+            number("evaluate_every", "Test every", "Epochs.", minimum=1)
+        fields["augment"] = gr.CheckboxGroup(
+            [("mirror", "hflip"), ("upside down", "vflip"), ("quarter turns", "rot90")],
+            value=start["augment"],
+            label="Augment good images",
+            info="Only what your part may really look like; features are then computed anew in every epoch.",
+        )
+    fields = {name: fields[name] for name in FIELDS}
+    form = SettingsForm(preset, preset_about, backbone_about, reading, strip, fields)
+    _connect(form)
+    return form
+
+
+def values_of(config: TrainingConfig) -> dict[str, Any]:
+    """What the fields show for a configuration."""
+    values = {name: getattr(config, name) for name in (*TOP, *ADVANCED)}
+    values["stages"] = ",".join(map(str, config.stages)) if config.stages else ""
+    values["augment"] = list(config.augment)
+    values.update({f"base.{name}": getattr(config.base, name) for name in BASE})
+    values["base.lr"] = AUTO_LR if config.base.lr is None else config.base.lr
+    values["flow.norm"] = config.flow.norm
+    return {name: values[name] for name in FIELDS}
+
+
+def config_from(data: str, category: str, preset: str, *values: Any) -> TrainingConfig:
+    """The configuration that the fields ask for; a field left empty means the preset's value.
+
+    Raises:
+        ConfigError: in one sentence.
+    """
+    if len(values) != len(FIELDS):
+        raise ConfigError("The page is out of date: reload it.")
+    given = dict(zip(FIELDS, values, strict=True))
+    base = {name: given[f"base.{name}"] for name in BASE}
+    follows_flow = base["lr"] == AUTO_LR
+    if follows_flow:
+        base["lr"] = None
+    settings = {name: given[name] for name in (*TOP, *ADVANCED)}
+    settings["stages"] = parse_stages(given["stages"])
+    settings["augment"] = tuple(given["augment"] or ())
+    settings["backbone"] = (given["backbone"] or "").strip() or None
+    config = make_config(preset, data=data, category=category, **settings, base=base, flow={"norm": given["flow.norm"]})
+    if follows_flow:  # None means "not given" to make_config
+        config = config.model_copy(update={"base": config.base.model_copy(update={"lr": None})})
+    return config
+
+
+def backbone_choices() -> list[tuple[str, str]]:
+    """(label, name) of the backbones offered by name."""
+    return [("Automatic: the best to be had here", "auto")] + [
+        (preset.title, name) for name, preset in BACKBONE_PRESETS.items()
+    ]
+
+
+def describe_backbone(name: str | None) -> str:
+    """What a backbone is and whether its weights can be had; may ask the Hub once, for seconds."""
+    name = (name or "").strip() or "auto"
+    if name == "auto":
+        chosen, why = resolve_auto()
+        return f"Here this is <b>{escape(_title(chosen))}</b>. {escape(why)}"
+    preset = BACKBONE_PRESETS.get(name)
+    about = f"{escape(preset.description)} " if preset else ""
+    if name == FILTER_BANK:
+        return about
+    try:
+        source = weights_available(name)
+    except ConfigError as error:
+        return f'<span class="warning">{escape(str(error))}</span>'
+    where = {
+        "file": "Its weights lie in the folder of ALTUB_WEIGHTS.",
+        "cache": "Its weights are in the Hugging Face cache.",
+        "hub": "Its weights will be fetched from the Hugging Face Hub.",
+    }.get(source)
+    if where:
+        return about + where
+    return (
+        f'{about}<span class="warning">Its weights are not to be had here: put {escape(name)}.safetensors into the '
+        "folder of ALTUB_WEIGHTS, or connect to the Hugging Face Hub.</span>"
+    )
+
+
+def schedule_strip(config: TrainingConfig) -> str:
+    """The first epochs (or steps) of the alternation as coloured squares, and a sentence."""
+    base = config.base
+    if base.base_update == "off":
+        return '<p class="muted small">The base stays at N(0, I).</p>'
+    by_step = base.interval_unit == "step"
+    length = STRIP_LENGTH if by_step else min(config.epochs, STRIP_LENGTH)
+    cells = []
+    for index in range(1, length + 1):
+        if by_step:
+            phase, along = base.step_phase(1, index), base.base_joins_flow(1, index)
+        else:
+            phase, along = base.epoch_phase(index), base.base_joins_flow(index, 1)
+        kind = "base" if phase == "base" else "flow joint" if along else "flow"
+        cells.append(f'<i class="{kind}" title="{base.interval_unit} {index}: {kind}"></i>')
+    more = " …" if by_step or config.epochs > length else ""
+    words = "Each square is one step" if by_step else "Each square is one epoch"
+    notes = "".join(f'<p class="warning">{escape(note)}</p>' for note in config.notes)
+    return (
+        f'<div class="strip" aria-label="schedule">{"".join(cells)}{more}</div><p class="muted small">{words}: '
+        '<span class="phase flow">the flow learns</span>, <span class="phase joint">both learn</span>, '
+        f'<span class="phase base">the base learns</span>.</p>{notes}'
+    )
+
+
+def _connect(form: SettingsForm) -> None:
+    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    base_fields = [form.fields[f"base.{name}"] for name in BASE]
+
+    def take_preset(name: str) -> list[Any]:
+        config = _preset_config(name)
+        return [_about(name), PRESETS_OWN, schedule_strip(config), *values_of(config).values()]
+
+    form.preset.input(
+        take_preset, form.preset, [form.preset_about, form.reading, form.strip, *form.fields.values()], **quiet
+    )
+
+    def take_reading(reading: str, preset: str) -> list[Any]:
+        if reading in READINGS:
+            chosen = {**READINGS[reading], "lr": READINGS[reading]["lr"] or AUTO_LR}
+        elif reading == PRESETS_OWN:
+            shown = values_of(_preset_config(preset))
+            chosen = {name: shown[f"base.{name}"] for name in BASE}
+        else:
+            return [gr.skip()] * len(BASE)
+        return [chosen[name] for name in BASE]
+
+    form.reading.input(take_reading, [form.reading, form.preset], base_fields, **quiet)
+    for name in BASE[1:]:
+        form.fields[f"base.{name}"].input(lambda: CUSTOM, None, form.reading, **quiet)
+
+    def draw(*values: Any) -> str:
+        try:
+            return schedule_strip(config_from("sample", "any", *values))
+        except ConfigError as error:
+            return f'<p class="warning">{escape(str(error))}</p>'
+
+    gr.on([field.change for field in (*base_fields, form.fields["epochs"])], draw, form.inputs, form.strip, **quiet)
+
+    def take_backbone(name: str) -> Any:
+        preset = BACKBONE_PRESETS.get(name)
+        return preset.image_size if preset and preset.fixed_image_size else gr.skip()
+
+    backbone = form.fields["backbone"]
+    backbone.input(take_backbone, backbone, form.fields["image_size"], **quiet)
+    backbone.change(describe_backbone, backbone, form.backbone_about, **quiet)
+
+
+def _preset_config(name: str) -> TrainingConfig:
+    try:
+        return make_config(name, category="any")
+    except ConfigError as error:
+        raise gr.Error(str(error)) from error
+
+
+def _about(preset: str) -> str:
+    return escape(PRESETS[preset].about)
+
+
+def _title(backbone: str) -> str:
+    preset = BACKBONE_PRESETS.get(backbone)
+    return preset.title if preset else backbone
+
+
+def _id(name: str) -> str:
+    return "train-" + name.replace(".", "-").replace("_", "-")

@@ -1,0 +1,93 @@
+"""The state of a training in words and a bar."""
+
+from __future__ import annotations
+
+from html import escape
+
+from altub.ui.watch import RunView
+
+__all__ = ["duration", "no_run_card", "status_card"]
+
+_WORDS = {
+    "queued": "Waiting",
+    "running": "Training",
+    "stopped": "Stopped",
+    "failed": "Failed",
+    "finished": "Finished",
+    "interrupted": "Interrupted",
+}
+
+
+def status_card(view: RunView, images_per_second: float | None = None) -> str:
+    """Everything about one run that changes from second to second."""
+    status, config = view.status, view.config
+    share = min(max(status.progress, 0.0), 1.0)
+    return (
+        f'<div class="status {view.state}">'
+        f'<div class="status-head"><span class="pill {view.state}">{_WORDS.get(view.state, view.state)}</span>'
+        f"<h3>{escape(config.category)}</h3><span class='muted'>{escape(_stage(view))}</span></div>"
+        f'<div class="bar {escape(status.phase)}" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{100 * share:.0f}"><i style="width:{100 * share:.1f}%"></i></div>'
+        f'<dl class="facts">{"".join(_facts(view, images_per_second))}</dl>{_remarks(view)}</div>'
+    )
+
+
+def no_run_card() -> str:
+    """What to do when there is no run yet."""
+    return (
+        '<div class="status none"><h3>No training yet</h3><ol>'
+        "<li><b>Choose images.</b> The built-in sample needs no download and no GPU.</li>"
+        "<li><b>Press Start training.</b> The preset is a good beginning; nothing else must be set.</li>"
+        "<li><b>Watch.</b> Losses, the learned base and heatmaps of test images grow here, epoch by epoch. "
+        "Then open Inspect and drop pictures on the model.</li></ol></div>"
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time span in the two largest units that matter."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds:02d} s" if minutes < 10 else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def _stage(view: RunView) -> str:
+    if view.state == "queued" and view.position:
+        return (
+            "next in the queue: one training must end first"
+            if view.position == 1
+            else f"number {view.position} in the queue: {view.position} trainings must end first"
+        )
+    return view.status.stage if view.is_active else ""
+
+
+def _facts(view: RunView, images_per_second: float | None) -> list[str]:
+    status, config = view.status, view.config
+    facts = [("Epoch", f"{status.epoch} of {config.epochs}")]
+    if view.state == "running" and status.phase:
+        facts.append(("Turn", f'<span class="phase {escape(status.phase)}">{escape(status.phase)}</span>'))
+    if view.state == "running" and status.seconds_left is not None:
+        facts.append(("Time left", duration(status.seconds_left)))
+    if status.seconds:
+        facts.append(("Trained for", duration(status.seconds)))
+    if images_per_second:
+        facts.append(("Speed", f"{images_per_second:.0f} images/s"))
+    facts.append(("Backbone", escape(status.backbone or config.backbone)))
+    facts.append(("Image size", f"{config.image_size} px"))
+    if status.device:
+        facts.append(("Device", escape(status.device)))
+    return [f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts]
+
+
+def _remarks(view: RunView) -> str:
+    status = view.status
+    remarks = []
+    if status.message and not (view.state == "stopped" and not status.message):
+        kind = "error" if view.state in ("failed", "interrupted") else "note"
+        remarks.append(f'<p class="{kind}">{escape(status.message)}</p>')
+    remarks += [f'<p class="note">{escape(note)}</p>' for note in dict.fromkeys(status.notes)]
+    return "".join(remarks)

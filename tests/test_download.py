@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import io
 import json
@@ -30,6 +31,8 @@ from altub.data.download import (
 )
 from altub.data.fetch import FetchError, fetch
 from altub.errors import ConfigError, DataError, DiskFullError
+
+HUB_COMMIT = "a" * 40
 
 
 def png() -> bytes:
@@ -85,7 +88,7 @@ class Server:
             def do_GET(self) -> None:
                 asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
                 server.requests.append((self.path, asked, condition))
-                body = server.files.get(self.path)
+                body = server.files.get(self.path.partition("?")[0])
                 if body is None:
                     self.send_error(404)
                     return
@@ -101,15 +104,18 @@ class Server:
                 else:
                     self.send_response(200)
                 self.send_header("ETag", etag)
+                self.send_header("X-Repo-Commit", HUB_COMMIT)
                 self.send_header("Content-Type", server.content_type)
                 self.send_header("Content-Length", str(len(body) - start))
                 self.end_headers()
-                rest = body[start:]
+                rest = body[start:] if self.command == "GET" else b""
                 if server.drop_after:
                     self.wfile.write(rest[: server.drop_after.pop(0)])
                     self.close_connection = True
                     return
                 self.wfile.write(rest)
+
+            do_HEAD = do_GET  # noqa: N815
 
             def log_message(self, *args) -> None:
                 pass
@@ -381,31 +387,54 @@ def test_unknown_category_names_the_fifteen(tmp_path):
         download_mvtec("teapot", tmp_path, accept_licence=True, sources=[])
 
 
-def test_hub_data_set(monkeypatch, tmp_path):
+@pytest.fixture
+def hub(server, monkeypatch, tmp_path) -> Source:
+    """A data set on a Hub of its own, reached with the real client."""
     import huggingface_hub
 
-    calls = []
-
-    def snapshot(repo_id, *, repo_type, revision, local_dir, allow_patterns, tqdm_class):
-        calls.append((repo_id, repo_type, revision, tuple(allow_patterns)))
-        bar = tqdm_class(total=0, unit="B", name="huggingface_hub.snapshot_download")
-        for name, content in category_files("screw", "data/").items():
-            target = Path(local_dir) / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-            bar.total += len(content)
-            bar.update(len(content))
-        return str(local_dir)
-
+    files = category_files("bottle") | category_files("screw")
+    tree = [
+        {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+        for name, content in files.items()
+    ]
+    info = {"id": "me/mvtec", "sha": HUB_COMMIT, "private": False, "downloads": 0, "likes": 0, "tags": []}
+    info["siblings"] = [{"rfilename": name} for name in files]
+    server.files["/api/datasets/me/mvtec/revision/v1"] = json.dumps(info).encode()
+    server.files[f"/api/datasets/me/mvtec/tree/{HUB_COMMIT}"] = json.dumps(tree).encode()
+    for name, content in files.items():
+        server.files[f"/datasets/me/mvtec/resolve/{HUB_COMMIT}/{name}"] = content
+    snapshot = functools.partial(
+        huggingface_hub.snapshot_download, endpoint=server.url, cache_dir=tmp_path / "hub-cache", token=False
+    )
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    return Source(dataset="me/mvtec", revision="v1")
+
+
+def test_hub_data_set(server, hub, tmp_path, capfd):
     seen: list[Progress] = []
-    source = Source(dataset="someone/mvtec", revision="v1")
-    download_mvtec("screw", tmp_path, accept_licence=True, sources=[source], progress=seen.append)
-    assert load_category(tmp_path, "screw").counts()["masks"] == 1
-    repo_id, repo_type, revision, patterns = calls[0]
-    assert (repo_id, repo_type, revision) == ("someone/mvtec", "dataset", "v1")
-    assert "screw/train/**" in patterns and not any("bottle" in pattern for pattern in patterns)
-    assert seen and seen[-1].source == "Hub data set someone/mvtec" and seen[-1].done > 0
+    root = tmp_path / "data"
+    download_mvtec("screw", root, accept_licence=True, sources=[hub], progress=seen.append)
+    assert names(root) == ["screw"]
+    assert load_category(root, "screw").counts() == {"train": 1, "test_good": 1, "test_defective": 1, "masks": 1}
+    assert (root / "screw" / "license.txt").exists()
+    assert not any("bottle" in path for path, *_ in server.requests), "only what is wanted is asked for"
+    assert seen[-1].source == "Hub data set me/mvtec"
+    assert seen[-1].done == seen[-1].total == sum(len(content) for content in category_files("screw").values())
+    assert capfd.readouterr().err == "", "the client's own bars stay off the terminal"
+
+
+def test_hub_download_stops(hub, tmp_path):
+    asked = []
+    with pytest.raises(DownloadStoppedError):
+        download_mvtec(
+            "screw",
+            tmp_path / "data",
+            accept_licence=True,
+            sources=[hub],
+            should_stop=lambda: asked.append(1) or len(asked) > 2,
+        )
+    assert names(tmp_path / "data") == []
 
 
 def test_hub_that_cannot_be_reached_is_one_more_failure(monkeypatch, tmp_path):

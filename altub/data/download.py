@@ -47,6 +47,7 @@ MVTEC_LICENCE = "CC BY-NC-SA 4.0 (https://creativecommons.org/licenses/by-nc-sa/
 _PARTS = ("train", "test", "ground_truth")
 _NOTES = ("license.txt", "readme.txt")
 _WORK_FOLDER = ".mvtec-download"
+_PATIENCE = 2  # categories in vain before a source counts as dead
 _LOCK_TIMEOUT = 2  # seconds; another download into the same folder takes longer than anyone waits
 
 
@@ -170,6 +171,8 @@ def download_mvtec(
     try:
         work.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f"{_WORK_FOLDER}.lock", timeout=_LOCK_TIMEOUT), explain_full_disk(work):
+            for left in work.glob("unpacked-*"):  # by a process that was killed; the lock is ours
+                shutil.rmtree(left, ignore_errors=True)
             missing = [name for name in wanted if not _is_there(root / name)]
             failures = []
             for source in sources:
@@ -233,7 +236,8 @@ def _try(
                 _from_archive(source, batch, root, work, progress, should_stop)
         except (FetchError, DiskFullError) as error:
             failures.append((source.label, error))
-            break  # what is wrong with a source for one category is wrong with it for the next
+            if len(failures) >= _PATIENCE:
+                break
     return failures
 
 
@@ -271,6 +275,7 @@ def _from_hub(source: Source, batch: list[str], root: Path, work: Path, progress
     from tqdm import tqdm
 
     watch = Watch(progress, should_stop, source.label)
+    arrived = [0]
 
     class Bar(tqdm):
         """Hears what the client would show, and passes on the bytes."""
@@ -284,13 +289,13 @@ def _from_hub(source: Source, batch: list[str], root: Path, work: Path, progress
         def update(self, n: float | None = 1) -> bool | None:
             shown = super().update(n)
             if self.counts_bytes:
-                watch("download", int(self.n), int(self.total) if self.total else None)
-            else:
-                watch("download", 0, None)
+                arrived[0] = int(self.n)
+                watch("download", arrived[0], int(self.total) if self.total else None)
             return shown
 
     folder = work / f"hub-{hashlib.sha256(str(source).encode()).hexdigest()[:16]}"
-    patterns = [f"{where}{name}/{part}/**" for name in batch for part in _PARTS for where in ("", "*/")]
+    inside = [f"{part}/**" for part in _PARTS] + list(_NOTES)
+    patterns = [f"{where}{name}/{what}" for name in batch for what in inside for where in ("", "*/")]
     try:
         snapshot_download(
             source.dataset,
@@ -307,6 +312,7 @@ def _from_hub(source: Source, batch: list[str], root: Path, work: Path, progress
             raise DiskFullError(f"The disk is full: free some space for {root}, then start again.") from error
         raise FetchError(f"{type(error).__name__}: {_first_sentence(error)}") from error
 
+    watch("download", arrived[0], arrived[0], final=True)
     arranged = Path(tempfile.mkdtemp(prefix="unpacked-", dir=work))
     try:
         for path in sorted(folder.rglob("*")):

@@ -82,9 +82,9 @@ def render_example(category: str, defect: str = GOOD, index: int = 0, *, seed: i
     return Example(photograph(defective, stream(2)), changed_pixels(good, defective))
 
 
-def ensure_sample() -> Path:
+def ensure_sample(progress: Callable[[int, int], None] | None = None) -> Path:
     """The sample's folder under the data root, made first if it is not there or from another version."""
-    return make_sample(settings.data_root() / "sample")
+    return make_sample(settings.data_root() / "sample", progress=progress)
 
 
 def make_sample(root: str | Path, seed: int = 0, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -132,6 +132,8 @@ def _marker(root: Path) -> dict[str, int] | None:
 def _replace(root: Path, marker: dict[str, int], seed: int, progress: Callable[[int, int], None] | None) -> None:
     if root.exists() and not (root / _MARKER).exists() and any(root.iterdir()):
         raise DataError(f"{root} holds something else: move it away, or choose another data root (ALTUB_DATA).")
+    for left in root.parent.glob(f".{root.name}-*"):  # by a process that was killed; the lock is ours
+        shutil.rmtree(left, ignore_errors=True)
     made = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
         _write(made, seed, progress)

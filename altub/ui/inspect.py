@@ -1,10 +1,35 @@
-"""The Inspect tab: pictures in, heatmaps, verdicts and exports out."""
+"""The Inspect tab: pictures in; heatmaps, verdicts and files out."""
 
 from __future__ import annotations
 
 import gradio as gr
 
+from altub.plots import COLOUR_MAPS
+from altub.ui import inspect_handlers as on
+from altub.ui import views
+from altub.ui.inspection import DEFAULT_RATE, RATES, Look
+from altub.ui.sessions import SESSIONS
+
 __all__ = ["build"]
+
+REFRESH = 5.0  # seconds between two looks at the list of runs
+HEADERS = ["#", "Image", "Verdict", "Score", "p-value", "Marked %"]
+DATATYPES = ["number", "str", "html", "number", "number", "number"]
+WIDTHS = ["56px", "40%", "100px", "100px", "100px", "100px"]
+MODEL_WORK = {"concurrency_id": "altub-model", "concurrency_limit": 2}  # at most two batches at a time
+QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+
+TO_TRAIN_JS = """() => { document.querySelector('#altub-tabs button[role="tab"]')?.click(); }"""
+FETCH_JS = """() => {
+  // The button gets its address a moment after the answer arrives.
+  const click = (left) => {
+    const link = document.querySelector('#inspect-file a[href], a#inspect-file[href]');
+    if (link) link.click();
+    else if (document.querySelector('#inspect-file')) document.querySelector('#inspect-file').click();
+    else if (left) setTimeout(() => click(left - 1), 100);
+  };
+  setTimeout(() => click(20), 150);
+}"""
 
 
 def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
@@ -14,4 +39,146 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
         demo: the page, for its load event.
         tab: the tab, so that the list of runs is fresh whenever it is opened.
     """
-    gr.Markdown("Inspect")
+    session = gr.State("", delete_callback=SESSIONS.discard)
+    shown = gr.State(0)  # number of the image on the right
+    seen = gr.State(())  # list of runs as the page has it
+
+    with gr.Row(elem_id="inspect", equal_height=False):
+        with gr.Column(scale=4, min_width=300, elem_id="inspect-left"):
+            run = gr.Dropdown([], label="Model", elem_id="inspect-run", info="Any run with at least one epoch.")
+            files = gr.File(
+                file_count="multiple",
+                label="Drop images here, or click to choose",
+                height=150,
+                elem_id="inspect-files",
+            )
+            notice = gr.HTML(elem_id="inspect-notice")
+            with gr.Column(visible=False, elem_id="inspect-examples-group") as examples_group:
+                examples = gr.Gallery(
+                    label="Or try a test image",
+                    columns=4,
+                    height="auto",
+                    object_fit="cover",
+                    allow_preview=False,
+                    interactive=False,
+                    buttons=[],
+                    elem_id="inspect-examples",
+                )
+            with gr.Column(elem_id="inspect-rate-group"):
+                rate = gr.Slider(
+                    0,
+                    len(RATES) - 1,
+                    value=DEFAULT_RATE,
+                    step=1,
+                    label=on.rate_label(DEFAULT_RATE),
+                    info="How many good parts may be called defects. Moves the threshold at once.",
+                    buttons=[],
+                    elem_id="inspect-rate",
+                )
+                rate_note = gr.HTML(elem_id="inspect-rate-note")
+        with gr.Column(scale=9, min_width=320, elem_id="inspect-right"):
+            with gr.Column(visible=False) as no_model:
+                gr.HTML(views.NO_MODEL)
+                to_train = gr.Button("Go to Train", variant="primary", elem_id="inspect-to-train")
+            no_image = gr.HTML(views.NO_IMAGE, elem_id="inspect-empty")
+            with gr.Column(visible=False, elem_id="inspect-result") as result:
+                verdict = gr.HTML(elem_id="inspect-verdict")
+                slider = gr.ImageSlider(
+                    type="filepath",
+                    interactive=False,
+                    show_label=False,
+                    max_height=620,
+                    buttons=["fullscreen"],
+                    elem_id="inspect-slider",
+                )
+                legend = gr.HTML(elem_id="inspect-legend")
+                with gr.Row(elem_id="inspect-look"):
+                    opacity = gr.Slider(0, 1, value=Look.opacity, step=0.05, label="Heatmap opacity", buttons=[])
+                    colour_map = gr.Radio(list(COLOUR_MAPS), value=Look.colour_map, label="Colours")
+                    contour = gr.Checkbox(value=Look.contour, label="Outline defects", container=False)
+                with gr.Row(equal_height=False, elem_id="inspect-details"):
+                    histogram = gr.HTML(elem_id="inspect-histogram")
+                    with gr.Column(min_width=260):
+                        gr.HTML(
+                            '<p class="caption">What each feature scale sees <span title="Fine scales find small '
+                            "scratches, coarse ones missing or misplaced parts. The heatmap above is their mean."
+                            '">ⓘ</span></p>'
+                        )
+                        scales = gr.HTML(elem_id="inspect-scales")
+            with gr.Column(visible=False, elem_id="inspect-batch") as batch_group:
+                summary = gr.HTML(elem_id="inspect-summary")
+                stale = gr.HTML(elem_id="inspect-stale")
+                table = gr.Dataframe(
+                    headers=HEADERS,
+                    datatype=DATATYPES,
+                    column_widths=WIDTHS,
+                    interactive=False,
+                    type="array",
+                    show_label=False,
+                    max_height=380,
+                    show_search="search",
+                    buttons=[],
+                    elem_id="inspect-table",
+                )
+                with gr.Row(elem_id="inspect-actions"):
+                    csv_button = gr.Button("Table as CSV", size="sm", elem_id="inspect-csv")
+                    zip_button = gr.Button("Maps and masks as zip", size="sm", elem_id="inspect-zip")
+                    again = gr.Button("Inspect all again", size="sm", elem_id="inspect-again")
+                    clear = gr.Button("Clear", size="sm", elem_id="inspect-clear")
+                file = gr.DownloadButton(visible="hidden", elem_id="inspect-file")
+
+    look = [opacity, colour_map, contour]
+    picture = [verdict, slider, legend, histogram, scales]
+    everything = [
+        session,
+        shown,
+        notice,
+        no_image,
+        result,
+        *picture,
+        batch_group,
+        summary,
+        table,
+        rate,
+        rate_note,
+        stale,
+    ]
+
+    # The list of runs follows the runs folder; examples follow the chosen run.
+    moments = [demo.load, gr.Timer(REFRESH).tick, *([tab.select] if tab is not None else [])]
+    gr.on(moments, on.refresh, [run, seen, session], [run, seen, no_model, no_image, stale], **QUIET)
+    run.change(on.choose_run, run, [examples, examples_group], **QUIET)
+    to_train.click(None, js=TO_TRAIN_JS, api_visibility="private")
+
+    # The model runs.
+    works = {"outputs": everything, "show_progress_on": notice, "api_visibility": "private", **MODEL_WORK}
+    files.upload(on.inspect_files, [files, run, session, rate, *look], **works).then(lambda: None, None, files, **QUIET)
+    examples.select(on.inspect_example, [run, session, rate, *look], **works)
+    again.click(on.inspect_again, [run, session, rate, *look], **works)
+
+    # The model does not run.
+    gr.on(
+        [rate.input],
+        on.relabel,
+        [session, shown, rate, *look],
+        [*picture, summary, table, rate, rate_note],
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    gr.on(
+        [opacity.input, colour_map.input, contour.input],
+        on.show,
+        [session, shown, rate, *look],
+        picture,
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    table.select(on.select_row, [session, shown, rate, *look], [shown, *picture], **QUIET)
+    clear.click(on.clear, [session, run], everything, **QUIET)
+    fetches = {"outputs": file, "api_visibility": "private", "concurrency_limit": 2}
+    csv_button.click(on.write_csv, [session, rate], show_progress="hidden", **fetches).success(
+        None, js=FETCH_JS, api_visibility="private"
+    )
+    zip_button.click(on.write_zip, [session, rate, *look], show_progress_on=summary, **fetches).success(
+        None, js=FETCH_JS, api_visibility="private"
+    )

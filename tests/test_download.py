@@ -297,6 +297,9 @@ BAD_ARCHIVES = {
     "hard link": tar_of(
         category_files("bottle"), extra=(special("bottle/train/good/x.png", tarfile.LNKTYPE, "../../x"),)
     ),
+    "link within": tar_of(
+        category_files("bottle"), extra=(special("bottle/train/good/x.png", tarfile.SYMTYPE, "000.png"),)
+    ),
     "device": tar_of(category_files("bottle"), extra=(special("bottle/train/good/x.png", tarfile.CHRTYPE),)),
     "zip parent folder": zip_of(category_files("bottle") | {"bottle/train/../../../escape.png": png()}),
     "zip backslash": zip_of(category_files("bottle") | {"bottle\\..\\..\\escape.png": png()}),
@@ -338,11 +341,16 @@ def test_archive_bounds(tmp_path):
 
 
 def test_no_room_is_known_before_the_first_byte(server, whole, tmp_path, monkeypatch):
+    size = len(server.files["/mvtec.tar.xz"])
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(fetch_module.shutil, "disk_usage", lambda path: usage(1000, 900, 100))
+    free = [fetch_module._SPARE + size - 1]
+    monkeypatch.setattr(fetch_module.shutil, "disk_usage", lambda path: usage(1 << 40, 0, free[0]))
     with pytest.raises(DiskFullError, match="not enough room"):
         download_mvtec("bottle", tmp_path, accept_licence=True, sources=[whole])
     assert names(tmp_path) == []
+    free[0] += 1
+    download_mvtec("bottle", tmp_path, accept_licence=True, sources=[whole])
+    assert names(tmp_path) == ["bottle"]
 
 
 def test_disk_that_fills_up_meanwhile_leaves_nothing_under_the_final_name(server, whole, tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ class TrainingBar:
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -106,7 +106,7 @@ class DownloadBar:
         self.bar.stop()
 
     def update(self, progress: DownloadProgress) -> None:
-        self.bar.update(self.task, completed=progress.done, total=progress.total, description=progress.stage)
+        self.bar.update(self.task, completed=progress.done, total=progress.total, description=progress.phase)
 
 
 def _epoch_line(record: dict[str, Any], epochs: int) -> str:

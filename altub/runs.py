@@ -100,15 +100,15 @@ class Run:
 
     @classmethod
     def create(cls, path: str | Path, config: TrainingConfig) -> Run:
-        """A new run directory at `path`.
+        """A new run directory at `path`, which may hold a run that ended before it had anything to keep.
 
         Raises:
-            RunError: there is a run already.
+            RunError: there is a run that was begun already.
         """
         run = cls(path)
         with explain_full_disk(run.path):
             run.path.mkdir(parents=True, exist_ok=True)
-        if (run.path / "config.json").exists():
+        if (run.path / "config.json").exists() and (run.checkpoint_file.exists() or run.is_alive()):
             raise RunError(
                 f"{run.path} already holds a run. Add --resume to go on with it, or choose another directory."
             )

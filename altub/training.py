@@ -243,7 +243,8 @@ class _Trainer:
         self.run.keep_events(self.epoch)
         self.history = [(mean[: self.epoch + 1], std[: self.epoch + 1]) for mean, std in self.run.base_history()]
         if not self.history or len(self.history[0][0]) != self.epoch + 1:
-            self.history = [(mean[None], std[None]) for mean, std in self.base_values()]
+            self.history = [(np.zeros_like(mean)[None], np.zeros_like(std)[None]) for mean, std in self.base_values()]
+            self.run.write_base_history(self.history)  # row 0: every base starts at N(0, I)
         self.status.epoch, self.status.step = self.epoch, self.step
         self.prepared = True
 

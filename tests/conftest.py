@@ -1,0 +1,90 @@
+"""A small category on disk and a trained run, shared by the tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from altub.config import TrainingConfig, make_config
+from altub.runs import Run
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SIDE = 64  # pixels: the filter bank's levels are then 16, 8 and 4 wide
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+def _weave(rng: np.random.Generator) -> np.ndarray:
+    """A striped texture with a random phase and a little noise, uint8 (SIDE, SIDE, 3)."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    phase = rng.uniform(0, 2 * np.pi, 2)
+    grey = 128 + 40 * np.sin(0.8 * x + phase[0]) + 30 * np.sin(0.8 * y + phase[1]) + rng.normal(0, 4, x.shape)
+    return np.clip(np.stack([grey, grey * 0.9, grey * 0.8], -1), 0, 255).astype(np.uint8)
+
+
+def write_category(folder: Path, *, good: int = 12, tested: int = 4, masks: bool = True, seed: int = 0) -> Path:
+    """An MVTec AD category: `good` images to train on, `tested` good and as many with a bright blot to test on."""
+    rng = np.random.default_rng(seed)
+    for name in ("train/good", "test/good", "test/blot", *(["ground_truth/blot"] if masks else [])):
+        (folder / name).mkdir(parents=True)
+    for index in range(good):
+        Image.fromarray(_weave(rng)).save(folder / f"train/good/{index:03d}.png")
+    for index in range(tested):
+        Image.fromarray(_weave(rng)).save(folder / f"test/good/{index:03d}.png")
+        image, mask = _weave(rng), np.zeros((SIDE, SIDE), np.uint8)
+        top, left = rng.integers(8, SIDE - 24, 2)
+        image[top : top + 14, left : left + 14] = (250, 240, 120)
+        mask[top : top + 14, left : left + 14] = 255
+        Image.fromarray(image).save(folder / f"test/blot/{index:03d}.png")
+        if masks:
+            Image.fromarray(mask).save(folder / f"ground_truth/blot/{index:03d}_mask.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with the one category `weave`."""
+    root = tmp_path_factory.mktemp("data")
+    write_category(root / "weave")
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_config(data_folder: Path) -> TrainingConfig:
+    """A training that takes about a second: two coupling steps at 64 px, 4 epochs of 3 steps."""
+    return make_config(
+        data=str(data_folder),
+        category="weave",
+        backbone="filter-bank",
+        image_size=SIDE,
+        epochs=4,
+        batch_size=3,
+        flow={"steps": 2, "hidden_ratio": 0.5},
+        base={"interval": 2},
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="session")
+def trained_run(small_config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of `small_config`; read only."""
+    from altub.training import train
+
+    run = Run.create(tmp_path_factory.mktemp("runs") / "weave-run", small_config)
+    for _ in train(run):
+        pass
+    return run
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """Real images and weights for development; tests that need them skip where they are missing."""
+    folder = Path(os.environ.get("ALTUB_TEST_SHARED") or REPOSITORY.parent / "shared")
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no development data in {folder} (set ALTUB_TEST_SHARED)")
+    return folder

@@ -1,0 +1,104 @@
+"""The coupling step: the pinned form, its inverse, its determinant and its hand-written gradient."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from FrEIA.modules import AllInOneBlock
+from torch import nn
+
+from altub.flows import AffineCoupling
+
+
+def subnet(in_channels: int, out_channels: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(in_channels, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, out_channels, 3, padding=1))
+
+
+def make(channels: int, seed: int = 0) -> AffineCoupling:
+    """A coupling far from its start, so that every term of it counts."""
+    torch.manual_seed(seed)
+    block = AffineCoupling([(channels, 4, 5)], subnet_constructor=subnet, clamp=2.0).double()
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=1.0)
+    return block
+
+
+@pytest.mark.parametrize("channels", [2, 5, 8])
+def test_inverse_undoes_it(channels: int) -> None:
+    block, x = make(channels), torch.randn(3, channels, 4, 5, dtype=torch.double)
+    (y,), log_det = block((x,))
+    (back,), inverse_log_det = block((y,), rev=True)
+    assert y.shape == x.shape and log_det.shape == (3,)
+    torch.testing.assert_close(back, x)
+    torch.testing.assert_close(inverse_log_det, -log_det)
+    assert not torch.allclose(y, x, atol=0.1)
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_log_det_is_that_of_the_jacobian(channels: int) -> None:
+    block, x = make(channels), torch.randn(1, channels, 4, 5, dtype=torch.double)
+    jacobian = torch.autograd.functional.jacobian(lambda value: block((value,))[0][0].flatten(), x)
+    expected = torch.linalg.slogdet(jacobian.reshape(x.numel(), x.numel()))[1]
+    torch.testing.assert_close(block((x,))[1][0], expected)
+
+
+def test_hand_written_gradient_is_the_numerical_one() -> None:
+    block, x = make(4), torch.randn(2, 4, 3, 3, dtype=torch.double, requires_grad=True)
+    names = [name for name, _ in block.named_parameters()]
+
+    def run(value, *parameters):
+        (y,), log_det = torch.func.functional_call(block, dict(zip(names, parameters, strict=True)), ((value,),))
+        return y, log_det
+
+    assert torch.autograd.gradcheck(run, (x, *[p.detach().requires_grad_() for p in block.parameters()]))
+
+
+@pytest.mark.parametrize("channels", [4, 7])
+def test_same_numbers_as_freia_with_its_pypi_clamp(channels: int) -> None:
+    ours = make(channels)
+    freia = AllInOneBlock([(channels, 4, 5)], subnet_constructor=subnet, affine_clamping=2.0).double()
+    freia.subnet.load_state_dict(ours.subnet.state_dict())
+    with torch.no_grad():
+        freia.global_scale.copy_(ours.global_scale)
+        freia.global_offset.copy_(ours.global_offset)
+        freia.w_perm.zero_()
+        freia.w_perm[torch.arange(channels), ours.permutation] = 1
+    x = torch.randn(3, channels, 4, 5, dtype=torch.double)
+    results = []
+    for block in (ours, freia):
+        value = x.clone().requires_grad_()
+        (y,), log_det = block((value,))
+        (y.square().sum() - log_det.sum()).backward()
+        results.append((y, log_det, value.grad, block.subnet[0].weight.grad, block.global_scale.grad))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_form_is_pinned() -> None:
+    """y2 = x2 * exp(2 tanh(0.1 a_s)) + 0.1 a_t on a case worked out by hand."""
+    block = AffineCoupling([(2, 1, 1)], subnet_constructor=lambda i, o: nn.Conv2d(i, o, 1), clamp=2.0)
+    with torch.no_grad():
+        block.subnet.weight.zero_()
+        block.subnet.bias.copy_(torch.tensor([3.0, 7.0]))
+        block.permutation.copy_(torch.tensor([1, 0]))
+    (y,), log_det = block((torch.tensor([[[[5.0]], [[2.0]]]]),))
+    s = 2 * math.tanh(0.3)
+    assert y.flatten().tolist() == pytest.approx([2 * math.exp(s) + 0.7, 5.0], rel=1e-5)
+    assert log_det.item() == pytest.approx(s, rel=1e-5)
+
+
+def test_starts_near_a_permutation() -> None:
+    torch.manual_seed(0)
+    block, x = AffineCoupling([(6, 4, 4)], subnet_constructor=subnet), torch.randn(2, 6, 4, 4)
+    (y,), log_det = block((x,))
+    assert (y - x[:, block.permutation]).abs().max() < 0.5
+    assert log_det.abs().max() < 5
+
+
+def test_needs_channels_to_split_and_its_own_number_of_them() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        AffineCoupling([(1, 4, 4)], subnet_constructor=subnet)
+    with pytest.raises(ValueError, match="built for 6 channels, not 4"):
+        AffineCoupling([(6, 4, 4)], subnet_constructor=subnet)((torch.zeros(1, 4, 4, 4),))

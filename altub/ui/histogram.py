@@ -14,6 +14,7 @@ import numpy as np
 
 __all__ = ["number", "score_histogram_html"]
 
+BAR_SHARE = 62  # per cent of the height; the labels stand above
 BEYOND = 3.0  # spans of the held-out scores; a score farther off is marked at the edge
 
 
@@ -37,7 +38,8 @@ def score_histogram_html(scores: np.ndarray, score: float, threshold: float) -> 
     edges = np.linspace(low, high, bins + 1) if high > low else np.array([low - 0.06 * span, low + 0.06 * span])
     counts, _ = np.histogram(scores, edges)
     bars = "".join(
-        f'<i style="left:{place(a):.2f}%;width:{place(b) - place(a):.2f}%;height:{100 * count / counts.max():.1f}%" '
+        f'<i style="left:{place(a):.2f}%;width:{place(b) - place(a):.2f}%;'
+        f'height:{BAR_SHARE * count / counts.max():.1f}%" '
         f'title="{count} of {scores.size} between {number(a)} and {number(b)}"></i>'
         for a, b, count in zip(edges[:-1], edges[1:], counts, strict=True)
         if count
@@ -46,7 +48,7 @@ def score_histogram_html(scores: np.ndarray, score: float, threshold: float) -> 
     kind = "defect" if score > threshold else "good"
     ticks = "".join(f'<span style="left:{place(tick):.2f}%">{number(tick)}</span>' for tick in _ticks(left, right))
     return (
-        f'<figure class="histogram" role="img" aria-label="{escape(_in_words(scores, score, threshold))}">'
+        f'<figure class="histogram card" role="img" aria-label="{escape(_in_words(scores, score, threshold))}">'
         f"<figcaption>Scores of the {scores.size} held-out good images</figcaption>"
         '<div class="plot">'
         f'<div class="beyond" style="left:{cut:.2f}%"></div>{bars}'

@@ -15,7 +15,8 @@ __all__ = ["build"]
 REFRESH = 5.0  # seconds between two looks at the list of runs
 HEADERS = ["#", "Image", "Verdict", "Score", "p-value", "Marked %"]
 DATATYPES = ["number", "str", "html", "number", "number", "number"]
-WIDTHS = ["56px", "40%", "100px", "100px", "100px", "100px"]
+WIDTHS = ["7%", "38%", "16%", "13%", "13%", "13%"]
+SLIDER_AT = 14  # per cent from the left: the original peeps out, the overlay is seen
 MODEL_WORK = {"concurrency_id": "altub-model", "concurrency_limit": 2}  # at most two batches at a time
 QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
@@ -44,19 +45,18 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
     seen = gr.State(())  # list of runs as the page has it
 
     with gr.Row(elem_id="inspect", equal_height=False):
-        with gr.Column(scale=4, min_width=300, elem_id="inspect-left"):
-            run = gr.Dropdown([], label="Model", elem_id="inspect-run", info="Any run with at least one epoch.")
+        with gr.Column(scale=2, min_width=320, elem_id="inspect-left"):
+            with gr.Column(elem_id="inspect-run-group"):
+                run = gr.Dropdown([], label="Model", elem_id="inspect-run")
+                model_note = gr.HTML(elem_id="inspect-model-note")
             files = gr.File(
-                file_count="multiple",
-                label="Drop images here, or click to choose",
-                height=150,
-                elem_id="inspect-files",
+                file_count="multiple", show_label=False, label="Images to inspect", height=120, elem_id="inspect-files"
             )
             notice = gr.HTML(elem_id="inspect-notice")
             with gr.Column(visible=False, elem_id="inspect-examples-group") as examples_group:
+                gr.HTML('<p class="caption">Or try a test image of this category</p>')
                 examples = gr.Gallery(
-                    label="Or try a test image",
-                    columns=4,
+                    show_label=False,
                     height="auto",
                     object_fit="cover",
                     allow_preview=False,
@@ -64,47 +64,57 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
                     buttons=[],
                     elem_id="inspect-examples",
                 )
-            with gr.Column(elem_id="inspect-rate-group"):
-                rate = gr.Slider(
-                    0,
-                    len(RATES) - 1,
-                    value=DEFAULT_RATE,
-                    step=1,
-                    label=on.rate_label(DEFAULT_RATE),
-                    info="How many good parts may be called defects. Moves the threshold at once.",
-                    buttons=[],
-                    elem_id="inspect-rate",
-                )
-                rate_note = gr.HTML(elem_id="inspect-rate-note")
-        with gr.Column(scale=9, min_width=320, elem_id="inspect-right"):
-            with gr.Column(visible=False) as no_model:
+        with gr.Column(scale=5, min_width=320, elem_id="inspect-right"):
+            with gr.Column(visible=False, elem_id="inspect-no-model") as no_model:
                 gr.HTML(views.NO_MODEL)
                 to_train = gr.Button("Go to Train", variant="primary", elem_id="inspect-to-train")
             no_image = gr.HTML(views.NO_IMAGE, elem_id="inspect-empty")
-            with gr.Column(visible=False, elem_id="inspect-result") as result:
-                verdict = gr.HTML(elem_id="inspect-verdict")
-                slider = gr.ImageSlider(
-                    type="filepath",
-                    interactive=False,
-                    show_label=False,
-                    max_height=620,
-                    buttons=["fullscreen"],
-                    elem_id="inspect-slider",
-                )
-                legend = gr.HTML(elem_id="inspect-legend")
-                with gr.Row(elem_id="inspect-look"):
-                    opacity = gr.Slider(0, 1, value=Look.opacity, step=0.05, label="Heatmap opacity", buttons=[])
-                    colour_map = gr.Radio(list(COLOUR_MAPS), value=Look.colour_map, label="Colours")
-                    contour = gr.Checkbox(value=Look.contour, label="Outline defects", container=False)
-                with gr.Row(equal_height=False, elem_id="inspect-details"):
-                    histogram = gr.HTML(elem_id="inspect-histogram")
-                    with gr.Column(min_width=260):
-                        gr.HTML(
-                            '<p class="caption">What each feature scale sees <span title="Fine scales find small '
-                            "scratches, coarse ones missing or misplaced parts. The heatmap above is their mean."
-                            '">ⓘ</span></p>'
+            with gr.Row(visible=False, equal_height=False, elem_id="inspect-result") as result:
+                with gr.Column(scale=3, min_width=320, elem_id="inspect-picture"):
+                    slider = gr.ImageSlider(
+                        type="filepath",
+                        interactive=False,
+                        show_label=False,
+                        label="Original and overlay",
+                        max_height=620,
+                        slider_position=SLIDER_AT,
+                        buttons=["fullscreen"],
+                        elem_id="inspect-slider",
+                    )
+                    legend = gr.HTML(elem_id="inspect-legend")
+                    with gr.Row(elem_id="inspect-look"):
+                        opacity = gr.Slider(
+                            0,
+                            1,
+                            value=Look.opacity,
+                            step=0.05,
+                            label="Heatmap opacity",
+                            buttons=[],
+                            min_width=140,
+                            elem_id="inspect-opacity",
                         )
-                        scales = gr.HTML(elem_id="inspect-scales")
+                        colour_map = gr.Dropdown(
+                            list(COLOUR_MAPS), value=Look.colour_map, label="Colours", min_width=120, filterable=False
+                        )
+                        contour = gr.Checkbox(
+                            value=Look.contour, label="Outline defects", container=False, min_width=130
+                        )
+                with gr.Column(scale=2, min_width=300, elem_id="inspect-side"):
+                    verdict = gr.HTML(elem_id="inspect-verdict")
+                    histogram = gr.HTML(elem_id="inspect-histogram")
+                    with gr.Column(elem_id="inspect-rate-group"):
+                        rate = gr.Slider(
+                            0,
+                            len(RATES) - 1,
+                            value=DEFAULT_RATE,
+                            step=1,
+                            label=on.rate_label(DEFAULT_RATE),
+                            info="How many good parts may be called defects. Moves the threshold at once.",
+                            buttons=[],
+                            elem_id="inspect-rate",
+                        )
+                        rate_note = gr.HTML(elem_id="inspect-rate-note")
+                    scales = gr.HTML(elem_id="inspect-scales")
             with gr.Column(visible=False, elem_id="inspect-batch") as batch_group:
                 summary = gr.HTML(elem_id="inspect-summary")
                 stale = gr.HTML(elem_id="inspect-stale")
@@ -147,7 +157,7 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
     # The list of runs follows the runs folder; examples follow the chosen run.
     moments = [demo.load, gr.Timer(REFRESH).tick, *([tab.select] if tab is not None else [])]
     gr.on(moments, on.refresh, [run, seen, session], [run, seen, no_model, no_image, stale], **QUIET)
-    run.change(on.choose_run, run, [examples, examples_group], **QUIET)
+    run.change(on.choose_run, run, [examples, examples_group, model_note], **QUIET)
     to_train.click(None, js=TO_TRAIN_JS, api_visibility="private")
 
     # The model runs.

@@ -80,10 +80,11 @@ def refresh(run_id: str | None, seen: Sequence, session: str) -> tuple:
 
 @in_words
 def choose_run(run_id: str | None) -> tuple:
-    """Thumbnails of the test images that fit the run."""
+    """Thumbnails of the test images that fit the run, and a line about its model."""
     found = examples_of(find_model(run_id)) if run_id else []
     pictures = [(example.thumbnail, example.caption) for example in found]
-    return gr.Gallery(value=pictures, selected_index=None), gr.Column(visible=bool(pictures))
+    note = views.model_note(next((offer for offer in list_offers() if offer.id == run_id), None))
+    return gr.Gallery(value=pictures, selected_index=None), gr.Column(visible=bool(pictures)), note
 
 
 # The model runs.

@@ -42,12 +42,13 @@ class Offer:
 
     @property
     def label(self) -> str:
-        """One line for a list: category, backbone, how far, how good, when."""
-        parts = [self.category, self.backbone, self.progress]
-        for name, title in (("image_auroc", "image AUROC"), ("pixel_auroc", "pixel AUROC")):
+        """One line for a list: category, backbone, how good, how far, when."""
+        parts = [self.category, self.backbone.partition(".")[0]]
+        for name, title in (("pixel_auroc", "pixel"), ("image_auroc", "image")):
             if name in self.metrics:
-                parts.append(f"{title} {self.metrics[name]:.3f}")
-        parts.append(time.strftime("%d %b %H:%M", time.localtime(self.created)))
+                parts.append(f"{title} AUROC {self.metrics[name]:.3f}")
+                break
+        parts += [self.progress, time.strftime("%d %b %H:%M", time.localtime(self.created))]
         return " · ".join(parts)
 
     @property

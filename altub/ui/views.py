@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 from collections.abc import Sequence
 from html import escape
 
@@ -14,12 +15,14 @@ from altub.calibration import Calibration, Threshold
 from altub.plots import colourise
 from altub.ui.batch import Batch, Inspected, Unreadable
 from altub.ui.histogram import number
+from altub.ui.models import Offer
 
 __all__ = [
     "NO_IMAGE",
     "NO_MODEL",
     "batch_summary",
     "legend",
+    "model_note",
     "p_value_in_words",
     "percent",
     "problems",
@@ -30,18 +33,25 @@ __all__ = [
     "verdict_card",
 ]
 
+# A part under a heatmap: a square with a spot, drawn in the text's colour.
+_LAYERS = (
+    '<svg viewBox="0 0 48 48" fill="none" stroke="currentColor" stroke-width="2" aria-hidden="true">'
+    '<rect x="5" y="9" width="38" height="30" rx="5"/><circle cx="31" cy="21" r="5"/>'
+    '<circle cx="31" cy="21" r="10" stroke-dasharray="3 4"/><path d="M5 33l11-9 9 8 5-4 13 9"/></svg>'
+)
 NO_MODEL = (
-    '<div class="empty-state"><h3>No trained model yet</h3>'
+    f'<div class="empty-state">{_LAYERS}<h3>No trained model yet</h3>'
     "<p>Train one first: on the sample category it takes a minute or two. Its first state can be tried here after one "
     "epoch, while it still trains.</p></div>"
 )
 NO_IMAGE = (
-    '<div class="empty-state"><h3>Show the model a part</h3>'
+    f'<div class="empty-state">{_LAYERS}<h3>Show the model a part</h3>'
     "<p>Drop one or many images on the left, or click an example. You will see where each one differs from the good "
     "parts, how unusual that is, and a verdict.</p></div>"
 )
 SHOWN_PROBLEMS = 5
 MAP_SIDE = 320  # longest side, in pixels, of the map of a scale
+METRIC_TITLES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
 VERDICTS = {True: ("defect", "Defect"), False: ("good", "Good")}
 
 
@@ -108,7 +118,7 @@ def legend(calibration: Calibration, threshold: float, colour_map: str) -> str:
         '<div class="legend" title="The colours mean the same on every image of this model: they come from its '
         'held-out good images, not from the image at hand.">'
         f'<div class="ramp" style="background:linear-gradient(90deg,{ramp})"><i style="left:{place:.2f}%"></i></div>'
-        '<div class="ends"><span>usual on good parts</span><span>the oddest spot seen on a held-out good part</span>'
+        '<div class="ends"><span>usual on good parts</span><span>the highest seen on good parts</span>'
         "<span>far beyond</span></div></div>"
     )
 
@@ -128,7 +138,20 @@ def scale_maps(batch: Batch, item: Inspected, scales: np.ndarray, colour_map: st
             f'<figure><img src="data:image/jpeg;base64,{data}" alt="Map of {escape(title)}" width="{size[0]}" '
             f'height="{size[1]}"><figcaption>{escape(title)}</figcaption></figure>'
         )
-    return f'<div class="scales">{"".join(figures)}</div>'
+    return (
+        '<div class="card"><p class="caption">What each feature scale sees <span class="help" tabindex="0" '
+        'title="Fine scales find small scratches, coarse ones missing or misplaced parts. The heatmap is their mean.">'
+        f'(?)</span></p><div class="scales">{"".join(figures)}</div></div>'
+    )
+
+
+def model_note(offer: Offer | None) -> str:
+    """A line on the chosen model."""
+    if offer is None:
+        return ""
+    metrics = [f"{title} {offer.metrics[name]:.3f}" for name, title in METRIC_TITLES.items() if name in offer.metrics]
+    parts = [offer.backbone, offer.progress, *metrics, time.strftime("%d %b %H:%M", time.localtime(offer.created))]
+    return f"<p>{escape(' · '.join(parts))}</p>"
 
 
 def problems(items: Sequence[Unreadable]) -> str:

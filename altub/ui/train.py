@@ -3,21 +3,82 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
+
+from altub import jobs
+from altub.errors import AltUBError
+from altub.ui.data_panel import build_data_panel
+from altub.ui.monitor import WATCH, build_monitor
+from altub.ui.settings_form import build_form, config_from, describe_backbone
+from altub.ui.watch import describe_view
 
 __all__ = ["TrainTab", "build"]
 
 
 @dataclass(frozen=True)
 class TrainTab:
-    """What other parts of the page connect to."""
+    """What other parts of the page connect to. dark: does the browser show the page dark?"""
 
-    dark: gr.State
+    dark: gr.Checkbox
 
 
 def build(demo: gr.Blocks, *, may_name_folders: bool = True) -> TrainTab:
-    """Fills the tab; call it inside `with gr.Tab(...)`."""
-    dark = gr.State(False)
-    gr.Markdown("Train")
-    return TrainTab(dark)
+    """Fills the tab; call it inside `with gr.Tab(...)`.
+
+    Args:
+        demo: the page, for its load event.
+        may_name_folders: offer folders of the server's machine as data.
+    """
+    with gr.Row(elem_id="train-columns"):
+        with gr.Column(scale=0, min_width=340, elem_id="train-setup"):
+            with gr.Column(elem_classes="card"):
+                gr.HTML("<h3>1. Images</h3>")
+                data = build_data_panel(demo, may_name_folders=may_name_folders)
+            with gr.Column(elem_classes="card"):
+                gr.HTML("<h3>2. Model</h3>")
+                form = build_form()
+            start = gr.Button("Start training", variant="primary", size="lg", elem_id="train-start")
+        with gr.Column(scale=1, min_width=320, elem_id="train-watch"):
+            monitor = build_monitor(demo)
+
+    def start_training(source: str, category: str | None, folder: str | None, preset: str, *values: Any) -> Any:
+        try:
+            choice = data.find(source, category, folder)
+            config = config_from(choice.data, choice.category, preset, *values)
+            run = jobs.start(config)
+        except AltUBError as error:
+            raise gr.Error(str(error), duration=None) from error
+        for note in config.notes:
+            gr.Warning(note)
+        WATCH.forget()
+        view = WATCH.view(run.id)
+        if view is not None and view.position:
+            gr.Info(f"The training waits in the queue: {view.position} must end first.")
+        return gr.update(choices=[(describe_view(other), other.id) for other in WATCH.views()], value=run.id)
+
+    start.click(
+        start_training,
+        [*data.inputs, *form.inputs],
+        monitor.picker,
+        api_visibility="private",
+        show_progress="minimal",
+        concurrency_limit=1,
+    )
+    data.category.change(
+        lambda category: gr.update(interactive=bool(category)),
+        data.category,
+        start,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    # Asking where weights can be had may take seconds: not while the page is built.
+    demo.load(
+        describe_backbone,
+        form.fields["backbone"],
+        form.backbone_about,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    return TrainTab(monitor.dark)

@@ -1,0 +1,257 @@
+"""The right side of the Train tab: one run as its directory tells it, looked at once a second.
+
+Nothing lives in the page: a reload, a second window or a restarted server finds the same run in the same state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from altub import jobs
+from altub.errors import AltUBError
+from altub.plots import channel_drift_image
+from altub.ui.curves import drift_charts, loss_chart, metric_chart, metric_tiles
+from altub.ui.heatmaps import example_cards, kept_epochs
+from altub.ui.status import no_run_card, status_card
+from altub.ui.watch import RunView, RunWatch, describe_view, stamp
+
+__all__ = ["Monitor", "build_monitor"]
+
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+LIVELY, CALM = 1.0, 4.0  # seconds between two looks while something trains, and while nothing does
+NO_EARLY = 0  # the early epoch when none is chosen yet
+
+WATCH = RunWatch()
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """picker: the run that is shown. dark: does the browser show the page dark?"""
+
+    picker: gr.Dropdown
+    dark: gr.Checkbox
+
+
+def build_monitor(demo: gr.Blocks) -> Monitor:
+    """Lays the panel out and connects it."""
+    remembered = gr.BrowserState(None, storage_key="altub-run", secret="altub")
+    seen = gr.State({})
+    timer = gr.Timer(LIVELY)
+    dark = gr.Checkbox(False, visible="hidden", label="dark", elem_id="is-dark")
+    with gr.Row(elem_id="run-bar"):
+        picker = gr.Dropdown(
+            [], label="Run", show_label=False, container=False, filterable=False, elem_id="run-picker", scale=1
+        )
+        stop = gr.Button("Stop", size="md", scale=0, min_width=90, interactive=False, elem_id="run-stop")
+        resume = gr.Button("Resume", size="md", scale=0, min_width=90, interactive=False, elem_id="run-resume")
+    status = gr.HTML(no_run_card(), elem_id="run-status")
+    with gr.Column(visible=False, elem_id="run-live") as live:
+        tiles = gr.HTML(elem_id="run-metrics")
+        with gr.Row(elem_classes="charts"):
+            loss = gr.HTML(elem_id="loss-chart", min_width=320)
+            metrics = gr.HTML(elem_id="metric-chart", min_width=320)
+        with gr.Column(elem_classes="card", elem_id="examples-card"):
+            with gr.Row(elem_classes="card-head"):
+                gr.HTML(
+                    "<h3>Heatmaps of test images</h3><p>The line marks what lies above every held-out good image.</p>"
+                )
+                early = gr.Dropdown(
+                    [],
+                    label="Compare the latest with epoch",
+                    filterable=False,
+                    scale=0,
+                    min_width=220,
+                    elem_id="early-epoch",
+                )
+            examples = gr.HTML(elem_id="examples")
+        with gr.Column(elem_classes="card", elem_id="drift-card"):
+            with gr.Row(elem_classes="card-head"):
+                gr.HTML(
+                    "<h3>Drift of the learned base</h3><p>Every channel begins at N(0, 1). AltUB lets its mean μ and "
+                    "its spread σ follow the good images.</p>"
+                )
+                head = gr.Dropdown([], label="Scale", filterable=False, scale=0, min_width=180, elem_id="drift-head")
+                kind = gr.Dropdown(
+                    [("mean μ", "mean"), ("spread log σ", "log_std")],
+                    value="mean",
+                    label="Picture of",
+                    filterable=False,
+                    scale=0,
+                    min_width=150,
+                    elem_id="drift-kind",
+                )
+            drift = gr.HTML(elem_id="drift-charts")
+            channels = gr.Image(
+                type="pil",
+                format="png",
+                show_label=False,
+                container=False,
+                buttons=["fullscreen"],
+                elem_id="drift-picture",
+            )
+
+    parts: dict[str, Any] = {
+        "picker": picker,
+        "stop": stop,
+        "resume": resume,
+        "status": status,
+        "live": live,
+        "tiles": tiles,
+        "loss": loss,
+        "metrics": metrics,
+        "early": early,
+        "examples": examples,
+        "head": head,
+        "drift": drift,
+        "channels": channels,
+        "timer": timer,
+    }
+
+    def look(
+        run_id: str | None, epoch: int | None, scale: int | None, picture: str, is_dark: bool, before: dict[str, Any]
+    ) -> list[Any]:
+        """What changed since `before`; everything else is skipped."""
+        shown = _Shown(dict(before) if isinstance(before, dict) else {})
+        views = WATCH.views()
+        view = WATCH.view(run_id) if isinstance(run_id, str) else None
+        if view is None:
+            view = WATCH.view(WATCH.choose(None))
+        _show_picker(shown, views, view)
+        _show_status(shown, view)
+        if view is not None:
+            _show_progress(shown, view, epoch, scale, picture, bool(is_dark))
+        busy = any(other.is_active for other in views)
+        shown.put("timer", busy, lambda: gr.Timer(LIVELY if busy else CALM))
+        return [*(shown.updates.get(name, gr.skip()) for name in parts), shown.marks if shown.updates else gr.skip()]
+
+    inputs, outputs = [picker, early, head, kind, dark, seen], [*parts.values(), seen]
+    timer.tick(look, inputs, outputs, concurrency_limit=None, **QUIET)
+    gr.on(
+        [picker.change, early.input, head.input, kind.input, dark.change],
+        look,
+        inputs,
+        outputs,
+        concurrency_limit=None,
+        trigger_mode="always_last",
+        **QUIET,
+    )
+
+    def remember(run_id: str | None) -> str | None:
+        return run_id if WATCH.view(run_id) else None
+
+    picker.change(remember, picker, remembered, **QUIET)
+
+    def open_page(wish: Any) -> Any:
+        chosen = WATCH.choose(wish if isinstance(wish, str) else None)
+        choices = [(describe_view(view), view.id) for view in WATCH.views()]
+        return gr.update(choices=choices, value=chosen)
+
+    demo.load(open_page, remembered, picker, **QUIET)
+
+    def ask_stop(run_id: str | None) -> Any:
+        view = _wanted(run_id)
+        try:
+            jobs.stop(view.run)
+        except AltUBError as error:
+            raise gr.Error(str(error)) from error
+        WATCH.forget()
+        gr.Info("The training stops after the step at hand; nothing is lost.")
+        return gr.update(interactive=False)
+
+    def ask_resume(run_id: str | None) -> Any:
+        view = _wanted(run_id)
+        try:
+            jobs.resume(view.run)
+        except AltUBError as error:
+            raise gr.Error(str(error)) from error
+        WATCH.forget()
+        return gr.update(interactive=False)
+
+    stop.click(ask_stop, picker, stop, **QUIET).success(look, inputs, outputs, **QUIET)
+    resume.click(ask_resume, picker, resume, **QUIET).success(look, inputs, outputs, **QUIET)
+    return Monitor(picker, dark)
+
+
+class _Shown:
+    """Collects updates of what differs from the marks of the last time."""
+
+    def __init__(self, marks: dict[str, Any]) -> None:
+        self.marks, self.updates = marks, {}
+
+    def put(self, name: str, mark: Any, make: Any) -> None:
+        """Adds `make()` as the update of `name` if `mark` is new."""
+        mark = repr(mark)
+        if self.marks.get(name) != mark:
+            self.marks[name] = mark
+            self.updates[name] = make()
+
+
+def _show_picker(shown: _Shown, views: list[RunView], view: RunView | None) -> None:
+    choices = [(describe_view(other), other.id) for other in views]
+    chosen = view.id if view else None
+    shown.put("picker", (choices, chosen), lambda: gr.update(choices=choices, value=chosen))
+
+
+def _show_status(shown: _Shown, view: RunView | None) -> None:
+    shown.put("live", view is not None, lambda: gr.update(visible=view is not None))
+    stoppable = view is not None and view.is_active and not view.run.stop_requested()
+    resumable = view is not None and view.state in ("stopped", "failed", "interrupted")
+    run_id = view and view.id
+    shown.put("stop", (run_id, view and view.state, stoppable), lambda: gr.update(interactive=stoppable))
+    shown.put("resume", (run_id, view and view.state, resumable), lambda: gr.update(interactive=resumable))
+    if view is None:
+        shown.put("status", None, no_run_card)
+        return
+    events = WATCH.events(view.run)
+    speed = events[-1].get("images_per_second") if events else None
+    card = status_card(view, speed)
+    shown.put("status", card, lambda: card)
+
+
+def _show_progress(
+    shown: _Shown, view: RunView, epoch: int | None, scale: int | None, picture: str, is_dark: bool
+) -> None:
+    run, events = view.run, WATCH.events(view.run)
+    progress = (run.id, len(events), events[-1]["epoch"] if events else 0, stamp(run.path / "events.jsonl"))
+    shown.put("loss", progress, lambda: loss_chart(events))
+    shown.put("metrics", progress, lambda: metric_chart(events))
+    shown.put("tiles", progress, lambda: metric_tiles(*run.last_and_best()))
+
+    epochs = kept_epochs(run)
+    earlier = epochs[:-1]
+    epoch = epoch if epoch in earlier else (earlier[0] if earlier else NO_EARLY)
+    shown.put("early", (run.id, earlier, epoch), lambda: gr.update(choices=earlier, value=epoch or None))
+    newest = run.examples_dir / f"epoch_{epochs[-1]:05d}.npz" if epochs else run.examples_dir
+    shown.put("examples", (run.id, epoch, epochs[-1:], stamp(newest)), lambda: example_cards(run, epoch))
+
+    heads = len(events[-1].get("base") or ()) if events else 0
+    scale = scale if isinstance(scale, int) and 0 <= scale < heads else 0
+    names = [(f"{k + 1} of {heads}" + (" (finest)" if k == 0 and heads > 1 else ""), k) for k in range(heads)]
+    shown.put("head", (run.id, heads, scale), lambda: gr.update(choices=names, value=scale if heads else None))
+    update = view.config.base.base_update
+    shown.put("drift", (progress, scale), lambda: drift_charts(events, scale, update))
+    picture = picture if picture in ("mean", "log_std") else "mean"
+    mark = (run.id, scale, picture, is_dark, stamp(run.path / "base_history.npz"), update)
+    shown.put("channels", mark, lambda: _channel_picture(view, scale, picture, is_dark))
+
+
+def _channel_picture(view: RunView, scale: int, picture: str, is_dark: bool) -> Image.Image | None:
+    history = view.run.base_history()
+    if view.config.base.base_update == "off" or scale >= len(history):
+        return None
+    values = history[scale][0 if picture == "mean" else 1][1:]  # row 0 is N(0, I) before the first epoch
+    if not len(values):
+        return None
+    phases = [event.get("phase", "flow") for event in WATCH.events(view.run)]
+    return channel_drift_image(values, picture, phases[: len(values)], dark=is_dark, size=(900, 320))
+
+
+def _wanted(run_id: str | None) -> RunView:
+    view = WATCH.view(run_id) if isinstance(run_id, str) else None
+    if view is None:
+        raise gr.Error("This run is not there any more: choose another one.")
+    return view

@@ -95,11 +95,11 @@ def metric_tiles(last: Mapping[str, Any], best: Mapping[str, Any]) -> str:
         value, top = last.get(key), best.get(key)
         shown = f"{value:.3f}" if value is not None else "-"
         missing = "<small>needs masks</small>" if value is None and key != "image_auroc" else ""
-        chosen = f"<small>{top:.3f} at epoch {best['epoch']}</small>" if top is not None else missing
+        chosen = f"<small>best {top:.3f}, epoch {best['epoch']}</small>" if top is not None else missing
         tiles.append(f'<div title="{escape(meaning)}"><span>{name}</span><b>{shown}</b>{chosen}</div>')
     return (
-        f'<div class="tiles">{"".join(tiles)}</div><p class="muted small">Large: epoch {last["epoch"]}, the last one. '
-        "Small: the best epoch, chosen on the test set, so it flatters.</p>"
+        f'<div class="tiles">{"".join(tiles)}</div><p class="muted small">Large: the last epoch, {last["epoch"]}. '
+        "Best: the epoch chosen on the test set, which flatters it.</p>"
     )
 
 

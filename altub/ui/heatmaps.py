@@ -42,9 +42,8 @@ def example_cards(run: Run, early: int | None) -> str:
         path, mask = Path(image["path"]), image.get("mask_path")
         tiles = [_tile(thumbnail_uri(path, SIDE), "photo")]
         for epoch in shown:
-            name = f"epoch {epoch}" + (" (latest)" if epoch == latest and len(shown) > 1 else "")
             file = run.examples_dir / f"epoch_{epoch:05d}.npz"
-            tiles.append(_tile(_heatmap(file, stamp(file), index, path, stamp(path)), name))
+            tiles.append(_tile(_heatmap(file, stamp(file), index, path, stamp(path)), f"epoch {epoch}"))
         if image["defect"] == "good":
             tiles.append('<figure><span class="nothing">no defect</span><figcaption>truth</figcaption></figure>')
         elif mask:
@@ -66,7 +65,7 @@ def _images(run: Run) -> list[dict]:
 
 
 def _tile(uri: str | None, name: str) -> str:
-    picture = f'<img src="{uri}" alt="{escape(name)}" loading="lazy">' if uri else broken_tile()
+    picture = f'<img src="{uri}" alt="{escape(name)}">' if uri else broken_tile()
     return f"<figure>{picture}<figcaption>{escape(name)}</figcaption></figure>"
 
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from altub import jobs
 from altub.errors import AltUBError
 from altub.plots import channel_drift_image
 from altub.ui.curves import drift_charts, loss_chart, metric_chart, metric_tiles
 from altub.ui.heatmaps import example_cards, kept_epochs
+from altub.ui.pictures import data_uri
 from altub.ui.status import no_run_card, status_card
+from altub.ui.theme import IS_DARK_JS
 from altub.ui.watch import RunView, RunWatch, describe_view, stamp
 
 __all__ = ["Monitor", "build_monitor"]
@@ -54,8 +55,8 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
         with gr.Row(elem_classes="charts"):
             loss = gr.HTML(elem_id="loss-chart", min_width=320)
             metrics = gr.HTML(elem_id="metric-chart", min_width=320)
-        with gr.Column(elem_classes="card", elem_id="examples-card"):
-            with gr.Row(elem_classes="card-head"):
+        with gr.Column(elem_classes="altub-card", elem_id="examples-card"):
+            with gr.Row(elem_classes="altub-head"):
                 gr.HTML(
                     "<h3>Heatmaps of test images</h3><p>The line marks what lies above every held-out good image.</p>"
                 )
@@ -68,8 +69,8 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
                     elem_id="early-epoch",
                 )
             examples = gr.HTML(elem_id="examples")
-        with gr.Column(elem_classes="card", elem_id="drift-card"):
-            with gr.Row(elem_classes="card-head"):
+        with gr.Column(elem_classes="altub-card", elem_id="drift-card"):
+            with gr.Row(elem_classes="altub-head"):
                 gr.HTML(
                     "<h3>Drift of the learned base</h3><p>Every channel begins at N(0, 1). AltUB lets its mean μ and "
                     "its spread σ follow the good images.</p>"
@@ -85,14 +86,7 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
                     elem_id="drift-kind",
                 )
             drift = gr.HTML(elem_id="drift-charts")
-            channels = gr.Image(
-                type="pil",
-                format="png",
-                show_label=False,
-                container=False,
-                buttons=["fullscreen"],
-                elem_id="drift-picture",
-            )
+            channels = gr.HTML(elem_id="drift-picture")
 
     parts: dict[str, Any] = {
         "picker": picker,
@@ -151,6 +145,7 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
         return gr.update(choices=choices, value=chosen)
 
     demo.load(open_page, remembered, picker, **QUIET)
+    demo.load(None, None, dark, js=IS_DARK_JS, **QUIET)
 
     def ask_stop(run_id: str | None) -> Any:
         view = _wanted(run_id)
@@ -239,15 +234,16 @@ def _show_progress(
     shown.put("channels", mark, lambda: _channel_picture(view, scale, picture, is_dark))
 
 
-def _channel_picture(view: RunView, scale: int, picture: str, is_dark: bool) -> Image.Image | None:
+def _channel_picture(view: RunView, scale: int, picture: str, is_dark: bool) -> str:
     history = view.run.base_history()
     if view.config.base.base_update == "off" or scale >= len(history):
-        return None
+        return ""
     values = history[scale][0 if picture == "mean" else 1][1:]  # row 0 is N(0, I) before the first epoch
     if not len(values):
-        return None
+        return ""
     phases = [event.get("phase", "flow") for event in WATCH.events(view.run)]
-    return channel_drift_image(values, picture, phases[: len(values)], dark=is_dark, size=(900, 320))
+    image = channel_drift_image(values, picture, phases[: len(values)], dark=is_dark, size=(900, 320))
+    return f'<img src="{data_uri(image, lossless=True)}" alt="Every channel of the base by epochs">'
 
 
 def _wanted(run_id: str | None) -> RunView:

@@ -20,10 +20,10 @@ CACHED = 512  # thumbnails; about 5 KB each
 WEBP_QUALITY = 82
 
 
-def data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image, *, lossless: bool = False) -> str:
     """The picture as a WebP `data:` address."""
     buffer = BytesIO()
-    image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=2)
+    image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=2, lossless=lossless)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -55,7 +55,11 @@ HEAD = f"""
 def make_theme() -> gr.themes.Base:
     """Neutral ink on white or near-black, one corner radius, fonts that Gradio serves itself."""
     grey = gr.themes.colors.zinc
+    # Of the faces that come with Gradio these two are whole; the one between them lacks most letters.
+    weights = (400, 700)
     return gr.themes.Base(
+        font=(gr.themes.LocalFont("IBM Plex Sans", weights), "ui-sans-serif", "system-ui", "sans-serif"),
+        font_mono=(gr.themes.LocalFont("IBM Plex Mono", weights), "ui-monospace", "Consolas", "monospace"),
         primary_hue=grey,
         secondary_hue=grey,
         neutral_hue=grey,
@@ -76,7 +80,9 @@ def make_theme() -> gr.themes.Base:
         block_shadow_dark="none",
         block_label_background_fill="transparent",
         block_label_background_fill_dark="transparent",
-        block_title_text_weight="600",
+        block_title_text_weight="400",
+        block_title_text_color="*neutral_800",
+        block_title_text_color_dark="*neutral_200",
         block_title_text_size="*text_sm",
         block_info_text_size="*text_sm",
         block_info_text_color="*neutral_500",
@@ -85,6 +91,7 @@ def make_theme() -> gr.themes.Base:
         border_color_primary_dark="#2a2a31",
         input_background_fill="white",
         input_background_fill_dark="#1b1b20",
+        input_border_width="1px",
         input_border_color="*neutral_300",
         input_border_color_dark="#34343c",
         input_border_color_focus="*neutral_900",

@@ -33,10 +33,10 @@ def build(demo: gr.Blocks, *, may_name_folders: bool = True) -> TrainTab:
     """
     with gr.Row(elem_id="train-columns"):
         with gr.Column(scale=0, min_width=340, elem_id="train-setup"):
-            with gr.Column(elem_classes="card"):
+            with gr.Column(elem_classes="altub-card"):
                 gr.HTML("<h3>1. Images</h3>")
                 data = build_data_panel(demo, may_name_folders=may_name_folders)
-            with gr.Column(elem_classes="card"):
+            with gr.Column(elem_classes="altub-card"):
                 gr.HTML("<h3>2. Model</h3>")
                 form = build_form()
             start = gr.Button("Start training", variant="primary", size="lg", elem_id="train-start")

@@ -1,9 +1,117 @@
-"""The public API of the page: what `gradio_client` can call."""
+"""The public API of the page: two endpoints for programs, called with `gradio_client`.
+
+    from gradio_client import Client, handle_file
+
+    client = Client("http://127.0.0.1:7860")
+    client.predict(api_name="/runs")
+    overlay, anomaly_map, score, p_value, verdict = client.predict(
+        handle_file("part.png"), "latest", api_name="/predict"
+    )
+
+`/runs` lists what can be used as `run`. `/predict` returns
+
+* overlay: path of a PNG, the image at its own size with the heatmap over it and a line around the defects,
+* anomaly_map: path of a float32 TIFF of the same size, higher is more anomalous,
+* score: the map's maximum at the model's input size,
+* p_value: estimated share of good images that score at least as high,
+* verdict: "defect" or "good", at a false-alarm rate of 5 %.
+
+Nothing else of the page is meant for programs.
+"""
 
 from __future__ import annotations
 
-__all__ = ["build"]
+import secrets
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from altub.data import read_image
+from altub.errors import ImageError
+from altub.exports import PredictionWriter
+from altub.ui.inspect_handlers import in_words
+from altub.ui.models import LATEST, MODELS, find_model, list_offers
+
+__all__ = ["build", "predict", "runs"]
+
+FALSE_ALARM_RATE = 0.05
+
+
+def runs() -> list[dict[str, Any]]:
+    """Runs with a model, newest first: id (for /predict), category, backbone, state, epoch, epochs, created, metrics.
+
+    metrics are those of the test set after `epoch`, empty where it has none; created is in seconds since 1970.
+    """
+    return [
+        {
+            "id": offer.id,
+            "category": offer.category,
+            "backbone": offer.backbone,
+            "state": offer.state,
+            "epoch": offer.epoch,
+            "epochs": offer.epochs,
+            "created": offer.created,
+            "metrics": offer.metrics,
+        }
+        for offer in list_offers()
+    ]
+
+
+@in_words
+def predict(image: str | None, run: str) -> tuple[str, str, float, float, str]:
+    """Finds defects in one image.
+
+    Args:
+        image: a file; Gradio has checked that it was uploaded.
+        run: id of a run, or "latest" for the newest one that has a model.
+
+    Returns:
+        Overlay (PNG), anomaly map (float32 TIFF), score, p-value and verdict ("defect" or "good").
+
+    Raises:
+        gr.Error: there is no such run, or the file is no image; in one sentence.
+    """
+    if not image:
+        raise ImageError("There is no image: give one file.")
+    folder = find_model(run or LATEST).model_dir
+    detector = MODELS.get(folder).detector
+    photo = read_image(image)
+    prediction = detector.predict(photo, false_alarm_rate=FALSE_ALARM_RATE)
+    writer = PredictionWriter(Path(get_upload_folder()) / "altub-api" / secrets.token_urlsafe(16), detector.calibration)
+    row = writer.add(Path(image).name, photo, prediction)
+    verdict = "defect" if prediction.is_anomalous else "good"
+    return (
+        str(writer.folder / row["overlay"]),
+        str(writer.folder / row["map"]),
+        prediction.score,
+        prediction.p_value,
+        verdict,
+    )
 
 
 def build() -> None:
     """Adds the public endpoints; call it once inside `with gr.Blocks()`, outside the tabs."""
+    gr.api(runs, api_name="runs", concurrency_limit=None)
+    # Components, not `gr.api`: they refuse files that were not uploaded, and know how to hand out files.
+    with gr.Column(visible=False):
+        image = gr.File(label="image")
+        run = gr.Textbox(LATEST, label="run")
+        outputs = [
+            gr.Image(label="overlay", type="filepath"),
+            gr.File(label="anomaly_map"),
+            gr.Number(label="score"),
+            gr.Number(label="p_value"),
+            gr.Textbox(label="verdict"),
+        ]
+        gr.Button().click(
+            predict,
+            [image, run],
+            outputs,
+            api_name="predict",
+            api_description="Finds defects in one image: overlay (PNG), anomaly map (float32 TIFF), score, p-value and "
+            'verdict ("defect" or "good" at a false-alarm rate of 5 %).',
+            concurrency_id="altub-model",
+            concurrency_limit=2,
+        )

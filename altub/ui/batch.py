@@ -2,7 +2,7 @@
 
 A batch keeps numbers in memory and pictures in a folder of its own: per image the anomaly map and the maps of the
 scales at the model's input size (`<number>.npy`) and a copy of the photo for the screen (`<number>.jpg`). The full-size
-map is interpolated again when it is exported, bit for bit the one that `AnomalyDetector.predict` gives.
+map is interpolated again when it is exported, bit for bit the one that `AnomalyDetector.predict_many` gives.
 """
 
 from __future__ import annotations

@@ -21,6 +21,10 @@ MODEL_WORK = {"concurrency_id": "altub-model", "concurrency_limit": 2}  # at mos
 QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
 TO_TRAIN_JS = """() => { document.querySelector('#altub-tabs button[role="tab"]')?.click(); }"""
+# On a phone the result stands far below the place that was touched.
+SHOW_RESULT_JS = """() => {
+  if (innerWidth < 768) document.querySelector('#inspect-result')?.scrollIntoView({behavior: 'smooth'});
+}"""
 FETCH_JS = """() => {
   // The button gets its address a moment after the answer arrives.
   const click = (left) => {
@@ -97,7 +101,11 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
                             list(COLOUR_MAPS), value=Look.colour_map, label="Colours", min_width=120, filterable=False
                         )
                         contour = gr.Checkbox(
-                            value=Look.contour, label="Outline defects", container=False, min_width=130
+                            value=Look.contour,
+                            label="Outline defects",
+                            container=False,
+                            min_width=130,
+                            elem_id="inspect-contour",
                         )
                 with gr.Column(scale=2, min_width=300, elem_id="inspect-side"):
                     verdict = gr.HTML(elem_id="inspect-verdict")
@@ -162,8 +170,11 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
 
     # The model runs.
     works = {"outputs": everything, "show_progress_on": notice, "api_visibility": "private", **MODEL_WORK}
-    files.upload(on.inspect_files, [files, run, session, rate, *look], **works).then(lambda: None, None, files, **QUIET)
-    examples.select(on.inspect_example, [run, session, rate, *look], **works)
+    dropped = files.upload(on.inspect_files, [files, run, session, rate, *look], **works)
+    dropped.then(lambda: None, None, files, **QUIET)  # the place is free for the next ones
+    clicked = examples.select(on.inspect_example, [run, session, rate, *look], **works)
+    for done in (dropped, clicked):
+        done.success(None, js=SHOW_RESULT_JS, api_visibility="private")
     again.click(on.inspect_again, [run, session, rate, *look], **works)
 
     # The model does not run.

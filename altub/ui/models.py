@@ -75,7 +75,10 @@ def find_model(run_id: str, root: Path | None = None) -> Run:
             if (run.model_dir / CONFIG_FILE).is_file():
                 return run
         raise RunError("There is no trained model yet: train one first.")
-    run = Run.find(run_id, root)
+    try:
+        run = Run.find(run_id, root)
+    except RunError as error:  # says where runs lie on this machine, which is nothing for a visitor
+        raise RunError("There is no run with that id: choose one from the list of runs.") from error
     if not (run.model_dir / CONFIG_FILE).is_file():
         raise RunError(f"Run {run.id} has no model yet: it has one after its first epoch.")
     return run

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from altub.errors import ConfigError
+from altub.flows.options import Kernels, Norm
 from altub.schedule import BaseSchedule
 
 __all__ = ["PRESETS", "FlowConfig", "Preset", "TrainingConfig", "make_config", "parse_stages"]
@@ -24,9 +25,9 @@ class FlowConfig(_Settings):
 
     steps: int = Field(8, ge=1, le=64)
     hidden_ratio: float = Field(1.0, gt=0, le=4)
-    kernels: Literal["3x3", "3x3/1x1"] = "3x3/1x1"
+    kernels: Kernels = "3x3/1x1"
     clamp: float = Field(2.0, gt=0, le=10)
-    norm: Literal["layer", "layer-affine", "channel", "none"] = "layer"
+    norm: Norm = "layer"
 
 
 class TrainingConfig(_Settings):
@@ -56,9 +57,7 @@ class TrainingConfig(_Settings):
     seed: int = Field(0, ge=0, lt=2**63)
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    evaluate_every: int = Field(
-        1, ge=1
-    )  # epochs between evaluations on the test set; the last one always counts
+    evaluate_every: int = Field(1, ge=1)  # epochs between evaluations on the test set; the last one always counts
 
     @field_validator("stages")
     @classmethod

@@ -184,9 +184,8 @@ class _Trainer:
         if self.backbone.has_final_norm and flow.norm != "none":
             flow = flow.model_copy(update={"norm": "none"})  # transformers bring their own, frozen
         self.pyramid = FlowPyramid(flow, self.trained.shapes)
-        for norm, (mean, std) in zip(self.pyramid.norms, self.channel_statistics(flow.norm), strict=False):
-            norm.fit(mean, std)
         self.pyramid.to(self.device)
+        self.fit_norms()
         self.detector = AnomalyDetector(
             DetectorConfig(
                 backbone=self.backbone.name,
@@ -223,11 +222,22 @@ class _Trainer:
             yield self.tell(f"features of {what} images, {done} of {len(store)}")
         return store
 
-    def channel_statistics(self, norm: str) -> list[tuple[Tensor, Tensor]]:
-        """Mean and standard deviation of every channel over the training features, for the norm that needs them."""
-        if norm != "channel":
-            return []
-        return _moments(features for _, features in self.trained.batches(EVALUATION_BATCH))
+    def fit_norms(self) -> None:
+        """Gives the norms that need it the mean and covariance of the training features."""
+        norms = list(self.pyramid.norms)
+        if not any(norm.needs_fit for norm in norms):
+            return
+        count, sums, products = 0, [0.0] * len(norms), [0.0] * len(norms)
+        for _, features in self.trained.batches(EVALUATION_BATCH):
+            for k, level in enumerate(features):
+                rows = level.transpose(0, 1).flatten(1)  # (C, positions)
+                sums[k] = sums[k] + rows.sum(1, dtype=torch.float64)
+                products[k] = products[k] + (rows @ rows.T).double()
+            count += len(features[0])
+        for norm, total, product, (_, height, width) in zip(norms, sums, products, self.trained.shapes, strict=True):
+            positions = count * height * width
+            mean = total / positions
+            norm.fit(mean, product / positions - mean[:, None] * mean)
 
     def resume_or_begin(self) -> None:
         if self.run.checkpoint_file.exists():

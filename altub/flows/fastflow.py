@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import FrEIA.framework as Ff
 import torch
@@ -11,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from altub.flows.coupling import AffineCoupling
+from altub.flows.options import Kernels, Norm
 
-__all__ = ["FastFlowHead", "FeatureNorm", "Kernels", "Norm"]
+__all__ = ["FastFlowHead", "FeatureNorm"]
 
-Kernels = Literal["3x3", "3x3/1x1"]
-Norm = Literal["layer", "layer-affine", "channel", "none"]
+EIGENVALUE_FLOOR = 1e-3  # of the mean eigenvalue: directions with less variance are noise and stay small
 
 
 class FastFlowHead(nn.Module):
@@ -76,6 +75,8 @@ class FeatureNorm(nn.Module):
     "layer-affine": the published LayerNorm([C, H, W]) with its trainable gain and offset per position. At another
         input size they are interpolated.
     "channel": each channel to mean 0 and variance 1 over the training set (`fit`), then fixed.
+    "whiten": decorrelated and at variance 1 over the training set (`fit`), then fixed: the flow starts from the
+        Gaussian model of the features instead of having to find it.
     "none": features as they are.
     """
 
@@ -89,22 +90,38 @@ class FeatureNorm(nn.Module):
         elif kind == "channel":
             self.register_buffer("mean", torch.zeros(channels))
             self.register_buffer("std", torch.ones(channels))
+        elif kind == "whiten":
+            self.register_buffer("mean", torch.zeros(channels))
+            self.register_buffer("matrix", torch.eye(channels))
 
     @property
     def is_trainable(self) -> bool:
         return self.kind == "layer-affine"
 
+    @property
+    def needs_fit(self) -> bool:
+        return self.kind in ("channel", "whiten")
+
     @torch.no_grad()
-    def fit(self, mean: Tensor, std: Tensor) -> None:
-        """Sets the constants of "channel" from (C,) statistics of the training features."""
+    def fit(self, mean: Tensor, covariance: Tensor) -> None:
+        """Sets the constants of "channel" and "whiten" from the training features' mean (C,) and covariance (C, C)."""
         self.mean.copy_(mean)
-        self.std.copy_(std.clamp_min(1e-3 * std.max().clamp_min(1e-12)))  # dead channels stay small
+        if self.kind == "channel":
+            std = covariance.diagonal().clamp_min(0).sqrt()
+            self.std.copy_(std.clamp_min(1e-3 * std.max().clamp_min(1e-12)))  # dead channels stay small
+        else:
+            values, vectors = torch.linalg.eigh(covariance.double().cpu())
+            values = values.clamp_min((EIGENVALUE_FLOOR * values.mean()).clamp_min(1e-12))
+            self.matrix.copy_((vectors * values.rsqrt()) @ vectors.T)
 
     def forward(self, features: Tensor) -> Tensor:
         if self.kind == "layer":
             return F.layer_norm(features, features.shape[1:])
         if self.kind == "channel":
             return (features - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
+        if self.kind == "whiten":
+            centred = features - self.mean.view(1, -1, 1, 1)
+            return F.conv2d(centred, self.matrix[:, :, None, None])
         if self.kind == "layer-affine":
             weight, bias = self.weight, self.bias
             if features.shape[1:] != weight.shape:

@@ -65,8 +65,7 @@ class FlowPyramid(nn.Module):
         -log p(z) - log|det J|, METHOD: AltUB (arXiv:2210.14913) eq. 3 with FastFlow's flow.
         """
         return [
-            -base.log_prob(z) - log_det
-            for base, (z, log_det) in zip(self.bases, self.latents(normalised), strict=True)
+            -base.log_prob(z) - log_det for base, (z, log_det) in zip(self.bases, self.latents(normalised), strict=True)
         ]
 
     def dimensions(self, normalised: Sequence[Tensor]) -> list[int]:

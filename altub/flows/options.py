@@ -1,0 +1,8 @@
+"""Names of the choices within a flow; free of torch, so that settings can be checked without loading it."""
+
+from typing import Literal
+
+__all__ = ["Kernels", "Norm"]
+
+Kernels = Literal["3x3", "3x3/1x1"]
+Norm = Literal["layer", "layer-affine", "channel", "whiten", "none"]

@@ -65,7 +65,7 @@ def build_data_panel(demo: gr.Blocks, *, may_name_folders: bool) -> DataPanel:
             begin = gr.Button("Download", size="md", min_width=100)
             cancel = gr.Button("Cancel", size="md", min_width=100, interactive=False)
         arriving = gr.HTML(elem_id="download-state")
-    with gr.Group(visible=False, elem_id="train-own") as own:
+    with gr.Column(visible=False, elem_id="train-own") as own:
         with gr.Accordion("Upload images", open=True):
             name = gr.Textbox(label="Name of the set", placeholder="lid-top", max_lines=1, elem_id="upload-name")
             good = gr.File(

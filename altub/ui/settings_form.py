@@ -137,8 +137,8 @@ def build_form() -> SettingsForm:
         with gr.Row(elem_classes="numbers"):
             number("lr", "Flow learning rate", whole=False, minimum=0, step=0.0001)
             choice("lr_schedule", "Its course", [("constant", "constant"), ("cosine", "cosine")], filterable=False)
-            number("seed", "Seed", minimum=0)
         with gr.Row(elem_classes="numbers"):
+            number("seed", "Seed", minimum=0)
             choice("device", "Device", ["auto", "cpu", "cuda"], allow_custom_value=True)
             choice("precision", "Precision", ["auto", "fp32", "bf16"], filterable=False)
         fields["stages"] = gr.Textbox(

@@ -342,7 +342,7 @@ def test_a_damaged_model_does_not_hide_the_others(runs_folder):
 
 
 def test_the_list_of_runs_is_sent_only_when_it_has_changed(runs_folder, sessions):
-    dropdown, seen, no_model, no_image, stale = handlers.refresh(None, (), "")
+    dropdown, seen, no_model, no_image, stale = handlers.refresh(None, None, "")
     assert dropdown.value == runs_folder_id(runs_folder) and stale == ""
     assert (no_model.visible, no_image.visible) == (False, True)
     again = handlers.refresh(dropdown.value, seen, "")
@@ -350,15 +350,16 @@ def test_the_list_of_runs_is_sent_only_when_it_has_changed(runs_folder, sessions
     shutil.rmtree(next(runs_folder.iterdir()))
     dropdown, _, no_model, no_image, _ = handlers.refresh(dropdown.value, seen, "")
     assert dropdown.value is None and no_model.visible and not no_image.visible
+    assert handlers.refresh(None, None, "")[2].visible  # a page that opens on an empty folder is told so
 
 
 def test_a_model_that_learned_on_makes_the_batch_stale(batch, runs_folder):
-    assert handlers.refresh(batch.run_id, (), "me")[-1] == ""
+    assert handlers.refresh(batch.run_id, None, "me")[-1] == ""
     folder = find_model(batch.run_id).model_dir
     detector = AnomalyDetector.load(folder, "cpu")
     detector.pyramid.bases[0].mean.data += 1
     detector.save(folder)
-    assert "inspect all again" in handlers.refresh(batch.run_id, (), "me")[-1]
+    assert "inspect all again" in handlers.refresh(batch.run_id, None, "me")[-1]
 
 
 # Sessions.

@@ -46,7 +46,7 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
     """
     session = gr.State("", delete_callback=SESSIONS.discard)
     shown = gr.State(0)  # number of the image on the right
-    seen = gr.State(())  # list of runs as the page has it
+    seen = gr.State(None)  # list of runs as the page has it; None = not asked yet
 
     with gr.Row(elem_id="inspect", equal_height=False):
         with gr.Column(scale=2, min_width=320, elem_id="inspect-left"):

@@ -56,14 +56,14 @@ def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
 # Runs and examples.
 
 
-def refresh(run_id: str | None, seen: Sequence, session: str) -> tuple:
+def refresh(run_id: str | None, seen: list | None, session: str) -> tuple:
     """The list of runs, where it is no longer what the page has seen."""
     offers = list_offers()
     choices = [(offer.label, offer.id) for offer in offers]
     batch = SESSIONS.get(session)
     newest = {offer.id: offer.weights_sha256 for offer in offers}
     stale = views.stale(batch is not None and newest.get(batch.run_id, batch.weights_sha256) != batch.weights_sha256)
-    if tuple(choices) == tuple(seen):
+    if choices == seen:
         return gr.skip(), gr.skip(), gr.skip(), gr.skip(), stale
     ids = [offer.id for offer in offers]
     value = run_id if run_id in ids else next((offer.id for offer in offers if offer.state == "finished"), None)
@@ -71,7 +71,7 @@ def refresh(run_id: str | None, seen: Sequence, session: str) -> tuple:
     empty = batch is None or not batch.inspected
     return (
         gr.Dropdown(choices=choices, value=value, interactive=bool(ids)),
-        tuple(choices),
+        choices,
         gr.Column(visible=not ids and empty),
         gr.HTML(visible=bool(ids) and empty),
         stale,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from altub.calibration import Threshold
 from altub.detector import AnomalyDetector
-from altub.errors import ConfigError, DataError
+from altub.errors import ConfigError, DataError, RunError
 from altub.files import explain_full_disk
 from altub.plots import overlay
 from altub.ui.batch import JPEG, Batch, Inspected, Source, Unreadable, inspect_images
@@ -74,7 +74,9 @@ def add_to_batch(
         DataError: nothing to inspect, or more than a page can show.
         ModelError, WeightsError, DiskFullError: as the model and the disk say.
     """
-    run = find_model(run_id or "")
+    if not run_id:
+        raise RunError("No model is chosen: choose one from the list, or train one first.")
+    run = find_model(run_id)
     with SESSIONS.alone(session):
         model = MODELS.get(run.model_dir)
         batch = SESSIONS.get(session)

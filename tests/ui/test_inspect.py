@@ -1,0 +1,134 @@
+"""The Inspect tab in a real browser: from an empty page to verdicts, a moved threshold, a sorted table and files."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from altub.runs import Run
+from altub.ui.launch import ServerOptions, launch
+
+pytestmark = pytest.mark.browser
+
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 30_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[object]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        assert os.environ.get("ALTUB_REQUIRE_BROWSER") != "1", "ALTUB_REQUIRE_BROWSER=1, but there is no chromium"
+        pytest.skip("no chromium on this machine")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    monkeypatch.setenv("ALTUB_RUNS", str(folder))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    return folder
+
+
+@pytest.fixture
+def address(runs_folder: Path) -> Iterator[str]:
+    """The page, served from a runs folder of its own, empty at first."""
+    from altub.ui.app import build_app
+
+    options = ServerOptions()
+    demo = build_app(options)
+    yield launch(demo, options, block=False)
+    demo.close()
+
+
+def test_from_no_model_to_files_on_the_disk(chromium, address, runs_folder, trained_run: Run, data_folder, tmp_path):
+    page = chromium.new_page(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    page.get_by_role("tab", name="Inspect").click()
+
+    # Nothing trained: the page says what to do, and notices the first run by itself.
+    page.wait_for_selector("#inspect-to-train")
+    assert "No trained model yet" in page.inner_text("#inspect-right")
+    shutil.copytree(trained_run.path, runs_folder / trained_run.id)
+    page.wait_for_selector("#inspect-examples img")
+    page.wait_for_selector("#inspect-to-train", state="hidden")
+    assert "Show the model a part" in page.inner_text("#inspect-right")
+
+    # An example, by a click.
+    page.locator("#inspect-examples .thumbnail-item").first.click()
+    page.wait_for_selector("#inspect-verdict .verdict.defect")
+    assert "blot/000.png" in page.inner_text("#inspect-verdict")
+    assert page.locator("#inspect-slider img").count() == 2
+
+    # Several files at once, one of them no image.
+    (tmp_path / "notes.txt").write_text("hello")
+    wide = tmp_path / "wide.png"
+    Image.open(data_folder / "weave/test/good/000.png").resize((2400, 600)).save(wide)
+    files = [data_folder / "weave/test/good/001.png", tmp_path / "notes.txt", wide]
+    page.set_input_files("#inspect-files input[type=file]", files)
+    page.wait_for_selector("#inspect-notice .problems")
+    assert "notes.txt is not an image" in page.inner_text("#inspect-notice")
+    page.wait_for_function("() => document.querySelector('#inspect-summary b').innerText === '3'")
+    assert "1 not read" in page.inner_text("#inspect-summary")
+
+    # A row of the table shows its image, at most as large as a screen.
+    page.locator("#inspect-table [role=gridcell]", has_text="wide.png").first.click()
+    page.wait_for_function("() => document.querySelector('#inspect-verdict .name').innerText === 'wide.png'")
+    page.wait_for_function("() => document.querySelectorAll('#inspect-slider img')[1].naturalWidth === 1600")
+
+    # The threshold moves: label, note and verdicts follow.
+    before = page.inner_text("#inspect-rate-note")
+    page.focus("#inspect-rate input[type=range]")
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => document.querySelector('#inspect-rate').innerText.includes('50 %')")
+    page.wait_for_function("text => document.querySelector('#inspect-rate-note').innerText !== text", arg=before)
+
+    # The look changes the overlay alone.
+    source = page.locator("#inspect-slider img").nth(1).get_attribute("src")
+    page.get_by_label("Outline defects").uncheck()
+    page.wait_for_function(
+        "source => document.querySelectorAll('#inspect-slider img')[1].getAttribute('src') !== source", arg=source
+    )
+
+    # Files.
+    with page.expect_download() as download:
+        page.click("#inspect-csv")
+    download.value.save_as(tmp_path / "table.csv")
+    rows = list(csv.DictReader((tmp_path / "table.csv").open(encoding="utf-8")))
+    assert [row["image"] for row in rows] == ["blot/000.png", "001.png", "notes.txt", "wide.png"]
+    assert rows[2]["error"] and float(rows[0]["score"]) > float(rows[0]["threshold"])
+    with page.expect_download() as download:
+        page.click("#inspect-zip")
+    download.value.save_as(tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert "maps/wide.tiff" in archive.namelist() and "masks/000_mask.png" in archive.namelist()
+
+    page.click("#inspect-clear")
+    page.wait_for_selector("#inspect-empty")
+    assert errors == []

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -27,17 +24,16 @@ from altub.calibration import Calibration
 from altub.config import FlowConfig, MapKind
 from altub.data import read_image, to_tensor
 from altub.device import choose_device
-from altub.errors import ModelError
-from altub.files import write_atomically, write_json
+from altub.errors import ConfigError, ModelError
+from altub.files import write_atomically
 from altub.flows import FlowPyramid
+from altub.model_files import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE, read_model, write_model
 from altub.version import __version__
 
 __all__ = ["CONFIG_FILE", "FORMAT_VERSION", "WEIGHTS_FILE", "AnomalyDetector", "DetectorConfig", "Prediction"]
 
-FORMAT_VERSION = 1
-CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "README.md"
+CARD_FILE = "README.md"
 PREDICTION_BATCH = 8  # images per pass; only speed depends on it
-LOAD_ATTEMPTS = 5  # a trainer may replace the two files of a model between our two reads
 
 ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
@@ -135,6 +131,7 @@ class AnomalyDetector(nn.Module):
 
         Raises:
             ImageError: it is no image, or too large.
+            ConfigError: the rate is not between 0 and 1, or the backbone does not take this size.
             ModelError: the model was never calibrated.
         """
         return next(self.predict_many([image], false_alarm_rate=false_alarm_rate, image_size=image_size))
@@ -155,7 +152,8 @@ class AnomalyDetector(nn.Module):
     @torch.inference_mode()
     def raw_maps(self, images: Sequence[Image.Image], image_size: int | None = None) -> tuple[Tensor, Tensor]:
         """RGB images to maps (N, h, w) and scales (N, scales, h, w) at the model's input size, on the CPU."""
-        side = image_size or self.config.image_size
+        side = self.config.image_size if image_size is None else image_size
+        self.backbone.check_image_size(side, side)
         batch = torch.stack([to_tensor(image, side) for image in images]).to(self.device)
         maps, scales = self.maps_from_features(self.backbone(batch), (side, side))
         return maps.float().cpu(), scales.float().cpu()
@@ -177,9 +175,15 @@ class AnomalyDetector(nn.Module):
     # To and from a folder.
 
     def save(self, folder: str | Path) -> Path:
-        """Writes config.json, model.safetensors and a model card; the backbone's weights are named, not copied."""
+        """Writes config.json, model.safetensors and a model card; the backbone's weights are named, not copied.
+
+        A model that is there already is replaced such that the folder can be loaded at every moment, also after this
+        process was killed.
+
+        Raises:
+            DiskFullError: no room; the model that was there still is.
+        """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"pyramid.{name}": value.contiguous().cpu() for name, value in self.pyramid.state_dict().items()}
         calibration = None
         if self.calibration is not None:
@@ -187,17 +191,13 @@ class AnomalyDetector(nn.Module):
             tensors["calibration.scores"] = torch.tensor(calibration.pop("scores"), dtype=torch.float64)
         weights = safetensors.torch.save(tensors, metadata={"format": "altub"})
         config = {
-            "format": "altub",
-            "format_version": FORMAT_VERSION,
-            "weights_sha256": hashlib.sha256(weights).hexdigest(),
             "detector": self.config.model_dump(mode="json"),
             "backbone": self.backbone.describe(),
             "calibration": calibration,
             "info": self.info,
             "packages": _package_versions(),
         }
-        write_atomically(folder / WEIGHTS_FILE, weights)
-        write_json(folder / CONFIG_FILE, config)
+        write_model(folder, config, weights)
         write_atomically(folder / CARD_FILE, _card(self).encode())
         return folder
 
@@ -208,56 +208,60 @@ class AnomalyDetector(nn.Module):
         Raises:
             ModelError: files are missing, damaged, or of a newer format.
             WeightsError: the backbone's weights are not to be had, or are not the ones it was trained on.
+            ConfigError: there is no such device here.
         """
         folder = Path(folder)
-        config, weights = _read_consistent(folder)
+        target = _device(device)
+        config, weights = read_model(folder)
         try:
             settings = DetectorConfig.model_validate(config["detector"])
-            calibration = config["calibration"]
             tensors = safetensors.torch.load(weights)
-        except (KeyError, ValidationError, safetensors.SafetensorError) as error:
-            raise ModelError(f"The model in {folder} is damaged: {error}. Fetch or train it again.") from error
-        backbone = create_backbone(
-            settings.backbone,
-            settings.stages,
-            image_size=settings.image_size,
-            expected_sha256=settings.backbone_sha256,
-        )
-        pyramid = FlowPyramid(settings.flow, settings.shapes)
-        scores = tensors.pop("calibration.scores", None)
-        try:
-            pyramid.load_state_dict({name.removeprefix("pyramid."): value for name, value in tensors.items()})
+            scores = tensors.pop("calibration.scores", None)
+            calibration = config["calibration"]
             if calibration is not None:
                 calibration = Calibration.from_dict({**calibration, "scores": scores.tolist()})
-        except (RuntimeError, AttributeError) as error:
-            raise ModelError(f"The weights in {folder} do not fit their config.json: {error}") from error
-        detector = cls(settings, backbone, pyramid, calibration, config.get("info", {}))
-        return detector.to(choose_device(device)).eval().requires_grad_(False)
-
-
-def _read_consistent(folder: Path) -> tuple[dict[str, Any], bytes]:
-    for attempt in range(LOAD_ATTEMPTS):
-        try:
-            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            weights = (folder / WEIGHTS_FILE).read_bytes()
-        except FileNotFoundError as error:
-            missing = Path(error.filename).name
+            info = dict(config.get("info") or {})
+        except (KeyError, TypeError, ValueError, AttributeError, safetensors.SafetensorError) as error:
             raise ModelError(
-                f"There is no model in {folder}: {missing} is missing. A model is a run's `model` folder."
+                f"The model in {folder} is damaged ({_first_line(error)}). Fetch or train it again."
             ) from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ModelError(f"{folder / CONFIG_FILE} is damaged: {error}. Fetch or train the model again.") from error
-        if not isinstance(config, dict) or config.get("format") != "altub":
-            raise ModelError(f"{folder / CONFIG_FILE} does not describe an AltUB model.")
-        if config.get("format_version", 0) > FORMAT_VERSION:
-            raise ModelError(
-                f"The model in {folder} has format {config['format_version']}, newer than this version of AltUB "
-                f"({__version__}, format {FORMAT_VERSION}) reads: update AltUB."
+        try:
+            backbone = create_backbone(
+                settings.backbone,
+                settings.stages,
+                image_size=settings.image_size,
+                expected_sha256=settings.backbone_sha256,
             )
-        if hashlib.sha256(weights).hexdigest() == config.get("weights_sha256"):
-            return config, weights
-        time.sleep(0.1 * (attempt + 1))
-    raise ModelError(f"{folder / WEIGHTS_FILE} is damaged: its checksum is not the one in config.json. Fetch it again.")
+        except ConfigError as error:
+            raise ModelError(f"The model in {folder} needs a backbone that is not to be had: {error}") from error
+        # Before the flow is built: its size would be whatever the file says.
+        if tuple(channels for channels, _, _ in settings.shapes) != backbone.channels or any(
+            not 1 <= side <= settings.image_size for _, *sides in settings.shapes for side in sides
+        ):
+            raise ModelError(f"The model in {folder} is damaged: its features are not those of {settings.backbone}.")
+        pyramid = FlowPyramid(settings.flow, settings.shapes)
+        try:
+            pyramid.load_state_dict({name.removeprefix("pyramid."): value for name, value in tensors.items()})
+        except RuntimeError as error:
+            raise ModelError(
+                f"The weights in {folder} do not fit their config.json ({_first_line(error)}). Fetch or train it again."
+            ) from error
+        return cls(settings, backbone, pyramid, calibration, info).to(target).eval().requires_grad_(False)
+
+
+def _device(wish: str) -> torch.device:
+    try:
+        return choose_device(wish)
+    except RuntimeError as error:  # PyTorch does not know the word
+        raise ConfigError(f"There is no device {wish!r}: use auto, cpu, cuda, cuda:<number> or mps.") from error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    text = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+    return next(iter(text.splitlines()), type(error).__name__).rstrip(".: ")
 
 
 def _package_versions() -> dict[str, str]:

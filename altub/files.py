@@ -11,16 +11,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from altub.errors import DiskFullError
+from altub.errors import AltUBError, DiskFullError
 
 __all__ = ["explain_full_disk", "read_json", "write_atomically", "write_json"]
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextmanager
 def explain_full_disk(path: Path) -> Iterator[None]:
-    """Turns "no space left" inside the block into a sentence; other errors pass."""
+    """Turns "no space left" and "not allowed to write" inside the block into a sentence; other errors pass.
+
+    Raises:
+        DiskFullError: no room.
+        AltUBError: this user may not write there.
+    """
     try:
         yield
     except OSError as error:
@@ -28,6 +34,10 @@ def explain_full_disk(path: Path) -> Iterator[None]:
             raise DiskFullError(
                 f"The disk is full: {path.name} could not be written to {path.parent}. "
                 "Free some space there; everything written before is intact."
+            ) from error
+        if error.errno in _NOT_ALLOWED:
+            raise AltUBError(
+                f"{path} cannot be written: this user has no right to, or the disk is read-only. Choose another folder."
             ) from error
         raise
 

@@ -17,9 +17,12 @@ Everything is replaced in one step (temporary file, rename), so a reader never s
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import time
 import uuid
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -42,6 +45,7 @@ State = Literal["queued", "running", "stopped", "failed", "finished", "interrupt
 ENDED: tuple[State, ...] = ("stopped", "failed", "finished", "interrupted")
 STARTING_PATIENCE = 60.0  # seconds that a process may take to import and take its run's lock
 LOCK_PATIENCE = 3.0  # seconds; a watcher that asks whether the run is alive holds the lock for an instant
+GLANCE = 0.002  # seconds; as long as a watcher looks, so that it does not take another watcher for a trainer
 
 
 class Status(BaseModel):
@@ -103,41 +107,77 @@ class Run:
         """A new run directory at `path`, which may hold a run that ended before it had anything to keep.
 
         Raises:
-            RunError: there is a run that was begun already.
+            RunError: there is a run that was begun already, or something that is no run.
+            DiskFullError: no room.
         """
         run = cls(path)
-        with explain_full_disk(run.path):
-            run.path.mkdir(parents=True, exist_ok=True)
-        if (run.path / "config.json").exists() and (run.checkpoint_file.exists() or run.is_alive()):
-            raise RunError(
-                f"{run.path} already holds a run. Add --resume to go on with it, or choose another directory."
-            )
+        try:
+            with explain_full_disk(run.path):
+                run.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"No run can be kept in {run.path}: {error.strerror}. Choose another directory.") from error
+        if os.path.lexists(run.path / "config.json"):
+            run._clear_for_another_try()
         write_json(run.path / "config.json", config.model_dump(mode="json"))
         now = time.time()
         run.write_status(Status(state="queued", stage="starting", epochs=config.epochs, created=now, queued_at=now))
         return run
 
+    def _clear_for_another_try(self) -> None:
+        """Removes what a run left that ended before its first checkpoint: its base history and model may not fit."""
+        try:
+            self.config  # noqa: B018 - is it a run's at all?
+        except RunError:
+            raise RunError(
+                f"{self.path} holds a config.json that is not a run's, which would be lost. Choose another directory."
+            ) from None
+        if self.checkpoint_file.exists():
+            raise RunError(
+                f"{self.path} already holds a run. Add --resume to go on with it, or choose another directory."
+            )
+        if self.status.state in ("queued", "running"):
+            raise RunError(f"The run in {self.path} is being trained right now: watch it, or choose another directory.")
+        for name in ("events.jsonl", "base_history.npz", "stop"):
+            (self.path / name).unlink(missing_ok=True)
+        for name in ("model", "examples"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+
     @classmethod
     def open(cls, path: str | Path) -> Run:
         """The run at `path`; RunError where there is none."""
         run = cls(path)
-        if not (run.path / "config.json").is_file():
+        if not os.path.isfile(run.path / "config.json"):
             raise RunError(f"{run.path} holds no run: there is no config.json in it.")
         return run
 
     @classmethod
     def find(cls, run_id: str, root: Path | None = None) -> Run:
-        """The run with this id under the runs folder; an id from outside never leads out of it."""
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", run_id):
+        """The run with this id under the runs folder; an id from outside never leads out of it.
+
+        Raises:
+            RunError: there is none; the message names no folder of this machine.
+        """
+        # One name of a folder that is not hidden: no separators of any system, no drive letters, no control characters.
+        if not re.fullmatch(r"[^./\\:\x00-\x1f\x7f][^/\\:\x00-\x1f\x7f]{0,127}", run_id):
             raise RunError("That is not the id of a run.")
-        return cls.open((root or runs_root()) / run_id)
+        run = cls((root or runs_root()) / run_id)
+        if not os.path.isfile(run.path / "config.json"):
+            raise RunError(f"There is no run {run_id}: it may have been removed.")
+        return run
 
     @property
     def config(self) -> TrainingConfig:
+        """What was asked for; RunError where config.json is missing or damaged."""
         try:
             return TrainingConfig.model_validate(read_json(self.path / "config.json"))
-        except (OSError, json.JSONDecodeError, ValidationError) as error:
-            raise RunError(f"config.json of run {self.id} cannot be read: {error}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "settings"
+            raise RunError(
+                f"config.json of run {self.id} is damaged or of another version of AltUB ({where}: {first['msg']})."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise RunError(f"config.json of run {self.id} cannot be read ({error}).") from error
 
     def replace_config(self, config: TrainingConfig) -> None:
         write_json(self.path / "config.json", config.model_dump(mode="json"))
@@ -148,7 +188,7 @@ class Run:
         """The status as it was last written."""
         try:
             return Status.model_validate(read_json(self.path / "status.json"))
-        except (OSError, json.JSONDecodeError, ValidationError):
+        except (OSError, ValueError):  # also no UTF-8, no JSON, no Status: all of them are ValueErrors
             return Status(message="status.json is missing or damaged.")
 
     @property
@@ -198,9 +238,11 @@ class Run:
 
     def is_alive(self) -> bool:
         """Does a process hold the run? The operating system frees the lock of a killed one."""
+        if not os.path.exists(self.path / "run.lock"):  # asking must not make one, nor the folder of a removed run
+            return False
         lock = self._lock()
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=GLANCE, poll_interval=GLANCE / 4)
         except filelock.Timeout:
             return True
         lock.release()
@@ -226,20 +268,24 @@ class Run:
     def events(self) -> list[dict[str, Any]]:
         """The epochs so far; a line that is only half there is left out."""
         try:
-            lines = (self.path / "events.jsonl").read_text(encoding="utf-8").split("\n")
-        except FileNotFoundError:
+            lines = (self.path / "events.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")
+        except OSError:
             return []
         events = []
         for line in lines:
             with suppress(json.JSONDecodeError):
-                if line:
-                    events.append(json.loads(line))
+                event = json.loads(line)
+                if isinstance(event, dict) and isinstance(event.get("epoch"), int):
+                    events.append(event)
         return events
 
     def append_event(self, event: dict[str, Any]) -> None:
         path = self.path / "events.jsonl"
+        line = json.dumps(event, allow_nan=False) + "\n"
         with explain_full_disk(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event, allow_nan=False) + "\n")
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())  # as sure to be there as the checkpoint that counts on it
 
     def keep_events(self, last_epoch: int) -> None:
         """Drops what was written after `last_epoch`: a killed trainer repeats those epochs."""
@@ -247,13 +293,13 @@ class Run:
         write_atomically(self.path / "events.jsonl", "".join(kept).encode())
 
     def base_history(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Per head (mean, log_std), each float32 (epochs, C); row 0 is the start."""
+        """Per head (mean, log_std), each float32 (epochs + 1, C); row 0 is the start. Empty where it is damaged."""
         try:
             with np.load(self.path / "base_history.npz", allow_pickle=False) as arrays:
                 heads = len(arrays.files) // 2
                 return [(arrays[f"head{k}_mean"], arrays[f"head{k}_log_std"]) for k in range(heads)]
-        except (FileNotFoundError, ValueError, KeyError, BadZipFile):
-            return []
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile, zlib.error):
+            return []  # not there yet, cut off, or with a checksum that does not fit
 
     def write_base_history(self, history: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
         buffer = BytesIO()
@@ -285,9 +331,11 @@ def new_run_id(category: str) -> str:
 
 
 def list_runs(root: Path | None = None) -> list[Run]:
-    """All runs under the runs folder, newest first."""
+    """All runs under the runs folder, newest first. Folders that are none, or that cannot be read, are passed over."""
     root = root or runs_root()
-    if not root.is_dir():
+    try:
+        names = os.listdir(root)
+    except OSError:
         return []
-    runs = [Run(path) for path in root.iterdir() if (path / "config.json").is_file()]
+    runs = [Run(root / name) for name in names if name[0] != "." and os.path.isfile(root / name / "config.json")]
     return sorted(runs, key=lambda run: (run.read_status().created, run.id), reverse=True)

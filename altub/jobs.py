@@ -13,10 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from altub.config import TrainingConfig
-from altub.errors import RunError
+from altub.errors import AltUBError, RunError
 from altub.files import explain_full_disk
 from altub.runs import Run, list_runs, new_run_id
 from altub.settings import max_jobs, runs_root
@@ -34,6 +35,7 @@ def start(config: TrainingConfig, root: Path | None = None) -> Run:
 
     Raises:
         DiskFullError: the run directory could not be written.
+        RunError: no process could be started.
     """
     run = Run.create((root or runs_root()) / new_run_id(config.category), config)
     _spawn(run)
@@ -71,12 +73,16 @@ def stop(run: Run) -> None:
 
 
 def wait_for_turn(run: Run, should_stop: Callable[[], bool]) -> bool:
-    """Blocks a queued training process until it may train; False if it was stopped while it waited."""
-    while position_in_queue(run) > 0:
-        if should_stop():
-            return False
+    """Blocks a queued training process until it may train; False if it was stopped while it waited.
+
+    Args:
+        should_stop: asked between looks; a stop is also taken from the run directory.
+    """
+    while not (should_stop() or run.stop_requested()):
+        if position_in_queue(run) == 0:
+            return True
         time.sleep(QUEUE_POLL)
-    return not should_stop()
+    return False
 
 
 def position_in_queue(run: Run) -> int:
@@ -101,15 +107,23 @@ def _spawn(run: Run) -> None:
     # A job started from a checkout must find the package wherever the server was started.
     package_parent = str(Path(__file__).resolve().parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package_parent, environment.get("PYTHONPATH")]))
-    with explain_full_disk(run.log_file), run.log_file.open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl+C on the server must not end the trainings
-            env=environment,
-        )
+    try:
+        with explain_full_disk(run.log_file), run.log_file.open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl+C on the server must not end the trainings
+                env=environment,
+            )
+    except (OSError, AltUBError) as error:  # no memory or no room for it: the run must not look as if it would begin
+        told = error if isinstance(error, AltUBError) else RunError(f"No training process could be started: {error}.")
+        status = run.read_status()
+        status.state, status.stage, status.message = "failed", "failed", str(told)
+        with suppress(OSError, AltUBError):
+            run.write_status(status)
+        raise told from error
     with _children_lock:
         _children[:] = [child for child in _children if child.poll() is None]  # reaps the ended ones
         _children.append(process)

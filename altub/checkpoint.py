@@ -54,14 +54,21 @@ def load_checkpoint(path: Path, model: nn.Module, optimizers: Mapping[str, torch
         model.load_state_dict(
             {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
         )
-    except (safetensors.SafetensorError, KeyError, TypeError, json.JSONDecodeError, RuntimeError) as error:
-        raise RunError(f"The checkpoint {path} is damaged or of another model: {error}") from error
-    for name, optimizer in optimizers.items():
-        prefix = f"{_OPTIMIZER}{name}."
-        states: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith(prefix):
-                index, _, slot = key.removeprefix(prefix).partition(".")
-                states.setdefault(int(index), {})[slot] = value
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+        for name, optimizer in optimizers.items():
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": _optimizer_state(tensors, name)})
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), "").rstrip(":. ")  # torch lists every parameter, a line each
+        raise RunError(
+            f"The checkpoint {path} is damaged or of another model ({reason}). Start a new run in another directory."
+        ) from error
     return counters
+
+
+def _optimizer_state(tensors: dict[str, Tensor], name: str) -> dict[int, dict[str, Tensor]]:
+    prefix = f"{_OPTIMIZER}{name}."
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(prefix):
+            index, _, slot = key.removeprefix(prefix).partition(".")
+            states.setdefault(int(index), {})[slot] = value
+    return states

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -76,27 +77,35 @@ class FeatureStore:
 
     def fill(self) -> Iterator[int]:
         """Computes what is kept; yields the number of images done, so that a caller can show it or stop."""
-        if self.mode == "recompute":
-            return
-        self._arrays = [self._allocate(level, shape) for level, shape in enumerate(self.shapes)]
+        if self.mode == "disk":
+            yield from self._fill_files()
+        elif self.mode != "recompute":
+            where = self.device if self.mode == "device" else "cpu"
+            self._arrays = [torch.empty((len(self), *shape), device=where) for shape in self.shapes]
+            for start, stop, features in self._all_features():
+                for array, level in zip(self._arrays, features, strict=True):
+                    array[start:stop] = level
+                yield stop
+
+    def _fill_files(self) -> Iterator[int]:
+        # Written as files and only then mapped: on a full disk, writing to a mapping kills the process.
+        paths = [self.spill / f"{level}.f32" for level in range(len(self.shapes))]
+        with explain_full_disk(self.spill), ExitStack() as stack:
+            self.spill.mkdir(parents=True, exist_ok=True)
+            files = [stack.enter_context(path.open("wb")) for path in paths]
+            for _, stop, features in self._all_features():
+                for file, level in zip(files, features, strict=True):
+                    file.write(level.cpu().contiguous().numpy().data)
+                yield stop
+        self._arrays = [
+            np.memmap(path, dtype=np.float32, mode="r", shape=(len(self), *shape))
+            for path, shape in zip(paths, self.shapes, strict=True)
+        ]
+
+    def _all_features(self) -> Iterator[tuple[int, int, list[Tensor]]]:
         for start in range(0, len(self.samples), EXTRACTION_BATCH):
             stop = min(start + EXTRACTION_BATCH, len(self.samples))
-            features = self._extract(load_images(self.samples[start:stop], self.image_size))
-            for array, level in zip(self._arrays, features, strict=True):
-                if isinstance(array, np.memmap):
-                    with explain_full_disk(self.spill / "features"):
-                        array[start:stop] = level.cpu().numpy()
-                else:
-                    array[start:stop] = level
-            yield stop
-
-    def _allocate(self, level: int, shape: tuple[int, int, int]):
-        full = (len(self.samples), *shape)
-        if self.mode == "disk":
-            self.spill.mkdir(parents=True, exist_ok=True)
-            with explain_full_disk(self.spill / "features"):
-                return np.memmap(self.spill / f"{level}.f32", dtype=np.float32, mode="w+", shape=full)
-        return torch.empty(full, device=self.device if self.mode == "device" else "cpu")
+            yield start, stop, self._extract(load_images(self.samples[start:stop], self.image_size))
 
     def _extract(self, images: Tensor) -> list[Tensor]:
         with torch.no_grad():

@@ -6,14 +6,19 @@ Exit codes: 0 done, 2 bad input (one sentence on stderr), 130 stopped.
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from altub.errors import AltUBError, RunError
+from altub.errors import AltUBError, ConfigError, DataError
+
+if TYPE_CHECKING:
+    from altub.cli_progress import TrainingBar
+    from altub.runs import Run
 
 __all__ = ["app", "main"]
 
@@ -116,16 +121,18 @@ def train(
 ) -> None:
     """Trains a detector on good images and evaluates it on the test set after every epoch."""
     from altub.cli_progress import TrainingBar
+    from altub.cli_settings import given, open_or_create
     from altub.config import parse_stages
     from altub.schedule import READINGS
 
     if reading is not None and reading not in READINGS:
-        raise AltUBError(f"There is no reading {reading!r} of the alternation: choose {', '.join(READINGS)}.")
+        raise ConfigError(f"There is no reading {reading!r} of the alternation: choose {', '.join(READINGS)}.")
     schedule = {"base_update": base_update, "interval": interval, "interval_unit": interval_unit}
     schedule |= {"warmup": warmup, "joint": joint, "lr": base_lr}
-    schedule = {**READINGS.get(reading, {}), **_given(schedule)}
+    schedule = {**READINGS.get(reading, {}), **given(schedule)}
     settings = {
-        "data": data if data in (None, "sample") else str(Path(data).expanduser().resolve()),
+        # Absolute, because a run may be resumed from another working directory; "" is left to be refused.
+        "data": str(Path(data).expanduser().resolve()) if data and data != "sample" else data,
         "category": category,
         "backbone": backbone,
         "stages": parse_stages(stages),
@@ -135,7 +142,7 @@ def train(
         "lr": lr,
         "lr_schedule": lr_schedule,
         "base": schedule or None,
-        "flow": _given({"norm": norm, "kernels": kernels}) or None,
+        "flow": given({"norm": norm, "kernels": kernels}) or None,
         "map_kind": map_kind,
         "smoothing": smoothing,
         "augment": tuple(filter(None, augment.split(","))) if augment is not None else None,
@@ -145,24 +152,15 @@ def train(
         "device": device,
         "precision": precision,
     }
-    run = _open_or_create(run_dir, preset, _given(settings), resume)
-
-    from altub import jobs
-    from altub.training import train as train_run
-
-    stopping = _StopOnSignal()
-    outcome = None
-    with TrainingBar(quiet=quiet) as bar:
-        for event in train_run(
-            run,
-            should_stop=stopping.asked,
-            wait=(lambda waiting: jobs.wait_for_turn(waiting, stopping.asked)) if queue else (lambda waiting: True),
-        ):
-            bar.update(event)
-            outcome = event
+    bar = TrainingBar(quiet=quiet)
+    with _StopOnSignal() as stopping:
+        run = open_or_create(run_dir, preset, given(settings), resume)
+        if not _is_done(run):
+            _train(run, bar, stopping, queue)
     status = run.read_status()
-    if outcome is None or outcome.kind == "stopped":
-        print(f"{status.message} Go on with: python -m altub train --run-dir {run_dir} --resume", file=sys.stderr)
+    if status.state == "stopped":
+        command = f"python -m altub train --run-dir {shlex.quote(str(run_dir))} --resume"
+        print(f"{status.message} Go on with: {command}", file=sys.stderr)
         raise typer.Exit(STOPPED)
     last, best = run.last_and_best()
     if as_json:
@@ -184,7 +182,6 @@ def evaluate(
     """Metrics of a trained model on a test set."""
     from altub.data import load_category
     from altub.detector import AnomalyDetector
-    from altub.errors import DataError
     from altub.evaluation import evaluate_detector
 
     chosen = load_category(data, category)
@@ -212,6 +209,8 @@ def predict(
     from altub.detector import AnomalyDetector
     from altub.exports import collect_images, predict_to_folder
 
+    if output.exists() and not output.is_dir():
+        raise DataError(f"{output} is a file, not a folder: give another --output.")
     found = collect_images(images, skip=output)
     detector = AnomalyDetector.load(model, device)
     warning = detector.calibration and detector.calibration.threshold(false_alarm_rate).warning
@@ -255,6 +254,7 @@ def stop(run_dir: Annotated[Path, typer.Argument(help="The run's directory.")]) 
     from altub.runs import Run
 
     jobs.stop(Run.open(run_dir))
+    print(f"Asked the training in {run_dir} to stop; go on with it by --resume.", file=sys.stderr)
 
 
 @app.command()
@@ -284,11 +284,22 @@ class _StopOnSignal:
 
     def __init__(self) -> None:
         self._asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _StopOnSignal:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def asked(self) -> bool:
         return self._asked
+
+    def stop(self) -> None:
+        self._asked = True
 
     def _note(self, number: int, frame: Any) -> None:
         if self._asked:
@@ -296,49 +307,25 @@ class _StopOnSignal:
         self._asked = True
 
 
-def _open_or_create(run_dir: Path, preset: str | None, settings: dict[str, Any], resume: bool):
-    from altub.config import make_config
-    from altub.runs import Run
-
-    if resume and (run_dir / "config.json").exists():
-        run = Run.open(run_dir)
-        _check_same_settings(run, preset, settings)
-        return run
-    if "category" not in settings:
-        raise RunError("Say what to train: --category NAME (and --data DIR; see `python -m altub categories`).")
-    return Run.create(run_dir, make_config(preset, **settings))
+def _is_done(run: Run) -> bool:
+    """Has the run trained all its epochs? Going on with it is then no work and cannot fail."""
+    status = run.status
+    return status.state == "finished" and status.epoch >= run.config.epochs
 
 
-def _check_same_settings(run, preset: str | None, settings: dict[str, Any]) -> None:
-    """On resume only what does not change the model so far may differ: more epochs, the device, the evaluations."""
-    from altub.config import make_config
+def _train(run: Run, bar: TrainingBar, stopping: _StopOnSignal, queue: bool) -> None:
+    from altub import jobs
+    from altub.training import train as train_run
 
-    old = run.config
-    given = {key: value for key, value in settings.items() if key not in ("epochs", "device", "evaluate_every")}
-    if preset is not None or given:
-        wished = make_config(preset, **{"category": old.category, "data": old.data, **settings})
-        keys = given if preset is None else type(old).model_fields.keys() - {"epochs", "device", "evaluate_every"}
-        # "auto" was replaced by what it stood for when the run began.
-        differing = [
-            key for key in keys if getattr(wished, key) != getattr(old, key) and getattr(wished, key) != "auto"
-        ]
-        if differing:
-            raise RunError(
-                f"Run {run.id} was begun with another {', '.join(sorted(differing))}: leave that out to go on "
-                "with it, or start a new run in another directory."
-            )
-    allowed = {key: settings[key] for key in ("epochs", "device", "evaluate_every") if key in settings}
-    if allowed:
-        epochs = allowed.get("epochs", old.epochs)
-        if epochs < run.read_status().epoch:
-            raise RunError(f"Run {run.id} has trained {run.read_status().epoch} epochs already, more than {epochs}.")
-        if run.is_alive():
-            raise RunError(f"Run {run.id} is already being trained. Watch it, or stop it first; nothing was changed.")
-        run.replace_config(make_config(**{**old.model_dump(), **allowed}))
-
-
-def _given(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if value is not None}
+    if queue and run.stop_requested():  # while this process was being started
+        stopping.stop()
+    with bar:
+        for event in train_run(
+            run,
+            should_stop=stopping.asked,
+            wait=lambda waiting: not queue or jobs.wait_for_turn(waiting, stopping.asked),
+        ):
+            bar.update(event)
 
 
 def _metrics(values: dict[str, Any]) -> dict[str, Any]:

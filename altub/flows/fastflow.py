@@ -60,7 +60,7 @@ def _subnet(kernel: int, hidden_ratio: float):
         hidden = max(int(in_channels * hidden_ratio), 1)
         return nn.Sequential(
             nn.Conv2d(in_channels, hidden, kernel, padding="same"),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(hidden, out_channels, kernel, padding="same"),
         )
 

@@ -5,6 +5,8 @@ Nothing lives in the page: a reload, a second window or a restarted server finds
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,7 @@ __all__ = ["Monitor", "build_monitor"]
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 LIVELY, CALM = 1.0, 4.0  # seconds between two looks while something trains, and while nothing does
+PATIENCE = 2.5  # seconds between two drawings of what takes a tenth of a second to draw, while epochs fly by
 NO_EARLY = 0  # the early epoch when none is chosen yet
 
 WATCH = RunWatch()
@@ -112,9 +115,10 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
         shown = _Shown(dict(before) if isinstance(before, dict) else {})
         views = WATCH.views()
         view = WATCH.view(run_id) if isinstance(run_id, str) else None
-        if view is None:
+        is_lost = view is None
+        if is_lost:
             view = WATCH.view(WATCH.choose(None))
-        _show_picker(shown, views, view)
+        _show_picker(shown, views, view.id if is_lost and view else None)
         _show_status(shown, view)
         if view is not None:
             _show_progress(shown, view, epoch, scale, picture, bool(is_dark))
@@ -177,18 +181,30 @@ class _Shown:
     def __init__(self, marks: dict[str, Any]) -> None:
         self.marks, self.updates = marks, {}
 
-    def put(self, name: str, mark: Any, make: Any) -> None:
+    def put(self, name: str, mark: Any, make: Callable[[], Any]) -> None:
         """Adds `make()` as the update of `name` if `mark` is new."""
         mark = repr(mark)
         if self.marks.get(name) != mark:
             self.marks[name] = mark
             self.updates[name] = make()
 
+    def put_calmly(self, name: str, chosen: Any, state: Any, make: Callable[[], Any], *, live: bool) -> None:
+        """The same for what takes long to draw: while a run is live a new `state` alone waits for `PATIENCE`."""
+        last_choice, drawn_at = self.marks.get(f"{name} drawn", (None, 0.0))
+        if live and last_choice == repr(chosen) and time.monotonic() - drawn_at < PATIENCE:
+            return
+        before = len(self.updates)
+        self.put(name, (chosen, state), make)
+        if len(self.updates) > before:
+            self.marks[f"{name} drawn"] = (repr(chosen), time.monotonic())
 
-def _show_picker(shown: _Shown, views: list[RunView], view: RunView | None) -> None:
-    choices = [(describe_view(other), other.id) for other in views]
-    chosen = view.id if view else None
-    shown.put("picker", (choices, chosen), lambda: gr.update(choices=choices, value=chosen))
+
+def _show_picker(shown: _Shown, views: list[RunView], other: str | None) -> None:
+    """The list of runs. Which one is selected is changed (to `other`) only where there is no such run: a look that
+    began before the visitor chose another run must not take the choice back."""
+    choices = [(describe_view(view), view.id) for view in views]
+    value = {} if other is None else {"value": other}
+    shown.put("picker", (choices, value), lambda: gr.update(choices=choices, **value))
 
 
 def _show_status(shown: _Shown, view: RunView | None) -> None:
@@ -221,7 +237,10 @@ def _show_progress(
     epoch = epoch if epoch in earlier else (earlier[0] if earlier else NO_EARLY)
     shown.put("early", (run.id, earlier, epoch), lambda: gr.update(choices=earlier, value=epoch or None))
     newest = run.examples_dir / f"epoch_{epochs[-1]:05d}.npz" if epochs else run.examples_dir
-    shown.put("examples", (run.id, epoch, epochs[-1:], stamp(newest)), lambda: example_cards(run, epoch))
+    live = view.state == "running"
+    shown.put_calmly(
+        "examples", (run.id, epoch), (epochs[-1:], stamp(newest)), lambda: example_cards(run, epoch), live=live
+    )
 
     heads = len(events[-1].get("base") or ()) if events else 0
     scale = scale if isinstance(scale, int) and 0 <= scale < heads else 0
@@ -230,8 +249,13 @@ def _show_progress(
     update = view.config.base.base_update
     shown.put("drift", (progress, scale), lambda: drift_charts(events, scale, update))
     picture = picture if picture in ("mean", "log_std") else "mean"
-    mark = (run.id, scale, picture, is_dark, stamp(run.path / "base_history.npz"), update)
-    shown.put("channels", mark, lambda: _channel_picture(view, scale, picture, is_dark))
+    shown.put_calmly(
+        "channels",
+        (run.id, scale, picture, is_dark),
+        stamp(run.path / "base_history.npz"),
+        lambda: _channel_picture(view, scale, picture, is_dark),
+        live=live,
+    )
 
 
 def _channel_picture(view: RunView, scale: int, picture: str, is_dark: bool) -> str:

@@ -70,10 +70,16 @@ def build_form() -> SettingsForm:
     start = values_of(make_config(FIRST_PRESET, category="any"))
     fields: dict[str, gr.components.Component] = {}
 
-    def number(name: str, label: str, info: str | None = None, whole: bool = True, **limits: Any) -> None:
-        precision = 0 if whole else None
+    def number(name: str, label: str, info: str | None = None, whole: bool = True, step: float = 1) -> None:
+        # No limits here: Gradio's own message would not say which field it means, `make_config`'s does.
         fields[name] = gr.Number(
-            start[name], label=label, info=info, precision=precision, elem_id=_id(name), min_width=110, **limits
+            start[name],
+            label=label,
+            info=info,
+            precision=0 if whole else None,
+            step=step,
+            elem_id=_id(name),
+            min_width=110,
         )
 
     def choice(name: str, label: str, choices: Sequence, info: str | None = None, **more: Any) -> None:
@@ -92,9 +98,9 @@ def build_form() -> SettingsForm:
     choice("backbone", "Backbone", backbone_choices(), allow_custom_value=True)
     backbone_about = gr.HTML(elem_classes="hint", elem_id="backbone-about")
     with gr.Row(elem_classes="numbers"):
-        number("image_size", "Image size", minimum=32, maximum=4096)
-        number("epochs", "Epochs", minimum=1)
-        number("batch_size", "Batch size", minimum=1)
+        number("image_size", "Image size")
+        number("epochs", "Epochs")
+        number("batch_size", "Batch size")
     with gr.Accordion("AltUB schedule", open=False, elem_id="train-schedule"):
         gr.HTML(
             "A plain flow maps good images to a fixed N(0, I). AltUB also learns where they really end, N(μ, Σ), and "
@@ -118,9 +124,9 @@ def build_form() -> SettingsForm:
             elem_id="train-reading",
         )
         with gr.Row(elem_classes="numbers"):
-            number("base.interval", "Every", minimum=1)
+            number("base.interval", "Every")
             choice("base.interval_unit", "Unit", [("epochs", "epoch"), ("steps", "step")], filterable=False)
-            number("base.warmup", "Warm-up", minimum=0)
+            number("base.warmup", "Warm-up")
         choice(
             "base.joint",
             "In the flow's turns",
@@ -129,16 +135,16 @@ def build_form() -> SettingsForm:
         )
         with gr.Row(elem_classes="numbers"):
             choice("base.optimizer", "Base optimiser", [("Adam", "adam"), ("SGD", "sgd")], filterable=False)
-            number("base.lr", "Base rate", whole=False, minimum=0, step=0.01)
+            number("base.lr", "Base rate", whole=False, step=0.01)
             choice("base.clip", "Clip at 100", [("norm", "norm"), ("value", "value"), ("off", "off")], filterable=False)
         gr.HTML("Base rate 0 means five times the flow's current learning rate.", elem_classes="hint")
         strip = gr.HTML(schedule_strip(make_config(FIRST_PRESET, category="any")), elem_id="schedule-strip")
     with gr.Accordion("Advanced", open=False, elem_id="train-advanced"):
         with gr.Row(elem_classes="numbers"):
-            number("lr", "Flow learning rate", whole=False, minimum=0, step=0.0001)
+            number("lr", "Flow learning rate", whole=False, step=0.0001)
             choice("lr_schedule", "Its course", [("constant", "constant"), ("cosine", "cosine")], filterable=False)
         with gr.Row(elem_classes="numbers"):
-            number("seed", "Seed", minimum=0)
+            number("seed", "Seed")
             choice("device", "Device", ["auto", "cpu", "cuda"], allow_custom_value=True)
             choice("precision", "Precision", ["auto", "fp32", "bf16"], filterable=False)
         fields["stages"] = gr.Textbox(
@@ -162,9 +168,9 @@ def build_form() -> SettingsForm:
             filterable=False,
         )
         with gr.Row(elem_classes="numbers"):
-            number("smoothing", "Smoothing", "Pixels; 0 is off.", whole=False, minimum=0, step=0.5)
-            number("held_out", "Held out", "Share of good images.", whole=False, minimum=0, step=0.05)
-            number("evaluate_every", "Test every", "Epochs.", minimum=1)
+            number("smoothing", "Smoothing", "Pixels; 0 is off.", whole=False, step=0.5)
+            number("held_out", "Held out", "Share of good images.", whole=False, step=0.05)
+            number("evaluate_every", "Test every", "Epochs.")
         fields["augment"] = gr.CheckboxGroup(
             [("mirror", "hflip"), ("upside down", "vflip"), ("quarter turns", "rot90")],
             value=start["augment"],

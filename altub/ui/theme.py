@@ -32,7 +32,7 @@ _VARIABLES = "".join(f"--altub-{name.replace('_', '-')}:{colour};" for name, col
 HEAD = f"""
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<style>:root{{{_VARIABLES}}}</style>
+<style>:root{{{_VARIABLES}}} body{{background:var(--body-background-fill)!important}}</style>
 <script>
 (() => {{
   const wish = new URLSearchParams(location.search).get('__theme') || localStorage.getItem('altub-theme');

@@ -1,0 +1,155 @@
+"""A real server (`python app.py` as a process of its own) and a real chromium for the tests in this folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHROMIUM = os.environ.get("ALTUB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_TIMEOUT = 90  # seconds
+# What Gradio itself says: a stream that ends when a page is left, and a message of its translation library.
+NOT_OURS = re.compile(r"ERR_ABORTED|ERR_INCOMPLETE_CHUNKED_ENCODING|heartbeat|svelte-i18n|WebGL|favicon")
+
+
+class Server:
+    """`python app.py` on a port of its own; can be killed and started again in the same place."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.data, self.runs = folder / "data", folder / "runs"
+        self.output: list[str] = []
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "ALTUB_DATA": str(self.data),
+            "ALTUB_RUNS": str(self.runs),
+            "PYTHONUNBUFFERED": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+        environment.pop("ALTUB_WEIGHTS", None)
+        self.process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(self.port)],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        ready = threading.Event()
+        threading.Thread(target=self._read, args=(self.process, ready), daemon=True).start()
+        if not ready.wait(START_TIMEOUT):
+            self.kill()
+            raise RuntimeError("app.py did not come up:\n" + "".join(self.output))
+
+    def _read(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
+        for line in process.stdout:
+            self.output.append(line)
+            if line.startswith("AltUB:"):
+                ready.set()
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[playwright_api.Browser]:
+    if CHROMIUM is None:
+        message = "no chromium found (install it, or name it in ALTUB_CHROMIUM)"
+        if os.environ.get("ALTUB_REQUIRE_BROWSER") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    with playwright_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(chromium: playwright_api.Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("served"))
+    server.start()
+    yield server
+    server.kill()
+    # Trainings outlive their server: none may outlive the tests.
+    from altub import jobs
+    from altub.errors import RunError
+    from altub.runs import list_runs
+
+    for run in list_runs(server.runs):
+        try:
+            jobs.stop(run)
+        except RunError:
+            continue
+
+
+class Visitor:
+    """A browser window and everything it complained about."""
+
+    def __init__(self, context: playwright_api.BrowserContext, server: Server) -> None:
+        self.server, self.page = server, context.new_page()
+        self.complaints: list[str] = []
+        self.outside: list[str] = []
+        self.page.on("console", self._note_console)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+        self.page.on("request", self._note_request)
+
+    def _note_console(self, message: playwright_api.ConsoleMessage) -> None:
+        if message.type == "error" and not NOT_OURS.search(message.text):
+            self.complaints.append(message.text)
+
+    def _note_request(self, request: playwright_api.Request) -> None:
+        if not request.url.startswith((self.server.url, "data:", "blob:")):
+            self.outside.append(request.url)
+
+    def open(self, query: str = "") -> playwright_api.Page:
+        self.page.goto(self.server.url + query)
+        self.page.wait_for_selector("#train-start:not([disabled])")
+        return self.page
+
+
+@pytest.fixture
+def visit(chromium: playwright_api.Browser, server: Server) -> Iterator[object]:
+    """Makes visitors of a given window size; windows of one test share a browser profile, as at home."""
+    contexts = []
+
+    def new_visitor(width: int = 1280, height: int = 900, *, same_browser: bool = True) -> Visitor:
+        if not contexts or not same_browser:
+            contexts.append(chromium.new_context(viewport={"width": width, "height": height}))
+        visitor = Visitor(contexts[-1], server)
+        visitor.page.set_viewport_size({"width": width, "height": height})
+        visitor.page.set_default_timeout(30_000)
+        return visitor
+
+    yield new_visitor
+    for context in contexts:
+        context.close()

@@ -342,14 +342,14 @@ def test_a_damaged_model_does_not_hide_the_others(runs_folder):
 
 
 def test_the_list_of_runs_is_sent_only_when_it_has_changed(runs_folder, sessions):
-    dropdown, seen, no_model, no_image, stale = handlers.refresh(None, None, "")
+    dropdown, seen, no_model, no_image, left, stale = handlers.refresh(None, None, "")
     assert dropdown.value == runs_folder_id(runs_folder) and stale == ""
-    assert (no_model.visible, no_image.visible) == (False, True)
+    assert (no_model.visible, no_image.visible, left.visible) == (False, True, True)
     again = handlers.refresh(dropdown.value, seen, "")
-    assert all(update == gr.skip() for update in again[:4])
+    assert all(update == gr.skip() for update in again[:5])
     shutil.rmtree(next(runs_folder.iterdir()))
-    dropdown, _, no_model, no_image, _ = handlers.refresh(dropdown.value, seen, "")
-    assert dropdown.value is None and no_model.visible and not no_image.visible
+    dropdown, _, no_model, no_image, left, _ = handlers.refresh(dropdown.value, seen, "")
+    assert dropdown.value is None and no_model.visible and not no_image.visible and not left.visible
     assert handlers.refresh(None, None, "")[2].visible  # a page that opens on an empty folder is told so
 
 

@@ -49,7 +49,7 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
     seen = gr.State(None)  # list of runs as the page has it; None = not asked yet
 
     with gr.Row(elem_id="inspect", equal_height=False):
-        with gr.Column(scale=2, min_width=320, elem_id="inspect-left"):
+        with gr.Column(scale=2, min_width=320, elem_id="inspect-left") as left:
             with gr.Column(elem_id="inspect-run-group"):
                 run = gr.Dropdown([], label="Model", elem_id="inspect-run")
                 model_note = gr.HTML(elem_id="inspect-model-note")
@@ -164,7 +164,7 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
 
     # The list of runs follows the runs folder; examples follow the chosen run.
     moments = [demo.load, gr.Timer(REFRESH).tick, *([tab.select] if tab is not None else [])]
-    gr.on(moments, on.refresh, [run, seen, session], [run, seen, no_model, no_image, stale], **QUIET)
+    gr.on(moments, on.refresh, [run, seen, session], [run, seen, no_model, no_image, left, stale], **QUIET)
     run.change(on.choose_run, run, [examples, examples_group, model_note], **QUIET)
     to_train.click(None, js=TO_TRAIN_JS, api_visibility="private")
 

@@ -64,7 +64,7 @@ def refresh(run_id: str | None, seen: list | None, session: str) -> tuple:
     newest = {offer.id: offer.weights_sha256 for offer in offers}
     stale = views.stale(batch is not None and newest.get(batch.run_id, batch.weights_sha256) != batch.weights_sha256)
     if choices == seen:
-        return gr.skip(), gr.skip(), gr.skip(), gr.skip(), stale
+        return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), stale
     ids = [offer.id for offer in offers]
     value = run_id if run_id in ids else next((offer.id for offer in offers if offer.state == "finished"), None)
     value = value or (ids[0] if ids else None)
@@ -74,6 +74,7 @@ def refresh(run_id: str | None, seen: list | None, session: str) -> tuple:
         choices,
         gr.Column(visible=not ids and empty),
         gr.HTML(visible=bool(ids) and empty),
+        gr.Column(visible=bool(ids) or not empty),
         stale,
     )
 

@@ -74,6 +74,9 @@ def test_from_no_model_to_files_on_the_disk(chromium, address, runs_folder, trai
     # Nothing trained: the page says what to do, and notices the first run by itself.
     page.wait_for_selector("#inspect-to-train")
     assert "No trained model yet" in page.inner_text("#inspect-right")
+    page.click("#inspect-to-train")
+    page.wait_for_selector("#inspect-to-train", state="hidden")
+    page.get_by_role("tab", name="Inspect").click()
     shutil.copytree(trained_run.path, runs_folder / trained_run.id)
     page.wait_for_selector("#inspect-examples img")
     page.wait_for_selector("#inspect-to-train", state="hidden")
@@ -100,6 +103,19 @@ def test_from_no_model_to_files_on_the_disk(chromium, address, runs_folder, trai
     page.locator("#inspect-table [role=gridcell]", has_text="wide.png").first.click()
     page.wait_for_function("() => document.querySelector('#inspect-verdict .name').innerText === 'wide.png'")
     page.wait_for_function("() => document.querySelectorAll('#inspect-slider img')[1].naturalWidth === 1600")
+
+    # The table sorts, and a row shows its own image wherever it has moved to.
+    names = page.locator("#inspect-table [role=gridcell][aria-colindex='2']")
+    arrived = names.all_inner_texts()
+    page.locator("#inspect-table [role=columnheader][aria-colindex='2'] button.cell-menu-button").click()
+    page.get_by_role("menuitem", name="Sort descending").click()
+    page.wait_for_function(
+        "first => document.querySelector(\"#inspect-table [role=gridcell][aria-colindex='2']\").innerText !== first",
+        arg=arrived[0],
+    )
+    assert names.all_inner_texts() == sorted(arrived, reverse=True)
+    names.last.click()
+    page.wait_for_function("name => document.querySelector('#inspect-verdict .name').innerText === name", arg="001.png")
 
     # The threshold moves: label, note and verdicts follow.
     before = page.inner_text("#inspect-rate-note")

@@ -3,72 +3,21 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from altub.runs import Run
-from altub.ui.launch import ServerOptions, launch
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 30_000  # milliseconds
 
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[object]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        assert os.environ.get("ALTUB_REQUIRE_BROWSER") != "1", "ALTUB_REQUIRE_BROWSER=1, but there is no chromium"
-        pytest.skip("no chromium on this machine")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "runs"
-    folder.mkdir()
-    monkeypatch.setenv("ALTUB_RUNS", str(folder))
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    return folder
-
-
-@pytest.fixture
-def address(runs_folder: Path) -> Iterator[str]:
-    """The page, served from a runs folder of its own, empty at first."""
-    from altub.ui.app import build_app
-
-    options = ServerOptions()
-    demo = build_app(options)
-    yield launch(demo, options, block=False)
-    demo.close()
-
-
-def test_from_no_model_to_files_on_the_disk(chromium, address, runs_folder, trained_run: Run, data_folder, tmp_path):
-    page = chromium.new_page(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.set_default_timeout(PATIENCE)
-    page.goto(address)
+def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, data_folder: Path, tmp_path: Path) -> None:
+    visitor = visit()
+    page = visitor.open()
     page.get_by_role("tab", name="Inspect").click()
 
     # Nothing trained: the page says what to do, and notices the first run by itself.
@@ -77,7 +26,7 @@ def test_from_no_model_to_files_on_the_disk(chromium, address, runs_folder, trai
     page.click("#inspect-to-train")
     page.wait_for_selector("#inspect-to-train", state="hidden")
     page.get_by_role("tab", name="Inspect").click()
-    shutil.copytree(trained_run.path, runs_folder / trained_run.id)
+    shutil.copytree(trained_run.path, server.runs / trained_run.id)
     page.wait_for_selector("#inspect-examples img")
     page.wait_for_selector("#inspect-to-train", state="hidden")
     assert "Show the model a part" in page.inner_text("#inspect-right")
@@ -147,4 +96,4 @@ def test_from_no_model_to_files_on_the_disk(chromium, address, runs_folder, trai
 
     page.click("#inspect-clear")
     page.wait_for_selector("#inspect-empty")
-    assert errors == []
+    assert visitor.complaints == [] and visitor.outside == []

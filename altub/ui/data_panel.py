@@ -60,9 +60,12 @@ def build_data_panel(demo: gr.Blocks, *, may_name_folders: bool) -> DataPanel:
             elem_classes="hint",
         )
         wanted = gr.Dropdown(list(MVTEC_CATEGORIES), value=MVTEC_CATEGORIES[0], label="Category to download")
-        licence = gr.Checkbox(label=f"I accept its licence, {MVTEC_LICENCE.split(' (')[0]}: no commercial use.")
+        licence = gr.Checkbox(
+            label=f"I accept its licence, {MVTEC_LICENCE.split(' (')[0]}: no commercial use.",
+            elem_id="download-licence",
+        )
         with gr.Row():
-            begin = gr.Button("Download", size="md", min_width=100)
+            begin = gr.Button("Download", size="md", min_width=100, elem_id="download-begin")
             cancel = gr.Button("Cancel", size="md", min_width=100, interactive=False)
         arriving = gr.HTML(elem_id="download-state")
     with gr.Column(visible=False, elem_id="train-own") as own:

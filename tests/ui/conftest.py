@@ -42,6 +42,8 @@ class Server:
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         self.data, self.runs = folder / "data", folder / "runs"
+        self.mvtec_sources = folder / "sources.json"  # read at every download
+        self.mvtec_sources.write_text('["http://127.0.0.1:9/dead.tar"]')
         self.output: list[str] = []
         self.process: subprocess.Popen[str] | None = None
 
@@ -50,6 +52,7 @@ class Server:
             **os.environ,
             "ALTUB_DATA": str(self.data),
             "ALTUB_RUNS": str(self.runs),
+            "ALTUB_MVTEC_SOURCES": str(self.mvtec_sources),
             "PYTHONUNBUFFERED": "1",
             "HF_HUB_OFFLINE": "1",
         }

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import tarfile
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from altub.runs import list_runs
+from tests.conftest import write_category
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -147,6 +152,32 @@ def test_uploads_become_a_category(visit, server, tmp_path: Path) -> None:
     expect(page.locator(".toast-body")).to_contain_text("broken.png")
     expect(page.locator("#train-preview")).to_contain_text("9 to learn from")
     assert len(list((server.data / "uploads/my lids/good").iterdir())) == 9
+
+
+def test_download_of_mvtec_wants_consent_and_tells_what_to_do_when_sources_are_dead(visit, server, tmp_path) -> None:
+    page = visit().open()
+    page.click("#train-source label:has-text('MVTec AD')")
+    expect(page.locator("#train-preview")).to_contain_text("No category of MVTec AD is here yet")
+    expect(page.locator("#train-start")).to_be_disabled()
+    page.click("#train-download button:has-text('Download MVTec AD')")
+    page.click("#download-begin")
+    expect(page.locator(".toast-body")).to_contain_text("accepting its licence")
+    page.check("#download-licence input")
+    page.click("#download-begin")
+    expect(page.locator("#download-state")).to_contain_text("by hand", timeout=LONG)
+    expect(page.locator("#download-state")).to_contain_text(str(server.data / "mvtec"))
+
+    with tarfile.open(tmp_path / "bottle.tar", "w") as archive:
+        archive.add(write_category(tmp_path / "bottle"), "bottle")
+    files = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path))
+    threading.Thread(target=files.serve_forever, daemon=True).start()
+    server.mvtec_sources.write_text(f'["http://127.0.0.1:{files.server_port}/bottle.tar"]')
+    try:
+        page.click("#download-begin")
+        expect(page.locator("#train-preview")).to_contain_text("12 to learn from", timeout=LONG)
+    finally:
+        files.shutdown()
+    expect(page.locator("#train-start")).to_be_enabled()
 
 
 @pytest.mark.parametrize("width", [390, 1280, 1920])

@@ -1,0 +1,77 @@
+"""Makes the README's pictures from a running page: `python -m tests.ui.screenshots [--width 1440] [--epochs N]`.
+
+Starts the page on an empty folder, trains the built-in sample through it with the preset as it is, inspects defective
+test images, and writes assets/screenshot-<tab>[-dark|-phone].png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.ui.conftest import CHROMIUM, FLAGS, REPOSITORY, Server
+from tests.ui.test_train_in_browser import choose
+
+MINUTES = 60_000  # milliseconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "assets")
+    parser.add_argument("--folder", type=Path, help="data and runs live here; where a run is there, nothing is trained")
+    parser.add_argument("--category", default="fabric")
+    parser.add_argument("--epochs", type=int, help="instead of the preset's")
+    given = parser.parse_args()
+    given.output.mkdir(parents=True, exist_ok=True)
+    server = Server(given.folder or Path(tempfile.mkdtemp(prefix="altub-screenshots-")))
+    server.start()
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            page = browser.new_page(viewport={"width": 1440, "height": 900}, device_scale_factor=1)
+            page.goto(f"{server.url}?__theme=light")
+            expect(page.locator("#train-preview .thumbnails img").first).to_be_visible(timeout=5 * MINUTES)
+            page.wait_for_timeout(3000)  # a run that is there shows up within a look or two
+            if page.locator("#run-status .pill").count() == 0:
+                train(page, given.category, given.epochs)
+            for theme, width, height, name in (
+                ("light", 1440, 900, ""),
+                ("dark", 1440, 900, "-dark"),
+                ("light", 390, 844, "-phone"),
+            ):
+                take(page, server, given, theme, (width, height), name)
+            browser.close()
+    finally:
+        server.kill()
+
+
+def train(page: Page, category: str, epochs: int | None) -> None:
+    """Trains through the page's own fields and waits for the end."""
+    choose(page, "#train-category", category)
+    if epochs:
+        page.fill("#train-epochs input", str(epochs))
+        page.keyboard.press("Tab")
+    page.click("#train-start")
+    expect(page.locator("#run-status .pill")).to_have_text("Finished", timeout=15 * MINUTES)
+
+
+def take(page: Page, server: Server, given: argparse.Namespace, theme: str, size: tuple[int, int], name: str) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.goto(f"{server.url}?__theme={theme}")
+    expect(page.locator("#drift-picture img")).to_be_visible(timeout=MINUTES)
+    page.wait_for_timeout(2000)
+    page.screenshot(path=given.output / f"screenshot-train{name}.png", full_page=True)
+    page.get_by_role("tab", name="Inspect").click()
+    tested = server.data / "sample" / given.category / "test"
+    images = [next(iter(sorted(kind.glob("*.png")))) for kind in sorted(tested.iterdir())]
+    page.set_input_files("#inspect-files input[type=file]", [str(path) for path in images])
+    expect(page.locator("#inspect-slider img")).to_have_count(2, timeout=5 * MINUTES)
+    page.wait_for_timeout(2000)
+    page.screenshot(path=given.output / f"screenshot-inspect{name}.png", full_page=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
+from pydantic import BaseModel
 
 from altub.backbones import BACKBONE_PRESETS, FILTER_BANK, resolve_auto, weights_available
-from altub.config import PRESETS, TrainingConfig, make_config, parse_stages
+from altub.config import PRESETS, FlowConfig, TrainingConfig, make_config, parse_stages
 from altub.errors import ConfigError
-from altub.schedule import READINGS
+from altub.schedule import READINGS, BaseSchedule
 
 __all__ = ["SettingsForm", "build_form", "config_from", "describe_backbone", "schedule_strip", "values_of"]
 
@@ -45,6 +46,18 @@ ADVANCED = (
     "augment",
 )
 FIELDS = (*TOP, *(f"base.{name}" for name in BASE), "flow.norm", *ADVANCED)
+# What the values of a setting are called where the value itself does not say enough.
+NAMES = {
+    "layer": "layer norm",
+    "layer-affine": "layer norm with trained scale (as published)",
+    "channel": "per channel",
+    "whiten": "whitening by the good images",
+    "whiten": "whitening, fitted to the good parts",
+    "likelihood": "likelihood, as published",
+    "nll": "negative log-likelihood",
+    "adam": "Adam",
+    "sgd": "SGD",
+}
 STRIP_LENGTH = 40  # epochs or steps in the picture of the alternation
 
 
@@ -134,39 +147,24 @@ def build_form() -> SettingsForm:
             filterable=False,
         )
         with gr.Row(elem_classes="numbers"):
-            choice("base.optimizer", "Base optimiser", [("Adam", "adam"), ("SGD", "sgd")], filterable=False)
+            choice("base.optimizer", "Base optimiser", named("optimizer", BaseSchedule), filterable=False)
             number("base.lr", "Base rate", whole=False, step=0.01)
-            choice("base.clip", "Clip at 100", [("norm", "norm"), ("value", "value"), ("off", "off")], filterable=False)
+            choice("base.clip", "Clip at 100", named("clip", BaseSchedule), filterable=False)
         gr.HTML("Base rate 0 means five times the flow's current learning rate.", elem_classes="hint")
         strip = gr.HTML(schedule_strip(make_config(FIRST_PRESET, category="any")), elem_id="schedule-strip")
     with gr.Accordion("Advanced", open=False, elem_id="train-advanced"):
         with gr.Row(elem_classes="numbers"):
-            number("lr", "Flow learning rate", whole=False, step=0.0001)
-            choice("lr_schedule", "Its course", [("constant", "constant"), ("cosine", "cosine")], filterable=False)
+            number("lr", "Flow learning rate", "Empty takes the backbone's usual one.", whole=False, step=0.0001)
+            choice("lr_schedule", "Its course", named("lr_schedule"), filterable=False)
         with gr.Row(elem_classes="numbers"):
             number("seed", "Seed")
             choice("device", "Device", ["auto", "cpu", "cuda"], allow_custom_value=True)
-            choice("precision", "Precision", ["auto", "fp32", "bf16"], filterable=False)
+            choice("precision", "Precision", named("precision"), filterable=False)
         fields["stages"] = gr.Textbox(
             start["stages"], label="Backbone stages", info="Such as 1,2,3; empty takes the usual ones."
         )
-        choice(
-            "flow.norm",
-            "Norm before the flow",
-            [
-                ("layer norm", "layer"),
-                ("layer norm with trained scale (as published)", "layer-affine"),
-                ("per channel", "channel"),
-                ("none", "none"),
-            ],
-            filterable=False,
-        )
-        choice(
-            "map_kind",
-            "Anomaly map",
-            [("likelihood, as published", "likelihood"), ("negative log-likelihood", "nll")],
-            filterable=False,
-        )
+        choice("flow.norm", "Norm before the flow", named("norm", FlowConfig), filterable=False)
+        choice("map_kind", "Anomaly map", named("map_kind"), filterable=False)
         with gr.Row(elem_classes="numbers"):
             number("smoothing", "Smoothing", "Pixels; 0 is off.", whole=False, step=0.5)
             number("held_out", "Held out", "Share of good images.", whole=False, step=0.05)
@@ -215,6 +213,11 @@ def config_from(data: str, category: str, preset: str, *values: Any) -> Training
     if follows_flow:  # None means "not given" to make_config
         config = config.model_copy(update={"base": config.base.model_copy(update={"lr": None})})
     return config
+
+
+def named(setting: str, model: type[BaseModel] = TrainingConfig) -> list[tuple[str, str]]:
+    """(label, value) of everything that a setting can be, as its type says."""
+    return [(NAMES.get(value, value), value) for value in get_args(model.model_fields[setting].annotation)]
 
 
 def backbone_choices() -> list[tuple[str, str]]:

@@ -51,7 +51,6 @@ NAMES = {
     "layer": "layer norm",
     "layer-affine": "layer norm with trained scale (as published)",
     "channel": "per channel",
-    "whiten": "whitening by the good images",
     "whiten": "whitening, fitted to the good parts",
     "likelihood": "likelihood, as published",
     "nll": "negative log-likelihood",

@@ -55,7 +55,7 @@ def categories(data: Data = "sample") -> None:
     from altub.data import list_categories
 
     for category in list_categories(data):
-        if sys.stdout.isatty():
+        if _on_terminal():
             counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in category.counts().items())
             print(f"{category.name:<16} {counts}")
         else:
@@ -209,8 +209,9 @@ def predict(
     from altub.detector import AnomalyDetector
     from altub.exports import collect_images, predict_to_folder
 
-    if output.exists() and not output.is_dir():
-        raise DataError(f"{output} is a file, not a folder: give another --output.")
+    existing = next(path for path in (output, *output.parents) if path.exists())
+    if not existing.is_dir():
+        raise DataError(f"{existing} is a file, not a folder: give another --output.")
     found = collect_images(images, skip=output)
     detector = AnomalyDetector.load(model, device)
     warning = detector.calibration and detector.calibration.threshold(false_alarm_rate).warning
@@ -235,8 +236,12 @@ def predict(
 def runs(as_json: Json = False) -> None:
     """The runs under the runs folder (ALTUB_RUNS), newest first."""
     from altub.runs import list_runs
+    from altub.settings import runs_root
 
-    for run in list_runs():
+    found = list_runs()
+    if not found:
+        print(f"There are no runs in {runs_root()} (the folder of ALTUB_RUNS).", file=sys.stderr)
+    for run in found:
         status = run.status
         last, _ = run.last_and_best()
         if as_json:
@@ -305,6 +310,10 @@ class _StopOnSignal:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _is_done(run: Run) -> bool:

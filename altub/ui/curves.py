@@ -99,7 +99,7 @@ def metric_tiles(last: Mapping[str, Any], best: Mapping[str, Any]) -> str:
         tiles.append(f'<div title="{escape(meaning)}"><span>{name}</span><b>{shown}</b>{chosen}</div>')
     return (
         f'<div class="tiles">{"".join(tiles)}</div><p class="muted small">Large: the last epoch, {last["epoch"]}. '
-        "Best: the epoch chosen on the test set, which flatters it.</p>"
+        "Best: the epoch with the highest pixel AUROC, chosen on the test set, which flatters it.</p>"
     )
 
 

@@ -85,14 +85,18 @@ def download(
 @app.command()
 def train(
     run_dir: Annotated[Path, typer.Option(help="Where the run lives; must be new, or given with --resume.")],
-    data: Annotated[str | None, typer.Option(help="Folder of categories or of good images; or 'sample'.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder of categories or of good images; or 'sample'.", show_default="sample")
+    ] = None,
     category: Annotated[str | None, typer.Option(help="Category to train; see `categories`.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Starting point: quick-look, fastflow-resnet18, ...")] = None,
-    backbone: Annotated[str | None, typer.Option(help="timm name, filter-bank, or auto.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Starting point: quick-look, or fastflow- with resnet18, wrn50, deit or cait.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="timm name, filter-bank, or auto.", show_default="auto")] = None,
     stages: Annotated[str | None, typer.Option(help="Backbone stages, such as 1,2,3.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels.", show_default="256")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs in all.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default="32")] = None,
     lr: Annotated[float | None, typer.Option(help="Adam's learning rate for the flow.")] = None,
     lr_schedule: Annotated[str | None, typer.Option(help="constant or cosine.")] = None,
     reading: Annotated[str | None, typer.Option(help="A published reading of the alternation: A, B or C.")] = None,
@@ -109,17 +113,24 @@ def train(
     map_kind: Annotated[str | None, typer.Option(help="likelihood or nll.")] = None,
     smoothing: Annotated[float | None, typer.Option(help="Gaussian smoothing of the map, sigma in pixels.")] = None,
     augment: Annotated[str | None, typer.Option(help="Any of hflip,vflip,rot90; features are then not cached.")] = None,
-    held_out: Annotated[float | None, typer.Option(help="Share of good images held out for the threshold.")] = None,
-    evaluate_every: Annotated[int | None, typer.Option(help="Epochs between evaluations on the test set.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Everything random comes from it.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    held_out: Annotated[
+        float | None, typer.Option(help="Share of good images held out for the threshold.", show_default="0.1")
+    ] = None,
+    evaluate_every: Annotated[
+        int | None, typer.Option(help="Epochs between evaluations on the test set.", show_default="1")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random comes from it.", show_default="0")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", show_default="auto")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.", show_default="auto")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir.")] = False,
     queue: Annotated[bool, typer.Option("--queue", help="Wait until other trainings of the same folder end.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Trains a detector on good images and evaluates it on the test set after every epoch."""
+    """Trains a detector on good images and evaluates it on the test set after every epoch.
+
+    What is not given comes from the preset, or else has the default shown.
+    """
     from altub.cli_progress import TrainingBar
     from altub.cli_settings import given, open_or_create
     from altub.config import parse_stages
@@ -156,7 +167,8 @@ def train(
     with _StopOnSignal() as stopping:
         run = open_or_create(run_dir, preset, given(settings), resume)
         if not _is_done(run):
-            _train(run, bar, stopping, queue)
+            with bar:  # from here on: importing torch alone takes seconds
+                _train(run, bar, stopping, queue)
     status = run.read_status()
     if status.state == "stopped":
         command = f"python -m altub train --run-dir {shlex.quote(str(run_dir))} --resume"
@@ -324,17 +336,19 @@ def _is_done(run: Run) -> bool:
 
 def _train(run: Run, bar: TrainingBar, stopping: _StopOnSignal, queue: bool) -> None:
     from altub import jobs
+    from altub.device import keep_freed_memory
     from altub.training import train as train_run
+
+    keep_freed_memory()
 
     if queue and run.stop_requested():  # while this process was being started
         stopping.stop()
-    with bar:
-        for event in train_run(
-            run,
-            should_stop=stopping.asked,
-            wait=lambda waiting: not queue or jobs.wait_for_turn(waiting, stopping.asked),
-        ):
-            bar.update(event)
+    for event in train_run(
+        run,
+        should_stop=stopping.asked,
+        wait=lambda waiting: not queue or jobs.wait_for_turn(waiting, stopping.asked),
+    ):
+        bar.update(event)
 
 
 def _metrics(values: dict[str, Any]) -> dict[str, Any]:

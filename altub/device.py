@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import ctypes
+import sys
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import torch
 
 from altub.errors import ConfigError
 
-__all__ = ["autocast", "choose_device", "choose_precision", "describe_device"]
+__all__ = ["autocast", "choose_device", "choose_precision", "describe_device", "keep_freed_memory"]
 
 
 def choose_device(wish: str = "auto") -> torch.device:
@@ -51,3 +53,18 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cpu":
         return f"CPU, {torch.get_num_threads()} threads"
     return device.type
+
+
+def keep_freed_memory() -> None:
+    """Lets this process keep the memory that it frees, for its next step.
+
+    A training step on a CPU takes and frees the same blocks of some MiB again and again. glibc gives such blocks back
+    to the operating system at once, which then clears every page anew. Meant for a process that does nothing but
+    train; elsewhere than on glibc it does nothing.
+    """
+    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            mallopt = ctypes.CDLL("libc.so.6").mallopt
+            mallopt(mmap_threshold, 32 << 20)  # the largest that glibc takes
+            mallopt(trim_threshold, 2047 << 20)

@@ -3,11 +3,13 @@
 AltUB (arXiv:2210.14913) trains the flow and its base N(mu, Sigma) in turns. No official image code is known, and the
 readings that exist differ; all of them are settings of one small schedule:
 
-| reading | unit, interval | flow turn              | base turn                                             | warm-up   |
-|---------|----------------|------------------------|-------------------------------------------------------|-----------|
-| A       | epoch, 5       | flow and base (joint)  | SGD, lr 5 x the flow's, gradients clipped by value    | 20 epochs |
-| B       | step, 5        | flow and base (joint)  | Adam, lr 0.05, gradient norm clipped at 100           | none      |
-| C       | epoch, 5       | flow alone (strict)    | Adam, lr 0.05, gradient norm clipped at 100           | none      |
+| reading | unit, interval | flow turn             | base turn                                          | warm-up   |
+|---------|----------------|-----------------------|----------------------------------------------------|-----------|
+| A       | epoch, 5       | flow and base (joint) | SGD, lr 5 x the flow's, gradients clipped by value | 20 epochs |
+| B       | step, 5        | flow and base (joint) | Adam, lr 0.05, gradient norm clipped at 100        | none      |
+| C       | epoch, 5       | flow alone (strict)   | Adam, lr 0.05, gradient norm clipped at 100        | none      |
+
+The default is reading B's optimiser with epochs as its unit.
 
 "moments" is ours: with the flow frozen, the best mu and sigma are the mean and standard deviation of z over the
 training set, so that a base turn is one pass without gradients and has no learning rate.

@@ -65,6 +65,7 @@ def small_config(data_folder: Path) -> TrainingConfig:
         epochs=4,
         batch_size=3,
         flow={"steps": 2, "hidden_ratio": 0.5},
+        lr=1e-2,
         base={"interval": 2},
         device="cpu",
     )

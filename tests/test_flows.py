@@ -145,6 +145,19 @@ def test_layer_affine_at_its_own_size_is_layernorm() -> None:
 
 def test_channel_norm_standardises_by_what_it_was_fitted_to() -> None:
     norm = FeatureNorm("channel", (2, 4, 4))
-    norm.fit(torch.tensor([3.0, -1.0]), torch.tensor([2.0, 0.0]))
+    norm.fit(torch.tensor([3.0, -1.0]), torch.diag(torch.tensor([4.0, 0.0])))
     out = norm(torch.tensor([5.0, -1.0]).view(1, 2, 1, 1))
     assert out.flatten().tolist() == pytest.approx([1.0, 0.0]) and torch.isfinite(out).all()
+
+
+def test_whitening_decorrelates_what_it_was_fitted_to() -> None:
+    torch.manual_seed(0)
+    mixing = torch.tensor([[2.0, 0.0, 0.0], [1.5, 0.5, 0.0], [0.0, 0.0, 0.0]])  # the third channel is constant
+    rows = mixing @ torch.randn(3, 5000) + torch.tensor([[1.0], [-2.0], [7.0]])
+    norm = FeatureNorm("whiten", (3, 50, 100))
+    norm.fit(rows.mean(1), torch.cov(rows, correction=0))
+    white = norm(rows.view(1, 3, 50, 100)).view(3, -1)
+    covariance = torch.cov(white, correction=0)
+    torch.testing.assert_close(covariance[:2, :2], torch.eye(2), rtol=1e-3, atol=1e-3)
+    assert white.mean(1).abs().max() < 1e-3
+    assert white[2].abs().max() < 1e-3, "a channel without variation is noise, not a signal to blow up"

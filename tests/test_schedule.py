@@ -21,6 +21,10 @@ def test_reading_a_warms_up_for_20_epochs_then_takes_every_fifth() -> None:
     assert schedule.lr is None and schedule.lr_factor == 5 and schedule.optimizer == "sgd"
 
 
+def test_reading_a_keeps_the_rate_that_follows_the_flow() -> None:
+    assert make_config(category="x", base=READINGS["A"]).base.lr is None
+
+
 def test_reading_b_counts_steps() -> None:
     schedule = BaseSchedule(**READINGS["B"])
     assert base_epochs(schedule, 20) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import FrEIA.framework as Ff
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from altub.flows.coupling import AffineCoupling
 from altub.flows.options import Kernels, Norm
 
-__all__ = ["FastFlowHead", "FeatureNorm"]
+__all__ = ["FastFlowHead", "FeatureNorm", "convolution_subnet"]
 
 EIGENVALUE_FLOOR = 1e-3  # of the mean eigenvalue: directions with less variance are noise and stay small
 
@@ -45,7 +45,7 @@ class FastFlowHead(nn.Module):
         self.flow = Ff.SequenceINN(channels, 1, 1)
         for step in range(steps):
             kernel = 1 if kernels == "3x3/1x1" and step % 2 else 3
-            self.flow.append(AffineCoupling, subnet_constructor=_subnet(kernel, hidden_ratio), clamp=clamp)
+            self.flow.append(AffineCoupling, subnet_constructor=convolution_subnet(kernel, hidden_ratio), clamp=clamp)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self.flow(features)
@@ -55,7 +55,9 @@ class FastFlowHead(nn.Module):
         return self.flow(z, rev=True)
 
 
-def _subnet(kernel: int, hidden_ratio: float):
+def convolution_subnet(kernel: int, hidden_ratio: float) -> Callable[[int, int], nn.Module]:
+    """A constructor of the subnets: two convolutions that keep the map size, a ReLU between them."""
+
     def build(in_channels: int, out_channels: int) -> nn.Module:
         hidden = max(int(in_channels * hidden_ratio), 1)
         return nn.Sequential(

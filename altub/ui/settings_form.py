@@ -51,7 +51,6 @@ NAMES = {
     "layer": "layer norm",
     "layer-affine": "layer norm with trained scale (as published)",
     "channel": "per channel",
-    "whiten": "whitening, fitted to the good parts",
     "likelihood": "likelihood, as published",
     "nll": "negative log-likelihood",
     "adam": "Adam",
@@ -201,17 +200,15 @@ def config_from(data: str, category: str, preset: str, *values: Any) -> Training
         raise ConfigError("The page is out of date: reload it.")
     given = dict(zip(FIELDS, values, strict=True))
     base = {name: given[f"base.{name}"] for name in BASE}
-    follows_flow = base["lr"] == AUTO_LR
-    if follows_flow:
+    if base["lr"] is None:  # an empty field; to `make_config` None is a rate
+        del base["lr"]
+    elif base["lr"] == AUTO_LR:
         base["lr"] = None
     settings = {name: given[name] for name in (*TOP, *ADVANCED)}
     settings["stages"] = parse_stages(given["stages"])
     settings["augment"] = tuple(given["augment"] or ())
     settings["backbone"] = (given["backbone"] or "").strip() or None
-    config = make_config(preset, data=data, category=category, **settings, base=base, flow={"norm": given["flow.norm"]})
-    if follows_flow:  # None means "not given" to make_config
-        config = config.model_copy(update={"base": config.base.model_copy(update={"lr": None})})
-    return config
+    return make_config(preset, data=data, category=category, **settings, base=base, flow={"norm": given["flow.norm"]})
 
 
 def named(setting: str, model: type[BaseModel] = TrainingConfig) -> list[tuple[str, str]]:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from altub.config import PRESETS, TrainingConfig, make_config
+from altub.data import load_category
+from altub.data.catalog import SAMPLE
 from altub.errors import RunError
 from altub.runs import Run
 
@@ -23,6 +25,7 @@ def open_or_create(run_dir: Path, preset: str | None, settings: dict[str, Any], 
     Raises:
         RunError: there is a run that this is not, or no category was given for a new one.
         ConfigError: a setting is unknown or out of range.
+        DataError: the data is not there, or has no such category.
     """
     if resume and (run_dir / "config.json").exists():
         run = Run.open(run_dir)
@@ -32,7 +35,10 @@ def open_or_create(run_dir: Path, preset: str | None, settings: dict[str, Any], 
             return run
     if "category" not in settings:
         raise RunError("Say what to train: --category NAME (and --data DIR; see `python -m altub categories`).")
-    return Run.create(run_dir, _configured(preset, settings))
+    config = _configured(preset, settings)
+    if config.data != SAMPLE:  # which may have to be made first, under the progress bar
+        load_category(config.data, config.category)  # a slip is said at once and leaves no run behind
+    return Run.create(run_dir, config)
 
 
 def _configured(preset: str | None, settings: dict[str, Any], old: TrainingConfig | None = None) -> TrainingConfig:

@@ -167,8 +167,9 @@ def test_a_failed_try_does_not_block_the_directory(altub, weave, tmp_path: Path,
     run_dir = tmp_path / "r"
     train = ("train", "--run-dir", run_dir, "--quiet")
     altub(*train, *weave, "--category", "wave").assert_refused("There is no category 'wave'.* There is: weave")
-    assert Run.open(run_dir).status.state == "failed"
+    assert not run_dir.exists()
     altub(*train, *weave, "--backbone", "resnet19").assert_refused("no backbone 'resnet19'.*Did you mean")
+    assert Run.open(run_dir).status.state == "failed"
     altub(*train, *weave, "--stages", "7").assert_refused("has the stages 1 to 3")
     altub(*train, "--resume", *weave, "--data", tmp_path / "none").assert_refused("is not there")
     assert altub(*train, "--resume", *weave) == Ended(0, "", "")
@@ -223,9 +224,11 @@ def test_a_second_start_of_a_running_training_is_refused(altub, weave, tmp_path:
     assert run.config.epochs != 99 and run.read_status().state == "running"
 
 
-def test_options_become_settings(altub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_become_settings(altub, tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "_train", lambda run, *_: run.write_status(Status(state="finished")))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "c").symlink_to(data_folder / "weave")
 
     def settings(*options: str):
         ended = altub("train", "--category", "c", "--run-dir", "r", *options, "--quiet")
@@ -519,6 +522,16 @@ def test_wrong_usage_is_bad_input(altub, arguments: tuple[str, ...], words: str)
 def test_every_command_explains_itself(altub, command: str) -> None:
     ended = altub(command, "--help")
     assert ended.code == 0 and f"altub {command}" in ended.out and ended.err == ""
+
+
+def test_defaults_shown_in_the_help_are_those_of_the_settings(altub) -> None:
+    defaults = make_config(category="c").model_dump()
+    shown = {}
+    for line in altub("train", "--help").out.splitlines():
+        if found := re.search(r"--([a-z-]+) .*\[default: ([^\]]+)\]", line):
+            shown[found[1].replace("-", "_")] = found[2].strip("()")
+    assert {"image_size", "batch_size", "seed", "held_out"} <= shown.keys()
+    assert shown == {name: str(defaults[name]) for name in shown}
 
 
 def test_an_interrupt_elsewhere_is_130(altub, monkeypatch: pytest.MonkeyPatch, data_folder: Path) -> None:

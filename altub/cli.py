@@ -336,7 +336,10 @@ def _is_done(run: Run) -> bool:
 
 def _train(run: Run, bar: TrainingBar, stopping: _StopOnSignal, queue: bool) -> None:
     from altub import jobs
+    from altub.device import keep_freed_memory
     from altub.training import train as train_run
+
+    keep_freed_memory()
 
     if queue and run.stop_requested():  # while this process was being started
         stopping.stop()

@@ -83,11 +83,12 @@ class Alternation:
         return losses
 
     def _nll(self, part: Sequence[Tensor], phase: Phase) -> list[Tensor]:
+        normalised = self.pyramid.normalise(part)  # in fp32: autocast is for the subnets alone
         with self.precision():
             if phase == "flow":
-                return self.pyramid.nll(self.pyramid.normalise(part))
+                return self.pyramid.nll(normalised)
             with torch.no_grad():  # the flow is frozen: z is data, only the base sees a gradient
-                latents = self.pyramid.latents(self.pyramid.normalise(part))
+                latents = self.pyramid.latents(normalised)
             return [-base.log_prob(z) - log_det for base, (z, log_det) in zip(self.pyramid.bases, latents, strict=True)]
 
     def _clip(self) -> None:

@@ -304,8 +304,9 @@ class _Trainer:
         def latents() -> Iterator[list[Tensor]]:
             with torch.no_grad():
                 for _, features in self.trained.batches(EVALUATION_BATCH):
+                    normalised = self.pyramid.normalise(features)
                     with autocast(self.device, self.precision):
-                        pairs = self.pyramid.latents(self.pyramid.normalise(features))
+                        pairs = self.pyramid.latents(normalised)
                     yield [z for z, _ in pairs]
                     self.stop_if_asked()
 

@@ -102,3 +102,18 @@ def test_needs_channels_to_split_and_its_own_number_of_them() -> None:
         AffineCoupling([(1, 4, 4)], subnet_constructor=subnet)
     with pytest.raises(ValueError, match="built for 6 channels, not 4"):
         AffineCoupling([(6, 4, 4)], subnet_constructor=subnet)((torch.zeros(1, 4, 4, 4),))
+
+
+def test_half_precision_subnets_leave_the_rest_in_full_precision() -> None:
+    """Under autocast only the subnets are rounded: the coupling's own arithmetic and log-determinant stay in fp32."""
+    block, x = make(6).float(), torch.randn(2, 6, 4, 5)
+    (exact,), exact_log_det = block((x,))
+    with torch.autocast("cpu", torch.bfloat16):
+        (y,), log_det = block((x,))
+        (y.sum() + log_det.sum()).backward()
+    assert y.dtype == log_det.dtype == torch.float32 and block.subnet[0].weight.grad.dtype == torch.float32
+    torch.testing.assert_close(log_det, exact_log_det, rtol=0.02, atol=0.02 * 60)
+    # Half of the channels never pass a subnet: they are not rounded at all.
+    untouched = block.permutation < block.split[0]
+    assert torch.equal(y[:, untouched], exact[:, untouched])
+    assert not torch.equal(y[:, ~untouched], exact[:, ~untouched])

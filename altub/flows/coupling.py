@@ -109,7 +109,7 @@ class _Couple(torch.autograd.Function):
         y = x1.new_empty(len(x1), len(permutation), *x1.shape[2:])
         tanh, scale, u2 = torch.empty_like(x2), torch.empty_like(x2), torch.empty_like(x2)
         for part in _slices(y):
-            a_s, a_t = a[part].chunk(2, dim=1)
+            a_s, a_t = a[part].to(x1.dtype).chunk(2, dim=1)  # under autocast the subnet answers in half precision
             # tanh(v) = 2 sigmoid(2 v) - 1, at half the price of tanh on a CPU.
             torch.mul(a_s, 2 * SUBNET_FACTOR, out=tanh[part]).sigmoid_().mul_(2).sub_(1)
             torch.mul(tanh[part], clamp, out=scale[part]).exp_()

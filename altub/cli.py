@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from altub.errors import AltUBError, ConfigError, DataError
+from altub.threads import wait_passively
 
 if TYPE_CHECKING:
     from altub.cli_progress import TrainingBar
@@ -39,6 +40,7 @@ Model = Annotated[Path, typer.Option(help="A run's model folder, such as runs/bo
 
 def main() -> None:
     """Runs the command line; problems that a user can mend become one sentence and exit code 2."""
+    wait_passively()
     try:
         app()
     except AltUBError as error:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-import pytest
-import torch
-from PIL import Image
+from altub.threads import wait_passively
 
-from altub.config import TrainingConfig, make_config
-from altub.runs import Run
+wait_passively()  # before torch: tests share their cores with browsers and trainings
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from altub.config import TrainingConfig, make_config  # noqa: E402
+from altub.runs import Run  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SIDE = 64  # pixels: the filter bank's levels are then 16, 8 and 4 wide

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+from altub.threads import wait_passively
+
 # Read by gradio and huggingface_hub when they are imported: nothing about users or their runs is reported anywhere.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+wait_passively()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from altub.config import TrainingConfig
 from altub.flows import FlowPyramid
+from altub.parallel import Workers
 from altub.schedule import Phase
 
 __all__ = ["Alternation"]
@@ -23,7 +24,8 @@ class Alternation:
 
     Args:
         pyramid: flows and bases, on their device.
-        micro_batch: images per backward pass; gradients add up to those of the whole batch.
+        micro_batch: images per backward pass; gradients add up to those of the whole batch, always in the same order.
+        workers: run the passes of a batch side by side.
         precision: gives the autocast context of a forward pass.
     """
 
@@ -33,8 +35,10 @@ class Alternation:
         pyramid: FlowPyramid,
         micro_batch: int,
         precision: Callable[[], AbstractContextManager],
+        workers: Workers,
     ) -> None:
-        self.config, self.pyramid, self.micro_batch, self.precision = config, pyramid, micro_batch, precision
+        self.config, self.pyramid, self.micro_batch = config, pyramid, micro_batch
+        self.precision, self.workers = precision, workers
         self.flow_parameters = list(pyramid.flow_parameters())
         self.base_parameters = list(pyramid.base_parameters())
         schedule = config.base
@@ -67,14 +71,22 @@ class Alternation:
         optimizer = self.optimizers[phase]
         for other in self.optimizers.values():
             other.zero_grad(set_to_none=True)
+        trained = [p for p in (*self.flow_parameters, *self.base_parameters) if p.requires_grad]
 
         count = len(features[0])
         totals = torch.zeros(len(features), dtype=torch.float64, device=features[0].device)
-        for start in range(0, count, self.micro_batch):
-            part = [level[start : start + self.micro_batch] for level in features]
-            losses = self._nll(part, phase)
-            torch.stack([loss.sum() for loss in losses]).sum().div(count).backward()
-            totals += torch.stack([loss.detach().sum() for loss in losses])
+
+        def gradients(part: list[Tensor]) -> tuple[tuple[Tensor | None, ...], Tensor]:
+            losses = torch.stack([head.sum() for head in self._nll(part, phase)])
+            return torch.autograd.grad(losses.sum() / count, trained, allow_unused=True), losses.detach()
+
+        starts = range(0, count, self.micro_batch)
+        parts = ([level[start : start + self.micro_batch] for level in features] for start in starts)
+        for grads, losses in self.workers.map(gradients, parts):
+            totals += losses
+            for parameter, grad in zip(trained, grads, strict=True):
+                if grad is not None:
+                    parameter.grad = grad if parameter.grad is None else parameter.grad.add_(grad)
         losses = (totals / count).tolist()
         if all(map(math.isfinite, losses)):
             if phase == "base":

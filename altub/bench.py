@@ -38,6 +38,7 @@ from altub.device import keep_freed_memory
 from altub.features import FeatureStore, load_images
 from altub.flows import AffineCoupling, FlowPyramid
 from altub.flows.fastflow import convolution_subnet
+from altub.parallel import Workers
 from altub.training import CPU_MICRO_BATCH
 
 __all__ = ["run_bench"]
@@ -152,7 +153,7 @@ class _OurLoop:
         config = make_config(
             category="bench", batch_size=EPOCH_BATCH, lr=1e-3, weight_decay=1e-5, base={"base_update": "off"}
         )
-        self.alternation = Alternation(config, pyramid, CPU_MICRO_BATCH, nullcontext)
+        self.alternation = Alternation(config, pyramid, CPU_MICRO_BATCH, nullcontext, Workers(torch.device("cpu")))
         self.store = FeatureStore(
             _backbone(), samples, IMAGE_SIZE, device=torch.device("cpu"), budget=1 << 40, spill=folder / "spill"
         )

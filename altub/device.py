@@ -23,7 +23,10 @@ def choose_device(wish: str = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("cpu")
-    device = torch.device(wish)
+    try:
+        device = torch.device(wish)
+    except RuntimeError:
+        raise ConfigError(f"There is no device {wish!r}: use auto, cpu, cuda or mps.") from None
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise ConfigError("device is cuda, but PyTorch sees no CUDA GPU here: use auto or cpu.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from altub.calibration import Calibration
 from altub.data import Category, Sample, read_image, read_mask
@@ -16,6 +17,7 @@ from altub.detector import AnomalyDetector
 from altub.features import FeatureStore
 from altub.files import explain_full_disk, write_atomically, write_json
 from altub.metrics import Evaluator, Metrics
+from altub.parallel import Workers
 
 __all__ = ["ExampleMaps", "TestSet", "collect_maps", "evaluate_detector"]
 
@@ -25,20 +27,22 @@ _FLOAT16_MAX = 65504.0  # an NLL map has no upper end; infinity in a picture is 
 
 
 def collect_maps(
-    detector: AnomalyDetector, store: FeatureStore, batch_size: int, *, loss: bool = False
+    detector: AnomalyDetector, store: FeatureStore, batch_size: int, workers: Workers, *, loss: bool = False
 ) -> tuple[np.ndarray, np.ndarray, list[float]]:
     """Maps (N, S, S) float32 and scores (N,) of a feature store; with `loss` also each scale's mean NLL in nats."""
     size = (store.image_size, store.image_size)
-    maps, losses = [], None
-    for _, features in store.batches(batch_size):
-        maps.append(detector.maps_from_features(features, size)[0].float().cpu().numpy())
-        if loss:
-            with torch.no_grad():
-                nll = detector.pyramid.nll(detector.pyramid.normalise(features))
-            sums = torch.stack([head.double().sum() for head in nll])
-            losses = sums if losses is None else losses + sums
-    stacked = np.concatenate(maps)
-    means = [] if losses is None else (losses / len(store)).tolist()
+
+    def piece(features: list[Tensor]) -> tuple[np.ndarray, Tensor | None]:
+        maps = detector.maps_from_features(features, size)[0].float().cpu().numpy()
+        if not loss:
+            return maps, None
+        with torch.no_grad():
+            nll = detector.pyramid.nll(detector.pyramid.normalise(features))
+        return maps, torch.stack([head.double().sum() for head in nll])
+
+    pieces = list(workers.map(piece, (features for _, features in store.batches(batch_size))))
+    stacked = np.concatenate([maps for maps, _ in pieces])
+    means = (sum(sums for _, sums in pieces) / len(store)).tolist() if loss else []
     return stacked, stacked.max(axis=(1, 2)), means
 
 

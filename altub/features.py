@@ -15,6 +15,7 @@ from torch import Tensor
 from altub.backbones import Backbone
 from altub.data import Sample, read_image, to_tensor
 from altub.files import explain_full_disk
+from altub.parallel import Workers
 
 __all__ = ["FeatureStore", "load_images"]
 
@@ -41,6 +42,7 @@ class FeatureStore:
         budget: bytes that this store may keep in memory; more goes to `spill` (a folder that is removed by `close`)
             if the disk has room, else features are computed anew at every call.
         augment: called as augment(images, epoch) on each batch; nothing is kept then.
+        workers: compute several batches side by side.
     """
 
     def __init__(
@@ -53,9 +55,10 @@ class FeatureStore:
         budget: int,
         spill: Path,
         augment: Augment | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self.backbone, self.samples, self.image_size = backbone, list(samples), image_size
-        self.device, self.spill, self.augment = device, spill, augment
+        self.device, self.spill, self.augment, self.workers = device, spill, augment, workers
         with torch.inference_mode():
             probe = backbone(torch.zeros(1, 3, image_size, image_size, device=device))
         self.shapes: list[tuple[int, int, int]] = [tuple(x.shape[1:]) for x in probe]
@@ -103,9 +106,12 @@ class FeatureStore:
         ]
 
     def _all_features(self) -> Iterator[tuple[int, int, list[Tensor]]]:
-        for start in range(0, len(self.samples), EXTRACTION_BATCH):
+        def piece(start: int) -> tuple[int, int, list[Tensor]]:
             stop = min(start + EXTRACTION_BATCH, len(self.samples))
-            yield start, stop, self._extract(load_images(self.samples[start:stop], self.image_size))
+            return start, stop, self._extract(load_images(self.samples[start:stop], self.image_size))
+
+        starts = range(0, len(self.samples), EXTRACTION_BATCH)
+        yield from map(piece, starts) if self.workers is None else self.workers.map(piece, starts)
 
     def _extract(self, images: Tensor) -> list[Tensor]:
         with torch.no_grad():

@@ -30,6 +30,7 @@ from altub.errors import AltUBError, RunError
 from altub.evaluation import ExampleMaps, TestSet, collect_maps
 from altub.features import FeatureStore
 from altub.flows import FlowPyramid
+from altub.parallel import Workers
 from altub.runs import Run, Status
 from altub.settings import feature_memory_bytes
 from altub.splits import augmentation, split_held_out
@@ -37,7 +38,7 @@ from altub.splits import augmentation, split_held_out
 __all__ = ["NonFiniteLossError", "TrainingEvent", "train"]
 
 STATUS_INTERVAL = 0.5  # seconds between two writes of status.json within an epoch
-EVALUATION_BATCH = 16
+EVALUATION_BATCH = 8
 PUBLISHED_LR = 1e-3  # FastFlow (arXiv:2111.07677)
 FILTER_BANK_LR = 1e-2  # heads on 30 channels take larger steps: measured on the sample, where 1e-3 is far from done
 CPU_MICRO_BATCH = 8  # images per backward pass on a CPU: the same gradient from tensors that fit its caches
@@ -125,15 +126,15 @@ class _Trainer:
     # The whole job, in order.
 
     def run_to_end(self, wait: Callable[[Run], bool]) -> Iterator[TrainingEvent]:
-        self.run.clear_stop()
         config, status = self.config, self.status
         status.state, status.stage, status.message, status.pid = "queued", "waiting for its turn", "", os.getpid()
         status.epochs, status.notes = config.epochs, list(config.notes)
         self.run.write_status(status)
-        if not wait(self.run):
+        may_go_on = wait(self.run)
+        self.started = time.monotonic()  # waiting is not training
+        if not may_go_on:
             yield self.say_stopped()
             return
-        self.started = time.monotonic()
         status.state = "running"
         try:
             yield from self.prepare()
@@ -159,7 +160,11 @@ class _Trainer:
         config = self.config
         self.device = choose_device(config.device)
         self.precision = choose_precision(config.precision, self.device)
+        self.workers = Workers(self.device)
+        self.stack.callback(self.workers.close)
         self.status.device = f"{describe_device(self.device)}, {self.precision}"
+        yield self.tell("reading the data", now=True)
+        self.category = load_category(config.data, config.category)
         yield self.tell("loading the backbone", now=True)
         name = config.backbone
         if name == "auto":
@@ -174,8 +179,6 @@ class _Trainer:
         self.backbone.check_image_size(config.image_size, config.image_size)
         self.status.backbone = self.backbone.name
 
-        yield self.tell("reading the data", now=True)
-        self.category = load_category(config.data, config.category)
         trained, held_out = split_held_out(self.category.train, config.held_out, config.seed)
         self.trained = yield from self.features(trained, "training", augment=True)
         self.held_out = yield from self.features(held_out, "held-out")
@@ -205,7 +208,9 @@ class _Trainer:
             self.pyramid,
         )
         micro_batch = CPU_MICRO_BATCH if self.device.type == "cpu" else config.batch_size
-        self.alternation = Alternation(config, self.pyramid, micro_batch, lambda: autocast(self.device, self.precision))
+        self.alternation = Alternation(
+            config, self.pyramid, micro_batch, lambda: autocast(self.device, self.precision), self.workers
+        )
         self.steps = math.ceil(len(self.trained) / config.batch_size)
         self.status.steps = self.steps
         self.resume_or_begin()
@@ -224,6 +229,7 @@ class _Trainer:
             budget=feature_memory_bytes() - self.kept_bytes,
             spill=self.run.path / "cache" / what,
             augment=augmentation(self.config) if augment and self.config.augment else None,
+            workers=self.workers,
         )
         self.stack.callback(store.close)
         self.kept_bytes += store.bytes if store.mode == "memory" else 0
@@ -321,14 +327,16 @@ class _Trainer:
         """Held-out loss, calibration, test metrics; then everything goes to the disk, the checkpoint last."""
         epoch = self.epoch + 1
         yield self.tell(f"evaluating epoch {epoch}", now=True)
-        held_maps, held_scores, held_losses = collect_maps(self.detector, self.held_out, EVALUATION_BATCH, loss=True)
+        held_maps, held_scores, held_losses = collect_maps(
+            self.detector, self.held_out, EVALUATION_BATCH, self.workers, loss=True
+        )
         if not all(map(math.isfinite, held_losses)) or not np.isfinite(held_scores).all():
             raise self.non_finite(epoch)
         self.detector.calibration = Calibration.fit(held_scores, held_maps)
 
         test = None
         if len(self.tested) and (epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs):
-            maps, scores, _ = collect_maps(self.detector, self.tested, EVALUATION_BATCH)
+            maps, scores, _ = collect_maps(self.detector, self.tested, EVALUATION_BATCH, self.workers)
             test = self.test.evaluate(maps, scores).as_dict()
             self.examples.write(epoch, maps, self.detector.calibration)
         elif not len(self.tested):
@@ -403,7 +411,9 @@ class _Trainer:
         self.status.state, self.status.stage, self.status.phase = "stopped", "stopped", ""
         self.status.seconds_left = None
         self.status.message = (
-            f"Stopped after epoch {self.epoch}" + (f" and step {self.step}" if self.step else "") + "."
+            f"Stopped after epoch {self.status.epoch}"
+            + (f" and step {self.status.step}" if self.status.step else "")
+            + "."
         )
         self.write_status()
         self.run.clear_stop()

@@ -14,7 +14,7 @@ from altub.flows.options import Kernels, Norm
 
 __all__ = ["FastFlowHead", "FeatureNorm", "convolution_subnet"]
 
-EIGENVALUE_FLOOR = 1e-3  # of the mean eigenvalue: directions with less variance are noise and stay small
+EIGENVALUE_FLOOR = 1e-2  # of the mean eigenvalue: directions with less variance are noise and stay small
 
 
 class FastFlowHead(nn.Module):

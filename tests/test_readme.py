@@ -1,0 +1,38 @@
+"""The README says what is true: its commands are the ones that `.ci/run` runs, its pictures and links exist."""
+
+from __future__ import annotations
+
+import re
+
+from altub import settings
+from altub.cli import app
+from tests.conftest import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def test_two_commands_set_everything_up_and_ci_runs_them() -> None:
+    assert "    pip install -r requirements.txt && python app.py\n" in README
+    assert "    pip install -r requirements-dev.txt && pytest\n" in README
+    ci = (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
+    assert "pip install -q -r requirements-dev.txt\n" in ci and ci.endswith("\npytest\n") and "python app.py" in ci
+    assert "-r requirements.txt" in (REPOSITORY / "requirements-dev.txt").read_text(encoding="utf-8")
+
+
+def test_pictures_are_there() -> None:
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
+    assert pictures
+    for picture in pictures:
+        assert (REPOSITORY / picture).is_file(), picture
+
+
+def test_every_command_it_shows_exists() -> None:
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    shown = set(re.findall(r"python -m altub (\w+)", README))
+    assert shown and shown <= known
+
+
+def test_every_setting_is_listed() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "altub").rglob("*.py"))
+    for name in set(re.findall(r"\bALTUB_[A-Z_]+", (settings.__doc__ or "") + code)):
+        assert name in README, f"{name} is missing in the README"

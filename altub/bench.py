@@ -1,10 +1,12 @@
 """How fast we are: our coupling step and training epoch beside what is published, at equal mathematics, in one run.
 
-* A step: `AffineCoupling` and FrEIA's `AllInOneBlock` with the same weights, forward and backward, on FastFlow's
-  resnet18 shapes.
+* A step: `AffineCoupling` and FrEIA's `AllInOneBlock` with the same weights, forward and backward of the published
+  batch of 32, on FastFlow's resnet18 shapes.
 * An epoch: the published loop decodes the images and runs the frozen backbone in every epoch, and stacks
-  `AllInOneBlock`s; ours trains on cached features. Same flow, same norm, same loss, same optimiser, fp32. Each loop has
-  a process of its own, as it would in use, which also gives its peak memory.
+  `AllInOneBlock`s; ours trains on cached features. Same flow, same norm, same loss, same optimiser, fp32.
+
+Each side has a process of its own and runs as it does in use: ours as `python -m altub train` sets itself up and works
+through a batch in pieces, theirs with PyTorch's defaults and the batch in one piece. That also gives the peak memory.
 
 Both of a pair take turns within each repeat, so that a busy machine disturbs both, and medians are compared. Only the
 ratios mean something. The backbone has random weights here: they cost the same as pretrained ones.
@@ -13,6 +15,7 @@ ratios mean something. The backbone has random weights here: they cost the same 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -43,7 +46,7 @@ from altub.training import CPU_MICRO_BATCH
 
 __all__ = ["run_bench"]
 
-STEP_BATCH = 8
+STEP_BATCH = 32
 EPOCH_IMAGES, EPOCH_BATCH, IMAGE_SIZE = 64, 32, 256  # batch 32 as published
 SHAPES = ((64, 64), (128, 32), (256, 16))  # channels and side of resnet18's stages at 256 px
 LONG_TRAINING = 30  # epochs over which the cost of caching is spread in the last line
@@ -52,7 +55,12 @@ LONG_TRAINING = 30  # epochs over which the cost of caching is spread in the las
 def run_bench(repeats: int = 7, threads: int = 2, as_json: bool = False) -> dict[str, Any]:
     """Measures, prints a table (or one JSON line) and returns what it found."""
     torch.set_num_threads(threads)
-    result = {"threads": threads, "repeats": repeats, "steps": _bench_steps(repeats), "epoch": _bench_epoch(repeats)}
+    with tempfile.TemporaryDirectory(prefix="altub-bench-") as folder, ExitStack() as stack:
+        _write_images(Path(folder))
+        ours, theirs = (stack.enter_context(_Side(name, folder)) for name in ("ours", "theirs"))
+        epoch = _bench_epoch(ours, theirs, repeats)  # first: a process's peak memory only ever grows
+        steps = _bench_steps(ours, theirs, repeats)
+    result = {"threads": threads, "repeats": repeats, "steps": steps, "epoch": epoch}
     if as_json:
         print(json.dumps(result))
         return result
@@ -77,26 +85,31 @@ def run_bench(repeats: int = 7, threads: int = 2, as_json: bool = False) -> dict
     return result
 
 
-def _bench_steps(repeats: int) -> dict[str, Any]:
+def _bench_steps(ours: _Side, theirs: _Side, repeats: int) -> dict[str, Any]:
     rows = []
     for channels, side in SHAPES:
         for kernel in (3, 1):
-            torch.manual_seed(0)
-            ours = AffineCoupling([(channels, side, side)], subnet_constructor=convolution_subnet(kernel, 1.0))
-            theirs = _as_freia(ours, side, kernel)
-            x = torch.randn(STEP_BATCH, channels, side, side, requires_grad=True)
-            a, b = _take_turns(
-                lambda x=x, block=ours: _step(block, x), lambda x=x, block=theirs: _step(block, x), repeats
-            )
+            order = f"step {channels} {side} {kernel}"
+            a, b = _take_turns(ours, theirs, order, repeats)
             name = f"{channels} channels, {side} x {side}, {kernel}x{kernel} subnet"
             rows.append({"step": name, "ours": a, "theirs": b, "ratio": b / a})
-    ours, theirs = (sum(row[side] for row in rows) for side in ("ours", "theirs"))
-    return {"rows": rows, "ours": ours, "theirs": theirs, "ratio": theirs / ours}
+    sums = {side: sum(row[side] for row in rows) for side in ("ours", "theirs")}
+    return {"rows": rows, **sums, "ratio": sums["theirs"] / sums["ours"]}
 
 
-def _step(block: nn.Module, x: Tensor) -> None:
+def _coupling(channels: int, side: int, kernel: int) -> tuple[AffineCoupling, Tensor]:
+    """A block and a batch for it, the same in both processes."""
+    torch.manual_seed(0)
+    block = AffineCoupling([(channels, side, side)], subnet_constructor=convolution_subnet(kernel, 1.0))
+    return block, torch.randn(STEP_BATCH, channels, side, side)
+
+
+def _gradients(block: nn.Module, x: Tensor) -> list[Tensor]:
+    """Of the sum over the batch of 1/2 |y|^2 - log_det, to the input and all parameters."""
+    x = x.detach().requires_grad_()
     (y,), log_det = block((x,))
-    torch.autograd.backward([y, log_det], [y.detach(), -torch.ones_like(log_det)])  # of 1/2 |y|^2 - log_det
+    trained = [parameter for parameter in block.parameters() if parameter.requires_grad]
+    return list(torch.autograd.grad([y, log_det], [x, *trained], [y.detach(), -torch.ones_like(log_det)]))
 
 
 def _as_freia(ours: AffineCoupling, side: int, kernel: int) -> AllInOneBlock:
@@ -113,7 +126,7 @@ def _as_freia(ours: AffineCoupling, side: int, kernel: int) -> AllInOneBlock:
     return block
 
 
-class _PublishedLoop:
+class _Theirs:
     """FastFlow as its public re-implementation trains it: images, backbone, norm and flow in every step."""
 
     caching_seconds = 0.0
@@ -131,6 +144,11 @@ class _PublishedLoop:
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(trained, lr=1e-3, weight_decay=1e-5)
 
+    def step(self, channels: int, side: int, kernel: int) -> Callable[[], Any]:
+        block, x = _coupling(channels, side, kernel)
+        freia = _as_freia(block, side, kernel)
+        return lambda: _gradients(freia, x)
+
     def epoch(self) -> list[float]:
         losses = []
         for start in range(0, len(self.samples), EPOCH_BATCH):
@@ -147,13 +165,16 @@ class _PublishedLoop:
         return losses
 
 
-class _OurLoop:
+class _Ours:
+    """Cached features, our coupling, pieces of a batch side by side."""
+
     def __init__(self, folder: Path) -> None:
         pyramid, samples = _pyramid(), _samples(folder)
         config = make_config(
             category="bench", batch_size=EPOCH_BATCH, lr=1e-3, weight_decay=1e-5, base={"base_update": "off"}
         )
-        self.alternation = Alternation(config, pyramid, CPU_MICRO_BATCH, nullcontext, Workers(torch.device("cpu")))
+        self.workers = Workers(torch.device("cpu"))
+        self.alternation = Alternation(config, pyramid, CPU_MICRO_BATCH, nullcontext, self.workers)
         self.store = FeatureStore(
             _backbone(), samples, IMAGE_SIZE, device=torch.device("cpu"), budget=1 << 40, spill=folder / "spill"
         )
@@ -163,6 +184,16 @@ class _OurLoop:
         self.caching_seconds = time.perf_counter() - began
         # The published loss leaves the Gaussian's constant out.
         self.constants = [0.9189385332046727 * c * h * w for c, h, w in pyramid.shapes]
+
+    def step(self, channels: int, side: int, kernel: int) -> Callable[[], Any]:
+        block, x = _coupling(channels, side, kernel)
+
+        def run() -> list[Tensor]:
+            pieces = self.workers.map(lambda part: _gradients(block, part), x.split(CPU_MICRO_BATCH))
+            inputs, *parameters = zip(*pieces, strict=True)
+            return [torch.cat(inputs), *(torch.stack(grads).sum(0) for grads in parameters)]
+
+        return run
 
     def epoch(self) -> list[float]:
         losses = []
@@ -193,34 +224,41 @@ def _pyramid() -> FlowPyramid:
     return FlowPyramid(FlowConfig(norm="layer-affine"), [(channels, side, side) for channels, side in SHAPES])
 
 
-def _bench_epoch(repeats: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="altub-bench-") as name, ExitStack() as stack:
-        _write_images(Path(name))
-        ours, theirs = (stack.enter_context(_LoopProcess(side, name)) for side in ("ours", "theirs"))
-        first = [loop.epoch() for loop in (ours, theirs)]
-        difference = max(abs(a - b) / abs(b) for a, b in zip(first[0]["losses"], first[1]["losses"], strict=True))
-        a, b = _take_turns(ours.epoch, theirs.epoch, repeats)
-        long = a + ours.caching_seconds / LONG_TRAINING
-        return {
-            "ours": a,
-            "theirs": b,
-            "ratio": b / a,
-            "caching_seconds": ours.caching_seconds,
-            "ours_long": long,
-            "ratio_long": b / long,
-            "peak_memory_mib": {"ours": ours.epoch()["peak"], "theirs": theirs.epoch()["peak"]},
-            "loss_difference": difference,
-        }
+def _bench_epoch(ours: _Side, theirs: _Side, repeats: int) -> dict[str, Any]:
+    first = [side.ask("epoch")["losses"] for side in (ours, theirs)]
+    a, b = _take_turns(ours, theirs, "epoch", repeats)
+    long = a + ours.caching_seconds / LONG_TRAINING
+    return {
+        "ours": a,
+        "theirs": b,
+        "ratio": b / a,
+        "caching_seconds": ours.caching_seconds,
+        "ours_long": long,
+        "ratio_long": b / long,
+        "peak_memory_mib": {"ours": ours.ask("epoch")["peak"], "theirs": theirs.ask("epoch")["peak"]},
+        "loss_difference": max(abs(x - y) / abs(y) for x, y in zip(*first, strict=True)),
+    }
 
 
-class _LoopProcess:
-    """One of the two loops in a process of its own: a line in asks for an epoch, a line out says how it went."""
+def _take_turns(ours: _Side, theirs: _Side, order: str, repeats: int) -> tuple[float, float]:
+    """Median seconds of each; one unmeasured turn first."""
+    turns = [(ours.ask(order)["seconds"], theirs.ask(order)["seconds"]) for _ in range(repeats + 1)][1:]
+    return statistics.median(a for a, _ in turns), statistics.median(b for _, b in turns)
 
-    def __init__(self, side: str, folder: str) -> None:
-        command = [sys.executable, "-m", "altub.bench", side, folder, str(torch.get_num_threads())]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def __enter__(self) -> _LoopProcess:
+class _Side:
+    """A process of one side: a line in says what to do, a line out how it went."""
+
+    def __init__(self, name: str, folder: str) -> None:
+        environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+        if name == "ours":
+            environment["OMP_WAIT_POLICY"] = "PASSIVE"
+        command = [sys.executable, "-m", "altub.bench", name, folder, str(torch.get_num_threads())]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def __enter__(self) -> _Side:
         self.caching_seconds = json.loads(self.process.stdout.readline())
         return self
 
@@ -228,36 +266,29 @@ class _LoopProcess:
         self.process.stdin.close()
         self.process.wait()
 
-    def epoch(self) -> dict[str, Any]:
-        self.process.stdin.write("\n")
+    def ask(self, order: str) -> dict[str, Any]:
+        self.process.stdin.write(f"{order}\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
 
-def _take_turns(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int) -> tuple[float, float]:
-    """Median seconds of each; one unmeasured turn first."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(repeats + 1):
-        for side, run in zip(times, (ours, theirs), strict=True):
-            began = time.perf_counter()
-            run()
-            if repeat:
-                side.append(time.perf_counter() - began)
-    return statistics.median(times[0]), statistics.median(times[1])
-
-
-def _serve(side: str, folder: str, threads: str) -> None:
-    """The loop process."""
+def _serve(name: str, folder: str, threads: str) -> None:
+    """What runs in a side's process."""
     torch.set_num_threads(int(threads))
-    if side == "ours":
-        keep_freed_memory()  # as `python -m altub train` does
-    loop = (_OurLoop if side == "ours" else _PublishedLoop)(Path(folder))
-    print(json.dumps(loop.caching_seconds), flush=True)
-    for _ in sys.stdin:
-        losses = loop.epoch()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        answer = {"losses": losses, "peak": peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)}
-        print(json.dumps(answer), flush=True)
+    if name == "ours":
+        keep_freed_memory()
+    side = (_Ours if name == "ours" else _Theirs)(Path(folder))
+    print(json.dumps(side.caching_seconds), flush=True)
+    last, step = "", None
+    for line in sys.stdin:
+        order, *numbers = line.split()
+        if order == "step" and line != last:
+            step = side.step(*map(int, numbers))
+        last, began = line, time.perf_counter()
+        losses = side.epoch() if order == "epoch" else step() and None
+        seconds = time.perf_counter() - began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+        print(json.dumps({"seconds": seconds, "losses": losses, "peak": peak}), flush=True)
 
 
 if __name__ == "__main__":

@@ -343,7 +343,9 @@ def _train(run: Run, bar: TrainingBar, stopping: _StopOnSignal, queue: bool) -> 
 
     keep_freed_memory()
 
-    if queue and run.stop_requested():  # while this process was being started
+    if not queue:
+        run.clear_stop()  # of an earlier training: whoever types the command wants it to go on
+    elif run.stop_requested():  # while this process was being started
         stopping.stop()
     for event in train_run(
         run,

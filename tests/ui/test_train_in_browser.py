@@ -30,7 +30,8 @@ def choose(page: Page, field: str, option: str) -> None:
 
 
 def set_small_training(page: Page, epochs: int) -> None:
-    """64 px, through the page's own fields."""
+    """64 px, through the page's own fields, once the page has found its data."""
+    expect(page.locator("#train-preview .thumbnails img").first).to_be_visible(timeout=LONG)
     page.fill("#train-image-size input", "64")
     page.fill("#train-epochs input", str(epochs))
     page.keyboard.press("Tab")

@@ -29,10 +29,10 @@ def choose(page: Page, field: str, option: str) -> None:
     page.get_by_role("option", name=option).click()
 
 
-def set_small_training(page: Page, epochs: int) -> None:
-    """64 px, through the page's own fields, once the page has found its data."""
+def set_small_training(page: Page, epochs: int, size: int = 64) -> None:
+    """A few pixels, through the page's own fields, once the page has found its data."""
     expect(page.locator("#train-preview .thumbnails img").first).to_be_visible(timeout=LONG)
-    page.fill("#train-image-size input", "64")
+    page.fill("#train-image-size input", str(size))
     page.fill("#train-epochs input", str(epochs))
     page.keyboard.press("Tab")
 
@@ -100,19 +100,19 @@ def test_sample_start_watch_reload_stop_resume_finish_inspect(visit, server) -> 
 
 def test_second_window_and_restarted_server_show_the_running_job(visit, server) -> None:
     first = visit().open()
-    set_small_training(first, 2000)
+    set_small_training(first, 2000, size=160)  # goes on for longer than this test takes
     first.click("#train-start")
     expect(first.locator("#run-status .pill")).to_have_text("Training", timeout=LONG)
     wait_until(first, lambda: points_of_training_line(first) >= 2)
 
     stranger = visit(390, 844, same_browser=False).open()
-    expect(stranger.locator("#run-status .pill")).to_have_text("Training")
+    expect(stranger.locator("#run-status .pill")).to_have_text("Training", timeout=LONG)
     assert points_of_training_line(stranger) >= 2
 
     server.kill()
     server.start()
     again = visit().open()
-    expect(again.locator("#run-status .pill")).to_have_text("Training")
+    expect(again.locator("#run-status .pill")).to_have_text("Training", timeout=LONG)
     before = points_of_training_line(again)
     wait_until(again, lambda: points_of_training_line(again) > max(before, 2))
     # The window that stayed open finds the server again by itself.
@@ -121,8 +121,8 @@ def test_second_window_and_restarted_server_show_the_running_job(visit, server) 
     # Somebody else's training queues behind it; no error.
     set_small_training(stranger := visit(same_browser=False).open(), 1)
     stranger.click("#train-start")
-    expect(stranger.locator("#run-status .pill")).to_have_text("Waiting")
-    expect(stranger.locator("#run-status")).to_contain_text("queue")
+    expect(stranger.locator("#run-status .pill")).to_have_text("Waiting", timeout=LONG)
+    expect(stranger.locator("#run-status")).to_contain_text("queue", timeout=LONG)
     choose(again, "#run-picker", "running")
     again.click("#run-stop")
     expect(again.locator("#run-status .pill")).to_have_text("Stopped", timeout=LONG)

@@ -96,12 +96,18 @@ class Preset(_Settings):
     settings: dict[str, Any]
 
 
-_READING_B_BY_EPOCH = {
-    "base_update": "gradient",
-    "interval": 5,
-    "joint": True,
-    "optimizer": "adam",
-    "lr": 0.05,
+# How long and how fast FastFlow was trained (arXiv:2111.07677), with reading B of AltUB by epoch.
+_PUBLISHED = {
+    "epochs": 500,
+    "lr": 1e-3,
+    "lr_schedule": "constant",
+    "base": {
+        "base_update": "gradient",
+        "interval": 5,
+        "joint": True,
+        "optimizer": "adam",
+        "lr": 0.05,
+    },
 }
 _TRANSFORMER_FLOW = {"steps": 20, "hidden_ratio": 0.16, "kernels": "3x3/1x1", "norm": "none"}
 
@@ -117,11 +123,8 @@ PRESETS: dict[str, Preset] = {
         settings={
             "backbone": "resnet18.tv_in1k",
             "stages": (1, 2, 3),
-            "epochs": 500,
-            "lr": 1e-3,
-            "lr_schedule": "constant",
+            **_PUBLISHED,
             "flow": {"kernels": "3x3", "norm": "layer-affine"},
-            "base": _READING_B_BY_EPOCH,
         },
     ),
     "fastflow-wrn50": Preset(
@@ -130,11 +133,8 @@ PRESETS: dict[str, Preset] = {
         settings={
             "backbone": "wide_resnet50_2.racm_in1k",
             "stages": (1, 2, 3),
-            "epochs": 500,
-            "lr": 1e-3,
-            "lr_schedule": "constant",
+            **_PUBLISHED,
             "flow": {"kernels": "3x3/1x1", "norm": "layer-affine"},
-            "base": _READING_B_BY_EPOCH,
         },
     ),
     "fastflow-deit": Preset(
@@ -143,11 +143,8 @@ PRESETS: dict[str, Preset] = {
         settings={
             "backbone": "deit_base_distilled_patch16_384",
             "image_size": 384,
-            "epochs": 500,
-            "lr": 1e-3,
-            "lr_schedule": "constant",
+            **_PUBLISHED,
             "flow": _TRANSFORMER_FLOW,
-            "base": _READING_B_BY_EPOCH,
         },
     ),
     "fastflow-cait": Preset(
@@ -156,11 +153,8 @@ PRESETS: dict[str, Preset] = {
         settings={
             "backbone": "cait_m48_448",
             "image_size": 448,
-            "epochs": 500,
-            "lr": 1e-3,
-            "lr_schedule": "constant",
+            **_PUBLISHED,
             "flow": _TRANSFORMER_FLOW,
-            "base": _READING_B_BY_EPOCH,
         },
     ),
 }

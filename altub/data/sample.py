@@ -144,7 +144,7 @@ def _replace(root: Path, marker: dict[str, int], seed: int, progress: Callable[[
             root.rename(old)
         made.rename(root)
         shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
+    except BaseException:  # also on Ctrl+C: half a sample must go
         shutil.rmtree(made, ignore_errors=True)
         raise
 

@@ -1,10 +1,13 @@
 """The right side of the Train tab: one run as its directory tells it, looked at once a second.
 
-Nothing lives in the page: a reload, a second window or a restarted server finds the same run in the same state.
+Nothing lives in the page: a reload, a second window or a restarted server finds the same run in the same state. What a
+visitor chose lives in `Seen`, on the server; the page's lists only tell of a new choice. Were they asked at every look,
+a look that began before a choice would take it back when it ends, or fail since the choice is not in its older list.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +25,7 @@ from altub.ui.status import no_run_card, status_card
 from altub.ui.theme import IS_DARK_JS
 from altub.ui.watch import RunView, RunWatch, describe_view, stamp
 
-__all__ = ["Monitor", "build_monitor"]
+__all__ = ["Monitor", "Seen", "build_monitor"]
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 LIVELY, CALM = 1.0, 4.0  # seconds between two looks while something trains, and while nothing does
@@ -32,18 +35,44 @@ NO_EARLY = 0  # the early epoch when none is chosen yet
 WATCH = RunWatch()
 
 
+class Seen:
+    """What one visitor chose, and what their page shows of it.
+
+    run_id: None until there is a run. epoch, scale: of the examples and of the drift; None = as the run suggests.
+    marks: what every part of the page was drawn from. lock: looks of one visitor follow each other.
+    """
+
+    def __init__(self) -> None:
+        self.run_id: str | None = None
+        self.epoch: int | None = None
+        self.scale: int | None = None
+        self.marks: dict[str, Any] = {}
+        self.lock = threading.RLock()
+
+    def __deepcopy__(self, _memo: dict) -> Seen:
+        return Seen()  # every visitor's own
+
+    def choose(self, run_id: str) -> None:
+        """Another run, with nothing chosen in it yet."""
+        with self.lock:
+            self.run_id, self.epoch, self.scale = run_id, None, None
+
+
 @dataclass(frozen=True)
 class Monitor:
-    """picker: the run that is shown. dark: does the browser show the page dark?"""
+    """seen: the visitor's `Seen`. look, inputs, outputs: what draws the panel. dark: is the page dark?"""
 
-    picker: gr.Dropdown
+    seen: gr.State
+    look: Callable[..., list[Any]]
+    inputs: list[Any]
+    outputs: list[Any]
     dark: gr.Checkbox
 
 
 def build_monitor(demo: gr.Blocks) -> Monitor:
     """Lays the panel out and connects it."""
     remembered = gr.BrowserState(None, storage_key="altub-run", secret="altub")
-    seen = gr.State({})
+    seen = gr.State(Seen())
     timer = gr.Timer(LIVELY)
     dark = gr.Checkbox(False, visible="hidden", label="dark", elem_id="is-dark")
     with gr.Row(elem_id="run-bar"):
@@ -108,51 +137,47 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
         "timer": timer,
     }
 
-    def look(
-        run_id: str | None, epoch: int | None, scale: int | None, picture: str, is_dark: bool, before: dict[str, Any]
-    ) -> list[Any]:
-        """What changed since `before`; everything else is skipped."""
-        shown = _Shown(dict(before) if isinstance(before, dict) else {})
-        views = WATCH.views()
-        view = WATCH.view(run_id) if isinstance(run_id, str) else None
-        is_lost = view is None
-        if is_lost:
-            view = WATCH.view(WATCH.choose(None))
-        _show_picker(shown, views, view.id if is_lost and view else None)
-        _show_status(shown, view)
-        if view is not None:
-            _show_progress(shown, view, epoch, scale, picture, bool(is_dark))
-        busy = any(other.is_active for other in views)
-        shown.put("timer", busy, lambda: gr.Timer(LIVELY if busy else CALM))
-        return [*(shown.updates.get(name, gr.skip()) for name in parts), shown.marks if shown.updates else gr.skip()]
+    def look(seen: Seen, wish: Any, picture: str, is_dark: bool) -> list[Any]:
+        """What changed since the page was drawn last; everything else is skipped."""
+        with seen.lock:
+            shown = _Shown(dict(seen.marks))
+            views = WATCH.views()
+            view = WATCH.view(seen.run_id)
+            if view is None:
+                view = WATCH.view(WATCH.choose(wish if isinstance(wish, str) else None))
+                if view is not None:
+                    seen.choose(view.id)
+            _show_picker(shown, views, view)
+            _show_status(shown, view)
+            if view is not None:
+                _show_progress(shown, view, seen.epoch, seen.scale, picture, bool(is_dark))
+                shown.put("remembered", view.id, lambda: view.id)
+            busy = any(other.is_active for other in views)
+            shown.put("timer", busy, lambda: gr.Timer(LIVELY if busy else CALM))
+            seen.marks = shown.marks
+        return [shown.updates.get(name, gr.skip()) for name in parts]
 
-    inputs, outputs = [picker, early, head, kind, dark, seen], [*parts.values(), seen]
-    timer.tick(look, inputs, outputs, concurrency_limit=None, **QUIET)
-    gr.on(
-        [picker.change, early.input, head.input, kind.input, dark.change],
-        look,
-        inputs,
-        outputs,
-        concurrency_limit=None,
-        trigger_mode="always_last",
-        **QUIET,
-    )
+    parts["remembered"] = remembered
+    inputs, outputs = [seen, remembered, kind, dark], list(parts.values())
 
-    def remember(run_id: str | None) -> str | None:
-        return run_id if WATCH.view(run_id) else None
+    def choose_run(seen: Seen, run_id: str | None) -> None:
+        seen.choose(_wanted(run_id).id)
 
-    picker.change(remember, picker, remembered, **QUIET)
+    def choose_epoch(seen: Seen, epoch: int | None) -> None:
+        seen.epoch = epoch
 
-    def open_page(wish: Any) -> Any:
-        chosen = WATCH.choose(wish if isinstance(wish, str) else None)
-        choices = [(describe_view(view), view.id) for view in WATCH.views()]
-        return gr.update(choices=choices, value=chosen)
+    def choose_scale(seen: Seen, scale: int | None) -> None:
+        seen.scale = scale
 
-    demo.load(open_page, remembered, picker, **QUIET)
+    drawing: dict[str, Any] = {**QUIET, "concurrency_limit": None}
+    timer.tick(look, inputs, outputs, **drawing)
+    gr.on([demo.load, kind.input, dark.change], look, inputs, outputs, trigger_mode="always_last", **drawing)
+    for chosen, note in ((picker, choose_run), (early, choose_epoch), (head, choose_scale)):
+        chosen.input(note, [seen, chosen], None, **drawing).success(look, inputs, outputs, **drawing)
     demo.load(None, None, dark, js=IS_DARK_JS, **QUIET)
 
-    def ask_stop(run_id: str | None) -> Any:
-        view = _wanted(run_id)
+    def ask_stop(seen: Seen) -> Any:
+        view = _wanted(seen.run_id)
         try:
             jobs.stop(view.run)
         except AltUBError as error:
@@ -161,8 +186,8 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
         gr.Info("The training stops after the step at hand; nothing is lost.")
         return gr.update(interactive=False)
 
-    def ask_resume(run_id: str | None) -> Any:
-        view = _wanted(run_id)
+    def ask_resume(seen: Seen) -> Any:
+        view = _wanted(seen.run_id)
         try:
             jobs.resume(view.run)
         except AltUBError as error:
@@ -170,9 +195,9 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
         WATCH.forget()
         return gr.update(interactive=False)
 
-    stop.click(ask_stop, picker, stop, **QUIET).success(look, inputs, outputs, **QUIET)
-    resume.click(ask_resume, picker, resume, **QUIET).success(look, inputs, outputs, **QUIET)
-    return Monitor(picker, dark)
+    stop.click(ask_stop, seen, stop, **QUIET).success(look, inputs, outputs, **drawing)
+    resume.click(ask_resume, seen, resume, **QUIET).success(look, inputs, outputs, **drawing)
+    return Monitor(seen, look, inputs, outputs, dark)
 
 
 class _Shown:
@@ -199,12 +224,12 @@ class _Shown:
             self.marks[f"{name} drawn"] = (repr(chosen), time.monotonic())
 
 
-def _show_picker(shown: _Shown, views: list[RunView], other: str | None) -> None:
-    """The list of runs. Which one is selected is changed (to `other`) only where there is no such run: a look that
-    began before the visitor chose another run must not take the choice back."""
-    choices = [(describe_view(view), view.id) for view in views]
-    value = {} if other is None else {"value": other}
-    shown.put("picker", (choices, value), lambda: gr.update(choices=choices, **value))
+def _show_picker(shown: _Shown, views: list[RunView], view: RunView | None) -> None:
+    choices = [(describe_view(other), other.id) for other in views]
+    if view is not None and all(other.id != view.id for other in views):  # begun after the list was made
+        choices.insert(0, (describe_view(view), view.id))
+    value = view and view.id
+    shown.put("picker", (choices, value), lambda: gr.update(choices=choices, value=value))
 
 
 def _show_status(shown: _Shown, view: RunView | None) -> None:

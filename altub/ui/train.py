@@ -10,9 +10,8 @@ import gradio as gr
 from altub import jobs
 from altub.errors import AltUBError
 from altub.ui.data_panel import build_data_panel
-from altub.ui.monitor import WATCH, build_monitor
+from altub.ui.monitor import WATCH, Seen, build_monitor
 from altub.ui.settings_form import build_form, config_from, describe_backbone
-from altub.ui.watch import describe_view
 
 __all__ = ["TrainTab", "build"]
 
@@ -43,7 +42,9 @@ def build(demo: gr.Blocks, *, may_name_folders: bool = True) -> TrainTab:
         with gr.Column(scale=1, min_width=320, elem_id="train-watch"):
             monitor = build_monitor(demo)
 
-    def start_training(source: str, category: str | None, folder: str | None, preset: str, *values: Any) -> Any:
+    def start_training(
+        seen: Seen, source: str, category: str | None, folder: str | None, preset: str, *values: Any
+    ) -> None:
         try:
             choice = data.find(source, category, folder)
             config = config_from(choice.data, choice.category, preset, *values)
@@ -56,15 +57,22 @@ def build(demo: gr.Blocks, *, may_name_folders: bool = True) -> TrainTab:
         view = WATCH.view(run.id)
         if view is not None and view.position:
             gr.Info(f"The training waits in the queue: {view.position} must end first.")
-        return gr.update(choices=[(describe_view(other), other.id) for other in WATCH.views()], value=run.id)
+        seen.choose(run.id)
 
     start.click(
         start_training,
-        [*data.inputs, *form.inputs],
-        monitor.picker,
+        [monitor.seen, *data.inputs, *form.inputs],
+        None,
         api_visibility="private",
         show_progress="minimal",
         concurrency_limit=1,
+    ).success(
+        monitor.look,
+        monitor.inputs,
+        monitor.outputs,
+        api_visibility="private",
+        show_progress="hidden",
+        concurrency_limit=None,
     )
     data.category.change(
         lambda category: gr.update(interactive=bool(category)),

@@ -73,15 +73,24 @@ class FlowPyramid(nn.Module):
         return [x[0].numel() for x in normalised]
 
     @torch.no_grad()
+    def energy_maps(self, normalised: Sequence[Tensor]) -> list[Tensor]:
+        """Per scale how unlikely each position is, at the scale's own size: (N, 1, h, w), higher is more anomalous.
+
+        1/2 mean_c u^2 with u = (z - mu) / sigma (FastFlow leaves the log-determinant out).
+        """
+        return [
+            0.5 * base.standardise(z.float()).square().mean(1, keepdim=True)
+            for base, (z, _) in zip(self.bases, self.latents(normalised), strict=True)
+        ]
+
+    @torch.no_grad()
     def scale_maps(self, normalised: Sequence[Tensor], size: tuple[int, int], kind: str) -> Tensor:
         """Anomaly map of every scale at `size`: (N, scales, H, W), higher is more anomalous.
 
-        kind "likelihood": -exp(-1/2 mean_c u^2) with u = (z - mu) / sigma, in [-1, 0] (FastFlow);
-        kind "nll": 1/2 mean_c u^2, unbounded.
+        kind "likelihood": -exp(-energy), in [-1, 0] (FastFlow); kind "nll": the energy, unbounded.
         """
         maps = []
-        for base, (z, _) in zip(self.bases, self.latents(normalised), strict=True):
-            energy = 0.5 * base.standardise(z.float()).square().mean(1, keepdim=True)
+        for energy in self.energy_maps(normalised):
             scale_map = -torch.exp(-energy) if kind == "likelihood" else energy
             maps.append(F.interpolate(scale_map, size, mode="bilinear", align_corners=False))
         return torch.cat(maps, dim=1)

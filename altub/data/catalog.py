@@ -1,4 +1,8 @@
-"""Which categories are in a folder, whatever its layout, and the built-in sample by its name."""
+"""Which categories are in a folder, whatever its layout, and the built-in sample by its name.
+
+A folder is taken for what its subfolders say: ``train/good`` is MVTec AD's (and VisA's after prepare_data.py),
+``train/ok`` BTAD's, ``Data/Images/Normal`` VisA's own; pictures themselves or a ``good/`` make a plain folder.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from altub.data.category import Category, image_files, is_hidden
+from altub.data.btad import is_btad_category, load_btad_category
+from altub.data.category import Category, image_files, subfolders
 from altub.data.folder import is_plain_folder, load_plain_folder
 from altub.data.mvtec import is_mvtec_category, load_mvtec_category
+from altub.data.visa import is_visa_category, load_visa_category
 from altub.errors import DataError
 
 __all__ = ["SAMPLE", "list_categories", "load_category"]
@@ -17,10 +23,20 @@ __all__ = ["SAMPLE", "list_categories", "load_category"]
 SAMPLE = "sample"
 
 _LAYOUTS = (
-    "Expected is either the MVTec AD layout (<folder>/<category>/train/good/*.png, test/<defect>/*.png, "
-    "ground_truth/<defect>/*_mask.png) or a plain folder of good images (<folder>/*.png or "
+    "Expected is the MVTec AD layout (<folder>/<category>/train/good/*.png, test/<defect>/*.png, "
+    "ground_truth/<defect>/*_mask.png), that of BTAD (<folder>/01/train/ok) or of VisA "
+    "(<folder>/<category>/Data/Images/Normal), or a plain folder of good images (<folder>/*.png or "
     "<folder>/good/*.png, optionally defect/ and masks/ beside them)."
 )
+
+_BENCHMARKS = (
+    (is_mvtec_category, load_mvtec_category),
+    (is_btad_category, load_btad_category),
+    (is_visa_category, load_visa_category),
+)
+
+# VisA's prepare_data.py writes its categories one level below the folder it is given.
+_CONVERTED = "1cls"
 
 
 def list_categories(data: str | Path) -> list[Category]:
@@ -28,8 +44,8 @@ def list_categories(data: str | Path) -> list[Category]:
 
     Args:
         data: "sample" for the built-in sample (made under the data root if it is not there yet; a folder of
-            this name is "./sample"), or a folder: an MVTec AD root, one of its categories, a plain folder of
-            good images, or a folder of such folders that have a ``good/`` each.
+            this name is "./sample"), or a folder: the root of MVTec AD, BTAD or VisA, one of its categories, a
+            plain folder of good images, or a folder of such folders that have a ``good/`` each.
 
     Raises:
         DataError: the folder is not there, or nothing in it is understood.
@@ -79,11 +95,12 @@ def _folder(data: str | Path) -> Path:
 def _find(folder: Path) -> dict[str, Callable[[], Category]]:
     """A loader for each category by name; nothing but folder names is read for it."""
     try:
-        if is_mvtec_category(folder):
-            return {folder.name: lambda: load_mvtec_category(folder)}
-        if is_plain_folder(folder):
-            return {folder.name: lambda: load_plain_folder(folder)}
-        found = _find_below(folder)
+        load = _loader(folder)
+        if load is None and is_plain_folder(folder):
+            load = load_plain_folder
+        if load is not None:
+            return {folder.name: lambda: load(folder)}
+        found = _find_below(folder) or _find_below(folder / _CONVERTED)
         if not found:
             raise DataError(f"No images were found in {folder} that can be used. {_LAYOUTS}{_hint(folder)}")
         return found
@@ -91,20 +108,26 @@ def _find(folder: Path) -> dict[str, Callable[[], Category]]:
         raise DataError(f"{error.filename or folder} cannot be read: this user has no right to.") from error
 
 
+def _loader(folder: Path) -> Callable[[Path], Category] | None:
+    """What reads the folder, if it is one category of a benchmark."""
+    return next((load for is_one, load in _BENCHMARKS if is_one(folder)), None)
+
+
 def _find_below(folder: Path) -> dict[str, Callable[[], Category]]:
     found: dict[str, Callable[[], Category]] = {}
-    for child in sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path)):
-        if is_mvtec_category(child):
-            found[child.name] = lambda child=child: load_mvtec_category(child)
-        elif is_plain_folder(child) and not image_files(child):
-            found[child.name] = lambda child=child: load_plain_folder(child)
+    for child in subfolders(folder):
+        load = _loader(child)
+        if load is None and is_plain_folder(child) and not image_files(child):
+            load = load_plain_folder
+        if load is not None:
+            found[child.name] = lambda load=load, child=child: load(child)
     return found
 
 
 def _hint(folder: Path) -> str:
     """The subfolder that was probably meant, as a sentence."""
-    for child in sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path)):
-        if _find_below(child) or image_files(child):
+    for child in subfolders(folder):
+        if _find_below(child) or _find_below(child / _CONVERTED) or image_files(child):
             return f" Did you mean {child}?"
     return ""
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from altub.data.images import is_image_file
 
-__all__ = ["GOOD", "Category", "Sample", "image_files", "is_hidden"]
+__all__ = [
+    "GOOD",
+    "Category",
+    "Sample",
+    "find_mask",
+    "image_files",
+    "is_hidden",
+    "note_on_masks",
+    "set_aside",
+    "subfolders",
+]
 
 #: Name of the class of pictures without a defect, in every layout.
 GOOD = "good"
@@ -33,14 +44,18 @@ class Sample:
 
 @dataclass(frozen=True)
 class Category:
-    """One kind of product: good pictures to learn from and, where there are any, labelled pictures to test
-    on."""
+    """One kind of product: good pictures to learn from and, where there are any, labelled pictures to test on.
+
+    ``layout`` is "mvtec", "btad", "visa" or "folder". ``notes`` are sentences for the user about what was found, such
+    as defective pictures without a mask.
+    """
 
     name: str
     root: Path
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
     layout: str
+    notes: tuple[str, ...] = ()
 
     @property
     def defective(self) -> tuple[Sample, ...]:
@@ -97,3 +112,38 @@ def image_files(folder: Path) -> list[Path]:
 
 def _is_mask_beside(path: Path, stems: Iterable[str]) -> bool:
     return path.stem.endswith("_mask") and path.stem.removesuffix("_mask") in stems
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders directly in a folder, sorted by name; a folder that is not there has none."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.is_dir() and not is_hidden(path)]
+    return sorted(found, key=lambda path: path.name)
+
+
+def find_mask(masks: Iterable[Path], stem: str) -> Path | None:
+    """The mask of a picture by its name, whatever their endings; ``000_mask.png`` goes before a plain ``000.png``."""
+    by_stem = {path.stem: path for path in masks}
+    return by_stem.get(f"{stem}_mask") or by_stem.get(stem)
+
+
+def note_on_masks(test: Iterable[Sample]) -> tuple[str, ...]:
+    """A sentence where defective pictures have no mask, though the layout has a place for them."""
+    defective = [sample for sample in test if sample.is_defective]
+    without = [sample for sample in defective if sample.mask_path is None]
+    if not without:
+        return ()
+    return (
+        f"{len(without)} of {len(defective)} defective test images have no mask ({without[0].path.name} is one): they "
+        "count for image-level metrics only.",
+    )
+
+
+def set_aside(paths: Sequence[Path], share: float) -> set[Path]:
+    """A share of the pictures, at least one, for testing: those whose names have the smallest SHA-256, so that the
+    choice is the same every time and hardly changes when pictures are added. A single picture is not taken away."""
+    if len(paths) < 2:
+        return set()
+    count = max(1, round(share * len(paths)))
+    return set(sorted(paths, key=lambda path: hashlib.sha256(path.name.encode()).digest())[:count])

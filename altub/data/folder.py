@@ -13,11 +13,10 @@ pictures alone the test set is empty. Folder names are read in any case.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from pathlib import Path
 
-from altub.data.category import GOOD, Category, Sample, image_files, is_hidden
+from altub.data.category import GOOD, Category, Sample, find_mask, image_files, is_hidden, set_aside
 from altub.errors import DataError
 
 __all__ = ["TEST_SHARE", "is_plain_folder", "load_plain_folder"]
@@ -61,9 +60,8 @@ def load_plain_folder(folder: Path) -> Category:
             elif name not in _MASK_FOLDERS:
                 defective += [(kind.name, path) for path in image_files(kind)]
 
-    if defective and not test_good and len(good) >= 2:
-        count = max(1, round(TEST_SHARE * len(good)))
-        kept = set(sorted(good, key=lambda path: hashlib.sha256(path.name.encode()).digest())[:count])
+    if defective and not test_good:
+        kept = set_aside(good, TEST_SHARE)
         test_good = [path for path in good if path in kept]
         good = [path for path in good if path not in kept]
 
@@ -87,14 +85,9 @@ def _with_masks(defective: list[tuple[str, Path]], subfolders: dict[str, Path]) 
     for defect, path in defective:
         mask = None
         if folder is not None:
-            mask = _find_mask(folder / defect, path.stem)
+            mask = find_mask(image_files(folder / defect), path.stem)
             # masks/000.png says nothing about which of two pictures named 000 it belongs to
             if mask is None and times[path.stem] == 1:
-                mask = _find_mask(folder, path.stem)
+                mask = find_mask(image_files(folder), path.stem)
         samples.append(Sample(path, defect, mask))
     return samples
-
-
-def _find_mask(folder: Path, stem: str) -> Path | None:
-    by_stem = {path.stem: path for path in image_files(folder)}
-    return by_stem.get(f"{stem}_mask") or by_stem.get(stem)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from altub.data.category import GOOD, Category, Sample, image_files, is_hidden
+from altub.data.category import GOOD, Category, Sample, find_mask, image_files, subfolders
 from altub.errors import DataError
 
 __all__ = ["MVTEC_CATEGORIES", "is_mvtec_category", "load_mvtec_category"]
@@ -55,23 +55,9 @@ def load_mvtec_category(folder: Path) -> Category:
             "If they came from an archive, extract it again."
         )
     test: list[Sample] = []
-    for defect in _subfolders(folder / "test"):
-        masks = _masks_by_stem(folder / "ground_truth" / defect.name)
+    for defect in subfolders(folder / "test"):
+        masks = image_files(folder / "ground_truth" / defect.name)
         for path in image_files(defect):
-            mask = None if defect.name == GOOD else masks.get(path.stem)
+            mask = None if defect.name == GOOD else find_mask(masks, path.stem)
             test.append(Sample(path, defect.name, mask))
     return Category(folder.name, folder, train, tuple(test), "mvtec")
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    found = [path for path in folder.iterdir() if path.is_dir() and not is_hidden(path)]
-    return sorted(found, key=lambda path: path.name)
-
-
-def _masks_by_stem(folder: Path) -> dict[str, Path]:
-    """Masks by the stem of their picture; ``000_mask.png`` goes before a plain ``000.png``."""
-    files = image_files(folder)
-    plain = {path.stem: path for path in files}
-    return plain | {path.stem.removesuffix("_mask"): path for path in files if path.stem.endswith("_mask")}

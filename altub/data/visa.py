@@ -109,9 +109,7 @@ def _published_split(
     listed = {sample.path for samples in parts.values() for sample in samples}
     left = [p for part in (_NORMAL, _ANOMALY) for p in image_files(folder / part) if p not in listed]
     if left:
-        notes.append(
-            f"{len(left)} images of {folder.name} are not in {_SPLIT} and left out, {left[0].name} among them."
-        )
+        notes.append(f"Left out, for {_SPLIT} has no line of them: {len(left)} images such as {left[0].name}.")
     train = sorted(parts["train"], key=lambda sample: sample.path.name)
     return train, parts["test"], notes
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m altub categories | download | train | evaluate | predict | runs | stop | bench | ui`.
+"""The command line: `python -m altub categories | download | train | evaluate | predict | runs | stop | push | pull | bench | ui`.
 
 Exit codes: 0 done, 2 bad input (one sentence on stderr), 130 stopped.
 """
@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from altub.cli_study import study
+from altub.cli_deploy import deploy
+from altub import cli_hub
 from altub.errors import AltUBError, ConfigError, DataError
 from altub.threads import wait_passively
 
@@ -298,6 +301,15 @@ def ui(context: typer.Context) -> None:
     raise typer.Exit(start_page(context.args))
 
 
+app.command()(study)
+
+
+app.command()(deploy)
+
+
+cli_hub.register(app)
+
+
 class _StopOnSignal:
     """The first Ctrl+C or SIGTERM stops after the step at hand; the second one ends the process at once."""
 
@@ -339,6 +351,7 @@ def _is_done(run: Run) -> bool:
 def _train(run: Run, bar: TrainingBar, stopping: _StopOnSignal, queue: bool) -> None:
     from altub import jobs
     from altub.device import keep_freed_memory
+    from altub.space.limits import TimeLimit
     from altub.training import train as train_run
 
     keep_freed_memory()
@@ -347,12 +360,15 @@ def _train(run: Run, bar: TrainingBar, stopping: _StopOnSignal, queue: bool) -> 
         run.clear_stop()  # of an earlier training: whoever types the command wants it to go on
     elif run.stop_requested():  # while this process was being started
         stopping.stop()
+    limit = TimeLimit(run, active=queue)  # only what the page starts is queued
     for event in train_run(
         run,
-        should_stop=stopping.asked,
+        should_stop=lambda: stopping.asked() or limit.is_over(),
         wait=lambda waiting: not queue or jobs.wait_for_turn(waiting, stopping.asked),
     ):
+        limit.see(event.status)
         bar.update(event)
+    limit.explain()
 
 
 def _metrics(values: dict[str, Any]) -> dict[str, Any]:

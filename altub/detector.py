@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
 from altub.backbones import Backbone, create_backbone
-from altub.calibration import Calibration
+from altub.calibration import Calibration, Threshold
 from altub.config import FlowConfig, MapKind
 from altub.data import read_image, to_tensor
 from altub.device import choose_device
@@ -45,9 +45,10 @@ class Prediction:
     Attributes:
         anomaly_map: float32 (H, W) at the image's own size, higher is more anomalous.
         scale_maps: float32 (scales, h, w) at the model's input size; their mean is the map before smoothing.
-        score: maximum of the map at the model's input size.
+        score: mean of the highest share of that mean map (`DetectorConfig.score_share`), or its maximum.
         p_value: share of good images at least this anomalous, estimated from the held-out ones (conformal).
-        threshold: score above which an image is called anomalous, and map value above which a pixel is.
+        threshold: score above which an image is called anomalous.
+        pixel_threshold: map value above which a pixel is.
         is_anomalous: score > threshold.
     """
 
@@ -56,12 +57,13 @@ class Prediction:
     score: float
     p_value: float
     threshold: float
+    pixel_threshold: float
     is_anomalous: bool
 
     @property
     def mask(self) -> np.ndarray:
         """bool (H, W): pixels above the threshold."""
-        return self.anomaly_map > self.threshold
+        return self.anomaly_map > self.pixel_threshold
 
 
 class DetectorConfig(BaseModel):
@@ -77,6 +79,7 @@ class DetectorConfig(BaseModel):
     flow: FlowConfig
     map_kind: MapKind
     smoothing: float
+    score_share: float = Field(0.0, ge=0, le=1)
 
 
 class AnomalyDetector(nn.Module):
@@ -118,6 +121,15 @@ class AnomalyDetector(nn.Module):
             anomaly_map = gaussian_blur(anomaly_map, [2 * reach + 1] * 2, [self.config.smoothing] * 2)
         return anomaly_map[:, 0], scales
 
+    def image_scores(self, scales: Tensor) -> Tensor:
+        """Scores (N,) of scale maps (N, scales, H, W): the mean of the highest share of pixels, before smoothing.
+
+        A share keeps apart what a maximum does not: likelihood maps end at 0, and strong defects all reach it.
+        """
+        flat = scales.mean(dim=1).flatten(1)
+        highest = max(round(self.config.score_share * flat.shape[1]), 1)
+        return flat.topk(highest, dim=1).values.mean(dim=1)
+
     # From images to predictions.
 
     def predict(
@@ -142,7 +154,7 @@ class AnomalyDetector(nn.Module):
         """`predict` for each image in order, some at a time. A score does not depend on its neighbours."""
         if self.calibration is None:
             raise ModelError("This model has no calibration: train it to its first epoch's end.")
-        threshold = self.calibration.threshold(false_alarm_rate).value
+        threshold = self.calibration.threshold(false_alarm_rate)
         for start in range(0, len(images), PREDICTION_BATCH):
             opened = [read_image(image) for image in images[start : start + PREDICTION_BATCH]]
             maps, scales = self.raw_maps(opened, image_size)
@@ -158,18 +170,28 @@ class AnomalyDetector(nn.Module):
         maps, scales = self.maps_from_features(self.backbone(batch), (side, side))
         return maps.float().cpu(), scales.float().cpu()
 
-    def _verdict(self, image: Image.Image, anomaly_map: Tensor, scale_maps: Tensor, threshold: float) -> Prediction:
-        score = float(anomaly_map.max())
+    def score(self, scale_maps: Tensor) -> float:
+        """The score of one image's scale maps (scales, H, W).
+
+        Raises:
+            ModelError: it is not finite.
+        """
+        score = float(self.image_scores(scale_maps[None]))
         if not math.isfinite(score):
             raise ModelError("The model gives no finite score for this image: it is damaged; train or fetch it again.")
+        return score
+
+    def _verdict(self, image: Image.Image, anomaly_map: Tensor, scale_maps: Tensor, threshold: Threshold) -> Prediction:
+        score = self.score(scale_maps)
         full = F.interpolate(anomaly_map[None, None], (image.height, image.width), mode="bilinear", align_corners=False)
         return Prediction(
             anomaly_map=full[0, 0].numpy(),
             scale_maps=scale_maps.numpy(),
             score=score,
             p_value=self.calibration.p_value(score),
-            threshold=threshold,
-            is_anomalous=score > threshold,
+            threshold=threshold.value,
+            pixel_threshold=threshold.pixel_value,
+            is_anomalous=score > threshold.value,
         )
 
     # To and from a folder.
@@ -188,7 +210,8 @@ class AnomalyDetector(nn.Module):
         calibration = None
         if self.calibration is not None:
             calibration = self.calibration.to_dict()
-            tensors["calibration.scores"] = torch.tensor(calibration.pop("scores"), dtype=torch.float64)
+            for name in ("scores", "peaks"):
+                tensors[f"calibration.{name}"] = torch.tensor(calibration.pop(name), dtype=torch.float64)
         weights = safetensors.torch.save(tensors, metadata={"format": "altub"})
         config = {
             "detector": self.config.model_dump(mode="json"),
@@ -216,10 +239,12 @@ class AnomalyDetector(nn.Module):
         try:
             settings = DetectorConfig.model_validate(config["detector"])
             tensors = safetensors.torch.load(weights)
-            scores = tensors.pop("calibration.scores", None)
+            scores, peaks = (tensors.pop(f"calibration.{name}", None) for name in ("scores", "peaks"))
             calibration = config["calibration"]
             if calibration is not None:
-                calibration = Calibration.from_dict({**calibration, "scores": scores.tolist()})
+                # Models without peaks are older: their score is the map's maximum.
+                peaks = None if peaks is None else peaks.tolist()
+                calibration = Calibration.from_dict({**calibration, "scores": scores.tolist(), "peaks": peaks})
             info = dict(config.get("info") or {})
         except (KeyError, TypeError, ValueError, AttributeError, safetensors.SafetensorError) as error:
             raise ModelError(
@@ -247,6 +272,26 @@ class AnomalyDetector(nn.Module):
                 f"The weights in {folder} do not fit their config.json ({_first_line(error)}). Fetch or train it again."
             ) from error
         return cls(settings, backbone, pyramid, calibration, info).to(target).eval().requires_grad_(False)
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str | Path, revision: str | None = None, *, device: str = "auto", token: str | bool | None = None
+    ) -> AnomalyDetector:
+        """The detector that was pushed to the Hugging Face Hub as "user/name"; a folder is loaded as by `load`.
+
+        Args:
+            revision: branch, tag or commit; also "user/name@revision".
+            token: default the one of `hf auth login` or HF_TOKEN; False sends none.
+
+        Raises:
+            HubError: it is not there, not to be reached and not in the cache, or no AltUB model.
+            Others as from `load`.
+        """
+        if Path(model).is_dir():
+            return cls.load(model, device)
+        from altub.hub import fetch_model
+
+        return cls.load(fetch_model(str(model), revision, token=None if token is True else token).folder, device)
 
 
 def _device(wish: str) -> torch.device:

@@ -1,0 +1,168 @@
+"""The model card: what the model is, how good, how to use it; for people, and as front matter for the Hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE
+from altub.errors import ConfigError
+
+__all__ = ["LICENCES", "METRICS", "check_licence", "make_card"]
+
+#: Identifiers that the Hub takes, and what they are called.
+LICENCES = {
+    "apache-2.0": "Apache 2.0",
+    "mit": "MIT",
+    "bsd-3-clause": "BSD 3-clause",
+    "gpl-3.0": "GPL 3.0",
+    "cc0-1.0": "CC0 1.0",
+    "cc-by-4.0": "CC BY 4.0",
+    "cc-by-sa-4.0": "CC BY-SA 4.0",
+    "cc-by-nc-4.0": "CC BY-NC 4.0 (no commercial use)",
+    "cc-by-nc-sa-4.0": "CC BY-NC-SA 4.0 (no commercial use)",
+    "openrail": "OpenRAIL",
+    "other": "another one, said on the card",
+}
+
+#: Metric in config.json: its name on the card and the Hub's name for its kind.
+METRICS = {
+    "image_auroc": ("image AUROC", "roc_auc"),
+    "pixel_auroc": ("pixel AUROC", "roc_auc"),
+    "aupro": ("AUPRO", "aupro"),
+    "f1_max": ("pixel F1-max", "f1"),
+    "image_f1_max": ("image F1-max", "f1"),
+}
+
+_DATA = {
+    "sample": "AltUB's built-in sample (drawn by a program, not photographed)",
+    "mvtec-ad": f"[MVTec AD]({MVTEC_PAGE}), licence {MVTEC_LICENCE}",
+    "own": "images of its author's, which are not published",
+}
+
+
+def check_licence(licence: str | None) -> str | None:
+    """The licence's identifier; None where none is given.
+
+    Raises:
+        ConfigError: the Hub does not know it.
+    """
+    if not licence:
+        return None
+    if licence not in LICENCES:
+        raise ConfigError(f"There is no licence {licence!r} to choose here: take one of {', '.join(LICENCES)}.")
+    return licence
+
+
+def make_card(config: Mapping[str, Any], repo: str, licence: str | None, pictures: Mapping[str, str]) -> str:
+    """README.md of a repo.
+
+    Args:
+        config: the pushed config.json, with `info`.
+        pictures: file in the repo -> what it shows, in the order of the card.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    info, detector = config["info"], config["detector"]
+    category = _plain(info["category"])
+    data = info["data"]
+    measured = {name: value for name, value in info["metrics"].items() if value is not None and name in METRICS}
+    results = [
+        EvalResult(
+            task_type="image-segmentation",
+            task_name="Anomaly detection",
+            dataset_type=data if data != "own" else "private",
+            dataset_name=f"{ {'sample': 'AltUB sample', 'mvtec-ad': 'MVTec AD'}.get(data, 'own images') }, {category}",
+            dataset_split="test",
+            metric_type=METRICS[name][1],
+            metric_name=METRICS[name][0],
+            metric_value=round(float(value), 4),
+        )
+        for name, value in measured.items()
+    ]
+    front = ModelCardData(
+        license=licence,
+        library_name="altub",
+        pipeline_tag="image-segmentation",
+        tags=["anomaly-detection", "altub", "fastflow", "normalizing-flow"],
+        model_name=repo.partition("/")[2],
+        eval_results=results or None,
+    )
+    return f"""---
+{front.to_yaml()}
+---
+
+# AltUB detector for {category}
+
+Finds defects in pictures of **{category}** and marks where they are. It is a normalizing flow (FastFlow,
+[arXiv:2111.07677](https://arxiv.org/abs/2111.07677)) on a learnable base distribution (AltUB,
+[arXiv:2210.14913](https://arxiv.org/abs/2210.14913)), trained on pictures of good parts only.
+
+```python
+from altub import AnomalyDetector
+
+detector = AnomalyDetector.from_pretrained("{repo}")
+prediction = detector.predict("part.png")  # .is_anomalous, .p_value, .anomaly_map, .mask
+```
+
+In a terminal: `python -m altub pull {repo} --run-dir runs/{repo.partition("/")[2]}`; the page (`python -m altub ui`)
+then offers it under Inspect.
+
+## How good it is
+{_results(measured)}
+A score counts as a defect when it lies above the threshold for the share of false alarms that is asked for (5 % unless
+said otherwise). Thresholds and p-values come from {_held_out(info)} that were never trained on; they hold for pictures
+taken in the same way as those.
+
+## What it was trained on
+
+{_DATA[data][0].upper() + _DATA[data][1:]}; category {category}{_counts(info)}.
+
+| setting | value |
+|---|---|
+{_settings(detector, info)}
+{_pictures(pictures)}"""
+
+
+def _results(measured: Mapping[str, float]) -> str:
+    if not measured:
+        return "\nThere was no test set, so nothing was measured.\n"
+    rows = "\n".join(f"| {METRICS[name][0]} | {value:.4f} |" for name, value in measured.items())
+    return f"\nOn the category's test set, after the last epoch:\n\n| metric | value |\n|---|---|\n{rows}\n"
+
+
+def _held_out(info: Mapping[str, Any]) -> str:
+    count = (info.get("images") or {}).get("held_out")
+    return f"{count} good images" if count else "good images"
+
+
+def _counts(info: Mapping[str, Any]) -> str:
+    images = info.get("images") or {}
+    words = {"trained": "good images to train on", "held_out": "held out", "test": "to test on"}
+    parts = [f"{images[key]} {text}" for key, text in words.items() if images.get(key)]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _settings(detector: Mapping[str, Any], info: Mapping[str, Any]) -> str:
+    training = info.get("training") or {}
+    base = training.get("base") or {}
+    flow = detector["flow"]
+    rows = {
+        "backbone (frozen)": f"`{detector['backbone']}`, stages {', '.join(map(str, detector['stages']))}",
+        "image size": f"{detector['image_size']} px",
+        "flow": f"{flow['steps']} steps, {flow['kernels']} kernels, norm {flow['norm']}",
+        "epochs": info["epoch"],
+        "update of the base": base.get("base_update", "not said"),
+        "seed": training.get("seed", "not said"),
+    }
+    return "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+
+
+def _pictures(pictures: Mapping[str, str]) -> str:
+    return "".join(f"\n![{text}]({name})\n\n{text}\n" for name, text in pictures.items())
+
+
+def _plain(text: str) -> str:
+    """A name without what means something to Markdown or YAML."""
+    return re.sub(r"[^\w .,+-]", " ", text).strip() or "unnamed"

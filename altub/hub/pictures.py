@@ -1,0 +1,96 @@
+"""The pictures of a model card: curves, the drift of the base and, only where asked for, heatmaps of test images."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from PIL import Image
+
+from altub.data import read_image
+from altub.errors import ImageError
+from altub.files import read_json
+from altub.plots import channel_drift_image, figure_to_image, overlay, training_curves
+from altub.runs import Run
+
+__all__ = ["card_pictures"]
+
+SIDE = 256  # pixels of an example
+MOST_EXAMPLES = 6
+
+
+def card_pictures(run: Run, include_examples: bool) -> dict[str, tuple[str, bytes]]:
+    """File name -> (what it shows, PNG); what a run does not have is left out.
+
+    Args:
+        include_examples: also heatmaps over test images: the only pictures that show anything of the data.
+    """
+    pictures = {}
+    events = run.events()
+    if events:
+        curves = figure_to_image(training_curves(events))
+        pictures["training.png"] = ("Training: losses, and metrics on the test set over the epochs.", _png(curves))
+    heads = run.base_history()
+    if heads and len(heads[0][0]) > 1:
+        drift = _grid(
+            [[channel_drift_image(mean, "mean"), channel_drift_image(spread, "log_std")] for mean, spread in heads]
+        )
+        text = "How the learned base moved away from N(0, 1), channel by channel; one row for each scale."
+        pictures["drift.png"] = (text, _png(drift))
+    examples = _examples(run) if include_examples else []
+    if examples:
+        text = "Test images and their heatmaps; the line marks what lies above the threshold."
+        pictures["examples.png"] = (text, _png(_grid(examples)))
+    return pictures
+
+
+def _examples(run: Run) -> list[list[Image.Image]]:
+    """Two rows: photos, and the same with their heatmaps; empty where they cannot be had any more."""
+    try:
+        images = read_json(run.examples_dir / "examples.json")["images"][:MOST_EXAMPLES]
+        latest = max(run.examples_dir.glob("epoch_*.npz"), default=None)
+        if latest is None:
+            return []
+        with np.load(latest, allow_pickle=False) as arrays:
+            maps = arrays["maps"].astype(np.float32)
+            low, high, threshold = (float(arrays[name]) for name in ("low", "high", "threshold"))
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile):
+        return []
+    photos, heats = [], []
+    for image, values in zip(images, maps, strict=False):
+        try:
+            photo = read_image(Path(image["path"]))
+        except (ImageError, KeyError):  # moved away since
+            continue
+        photo.thumbnail((SIDE, SIDE))
+        photos.append(photo)
+        heats.append(overlay(photo, values, low, high, opacity=0.6, threshold=threshold))
+    return [photos, heats] if photos else []
+
+
+def _grid(rows: list[list[Image.Image]], gap: int = 8) -> Image.Image:
+    width = max(sum(tile.width + gap for tile in row) for row in rows) - gap
+    heights = [max(tile.height for tile in row) for row in rows]
+    grid = Image.new("RGBA", (width, sum(heights) + gap * (len(rows) - 1)), "white")
+    top = 0
+    for row, height in zip(rows, heights, strict=True):
+        left = 0
+        for tile in row:
+            tile = tile.convert("RGBA")
+            grid.paste(tile, (left, top), tile)
+            left += tile.width + gap
+        top += height + gap
+    return grid
+
+
+def _png(image: Image.Image) -> bytes:
+    """On white, as a page of the Hub may be light or dark, and at most 1400 pixels wide."""
+    ground = Image.new("RGBA", image.size, "white")
+    ground.alpha_composite(image.convert("RGBA"))
+    picture = ground.convert("RGB")
+    picture.thumbnail((1400, 1400), Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,206 @@
+"""A model goes to the Hub: one commit with its two files, the card, its pictures and the curves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from altub.data import MVTEC_CATEGORIES
+from altub.data.catalog import SAMPLE
+from altub.errors import RunError
+from altub.hub.card import check_licence, make_card
+from altub.hub.checks import CARD_FILE, HISTORY_FILE, LIMITS, parse_config
+from altub.hub.fetch import ANSWER_TIMEOUT, Report, Token
+from altub.hub.history import pack_history
+from altub.hub.pictures import card_pictures
+from altub.hub.reference import Reference, parse_reference
+from altub.hub.words import HubError, hub_words
+from altub.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model
+from altub.runs import Run
+
+__all__ = ["PushResult", "push"]
+
+CARD_HASH = "card_sha256"  # in the pushed config.json: the card that we wrote, so that an edited one is told from it
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """What was pushed.
+
+    Attributes:
+        repo: "user/name".
+        commit: full hash of the commit.
+        url: its page on the Hub.
+        changed: False where the Hub had all of it already; `commit` is then the one that it has.
+        card_kept: the card on the Hub was edited there, so it was left as it is.
+    """
+
+    repo: str
+    commit: str
+    url: str
+    changed: bool
+    card_kept: bool
+
+
+def push(
+    model_dir: str | Path,
+    repo: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    message: str | None = None,
+    licence: str | None = None,
+    include_examples: bool = False,
+    token: Token = None,
+    report: Report | None = None,
+) -> PushResult:
+    """Pushes a model folder in one commit; the repo and the branch are made where there are none.
+
+    Without `include_examples` nothing that shows an image leaves this machine. Repeated after an interruption, it goes
+    on: what has arrived is not sent again.
+
+    Args:
+        model_dir: a run's `model` folder; the run's curves go with it where they are beside it.
+        private: for a repo that is made now; one that is there and public is refused.
+        licence: one of `altub.hub.card.LICENCES`; None says nothing on the card.
+
+    Raises:
+        ModelError: there is no whole model in `model_dir`.
+        HubError: the Hub refuses, cannot be reached, or has something else in that repo.
+        ConfigError: the licence is none that the Hub knows.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi, get_token
+
+    where = parse_reference(repo, revision)
+    if where.revision is not None and _COMMIT.fullmatch(where.revision):
+        raise HubError("A push goes to a branch, not to a commit: leave the revision out, or name a branch.")
+    check_licence(licence)
+    folder = Path(model_dir)
+    config, weights = read_model(folder)
+    if token is False or (token is None and get_token() is None):
+        raise HubError("Nobody is logged in: run `hf auth login`, or set HF_TOKEN to a token with the right to write.")
+    say = report or (lambda fraction, text: None)
+    say(None, f"asking the Hub for {where.repo}")
+    api = HfApi()
+    with hub_words(where.repo, "push"):
+        info = _head(api, where, private, token)
+        old_config = _remote_config(where.repo, info, token)
+        old_card = _remote_file(where.repo, info, CARD_FILE, token)
+        say(None, "drawing the card")
+        run = _run_of(folder)
+        config = _public_config(config, run)
+        pictures = card_pictures(run, include_examples) if run else {}
+        card = make_card(config, where.repo, licence, {name: text for name, (text, _) in pictures.items()}).encode()
+        card_kept = old_card is not None and not _is_ours(old_card, old_config)
+        config[CARD_HASH] = hashlib.sha256(card).hexdigest()
+        content = {CONFIG_FILE: (json.dumps(config, indent=2, allow_nan=False) + "\n").encode(), WEIGHTS_FILE: weights}
+        parse_config(where.repo, content[CONFIG_FILE])  # what could not be pulled again is not pushed
+        history = pack_history(run) if run else None
+        if history is not None and len(history) <= LIMITS[HISTORY_FILE]:
+            content[HISTORY_FILE] = history
+        if not card_kept:
+            content[CARD_FILE] = card
+        content |= {name: png for name, (_, png) in pictures.items()}
+        say(None, f"sending {sum(map(len, content.values())) / 1e6:,.1f} MB to {where.repo}")
+        commit = api.create_commit(
+            where.repo,
+            [CommitOperationAdd(name, data) for name, data in content.items()],
+            commit_message=message
+            or f"AltUB detector for {config['info']['category']}, epoch {config['info']['epoch']}",
+            revision=where.revision,
+            parent_commit=info.sha,
+            token=token,
+        )
+    return PushResult(where.repo, commit.oid, commit.commit_url, commit.oid != info.sha, card_kept)
+
+
+def _head(api: Any, where: Reference, private: bool, token: Token) -> Any:
+    """The newest state of the branch; makes repo and branch where they are missing."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    def look(revision: str | None) -> Any:
+        return api.model_info(where.repo, revision=revision, files_metadata=True, token=token, timeout=ANSWER_TIMEOUT)
+
+    try:
+        info = look(None)
+    except GatedRepoError:
+        raise
+    except RepositoryNotFoundError:
+        api.create_repo(where.repo, private=private, exist_ok=True, token=token)
+        info = look(None)
+    if private and info.private is False:
+        raise HubError(
+            f"{where.repo} is there already and is public: push to another name, or make it private in its settings "
+            "on the Hub first. Nothing was pushed."
+        )
+    if where.revision is None:
+        return info
+    try:
+        return look(where.revision)
+    except RevisionNotFoundError:
+        api.create_branch(where.repo, branch=where.revision, exist_ok=True, token=token)
+        return look(where.revision)
+
+
+def _remote_file(repo: str, info: Any, name: str, token: Token) -> bytes | None:
+    from huggingface_hub import hf_hub_download
+
+    found = next((file for file in info.siblings or [] if file.rfilename == name), None)
+    if found is None or (found.size or 0) > LIMITS[name]:
+        return None
+    return Path(hf_hub_download(repo, name, revision=info.sha, token=token)).read_bytes()
+
+
+def _remote_config(repo: str, info: Any, token: Token) -> dict[str, Any]:
+    """config.json of the last push; empty where there is none.
+
+    Raises:
+        HubError: the repo holds a model of another kind, which a push would break.
+    """
+    content = _remote_file(repo, info, CONFIG_FILE, token)
+    if content is None:
+        if any(file.rfilename in (CONFIG_FILE, WEIGHTS_FILE) for file in info.siblings or []):
+            raise HubError(f"{repo} holds another kind of model, which would be overwritten: push to another name.")
+        return {}
+    try:
+        config = json.loads(content)
+    except (ValueError, RecursionError):
+        config = None
+    if not isinstance(config, dict) or config.get("format") != "altub":
+        raise HubError(f"{repo} holds another kind of model, which would be overwritten: push to another name.")
+    return config
+
+
+def _is_ours(card: bytes, config: dict[str, Any]) -> bool:
+    """Is the card on the Hub the one of the last push? Edited there or written by hand, it is its author's."""
+    return hashlib.sha256(card).hexdigest() == config.get(CARD_HASH)
+
+
+def _run_of(model_dir: Path) -> Run | None:
+    run = Run(model_dir.resolve().parent)
+    return run if (run.path / "config.json").is_file() and run.events() else None
+
+
+def _public_config(config: dict[str, Any], run: Run | None) -> dict[str, Any]:
+    """config.json as others may see it: it says what kind of data it was, and names no folder of this machine."""
+    info = dict(config.get("info") or {})
+    info["category"] = str(info.get("category") or "unknown")
+    info["epoch"] = int(info.get("epoch") or 0)
+    info["metrics"] = info.get("metrics") or {}
+    info.setdefault("data", _data_kind(info["category"], run))
+    return {**{key: value for key, value in config.items() if key != CARD_HASH}, "info": info}
+
+
+def _data_kind(category: str, run: Run | None) -> str:
+    try:
+        data = run.config.data if run else ""
+    except RunError:
+        return "own"
+    if data == SAMPLE:
+        return "sample"
+    return "mvtec-ad" if category in MVTEC_CATEGORIES and "mvtec" in Path(data).name.lower() else "own"

@@ -2,7 +2,7 @@
 
 `make_sample` writes them once in the MVTec AD layout. Every picture follows from the seed, the category, its
 folder and its number alone: the same seed gives the same bytes. A defective picture is drawn twice with the
-same product, once without its defect; its mask holds the pixels that differ noticeably.
+same product, once without its defect; its mask is an outline around the pixels that differ noticeably.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from altub.errors import DataError, DiskFullError
 __all__ = ["SAMPLE_CATEGORIES", "SAMPLE_VERSION", "Example", "ensure_sample", "make_sample", "render_example"]
 
 #: Goes up whenever the pictures change; a sample of another version is made anew.
-SAMPLE_VERSION = 1
+SAMPLE_VERSION = 2
 
 _PRODUCTS: dict[str, ModuleType] = {"bracket": bracket, "fabric": fabric, "label": label}
 #: The categories and their kinds of defect.

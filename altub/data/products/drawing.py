@@ -38,8 +38,12 @@ CANVAS = 2 * SIZE
 # A defect's mask holds the pixels that it changes by more than this, in 8-bit levels of any colour channel:
 # several times the sensor noise, and about what an eye finds side by side.
 _NOTICEABLE = 9
-# Gaps of up to this many pixels between changed ones belong to the defect, as in an outline drawn by hand.
-_CLOSED_GAP = 4
+# Gaps of up to this many pixels between changed ones belong to the defect, as in an outline drawn by hand: one around
+# a print that is doubled, not one around each letter.
+_CLOSED_GAP = 8
+# Fewer connected pixels than this are no defect of their own: where a thread bends, single pixels far from the snag
+# change sides, and AUPRO would weigh each of them like the whole defect.
+_SMALLEST_REGION = 10
 # Standard deviation of the camera's noise, in 8-bit levels.
 _SENSOR_NOISE = 1.3
 
@@ -139,9 +143,14 @@ def photograph(rendering: Rendering, rng: np.random.Generator) -> Image.Image:
 
 
 def changed_pixels(good: Rendering, defective: Rendering) -> np.ndarray:
-    """The defect's mask, bool (SIZE, SIZE): where it changes the picture of the same product noticeably."""
+    """The defect's mask, bool (SIZE, SIZE): where it changes the picture of the same product noticeably, with the gaps
+    between such places closed and lone specks left out."""
     difference = np.abs(defective.at_size() - good.at_size()).max(axis=2)
-    changed = difference > _NOTICEABLE
-    reach = np.hypot(*np.mgrid[-2:3, -2:3]) <= _CLOSED_GAP / 2
-    closed = ndimage.binary_closing(np.pad(changed, 4), structure=reach)[4:-4, 4:-4]
-    return ndimage.binary_fill_holes(closed) & (ndimage.maximum_filter(difference, 3) > 0)
+    radius = _CLOSED_GAP // 2
+    reach = np.hypot(*np.mgrid[-radius : radius + 1, -radius : radius + 1]) <= radius
+    room = 2 * radius  # so that the picture's border closes nothing
+    closed = ndimage.binary_closing(np.pad(difference > _NOTICEABLE, room), structure=reach)[room:-room, room:-room]
+    regions, _ = ndimage.label(ndimage.binary_fill_holes(closed), np.ones((3, 3)))
+    large = np.bincount(regions.ravel()) >= _SMALLEST_REGION
+    large[0] = False  # the background
+    return large[regions]

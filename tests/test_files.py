@@ -11,7 +11,7 @@ import pytest
 
 from altub import files
 from altub.errors import AltUBError, DiskFullError
-from altub.files import explain_full_disk, read_json, write_atomically, write_json
+from altub.files import explain_full_disk, read_json, replacing, write_atomically, write_json
 
 
 def failing(number: int):
@@ -88,3 +88,17 @@ def test_damaged_json_is_an_error_of_json(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"half": ')
     with pytest.raises(json.JSONDecodeError):
         read_json(tmp_path / "a.json")
+
+
+def test_a_stream_replaces_the_file_only_when_it_ended_well(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write_atomically(path, b"old")
+    with pytest.raises(ValueError, match="half way"), replacing(path) as file:
+        file.write(b"new")
+        raise ValueError("half way")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"a": b"old"}
+    with replacing(path) as file:
+        file.write(b"ne")
+        assert path.read_bytes() == b"old"
+        file.write(b"w")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"a": b"new"}

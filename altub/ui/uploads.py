@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
-import tempfile
 import unicodedata
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from altub.data import is_image_file, read_image
 from altub.errors import DataError, ImageError
-from altub.files import explain_full_disk
-from altub.settings import data_root
+from altub.files import explain_full_disk, replacing
+from altub.settings import data_root, uploads_are_shared
+from altub.space.notices import UPLOADS_OFF
 
 __all__ = ["StoredUpload", "list_uploads", "safe_name", "store_upload", "upload_folder", "uploads_root"]
 
@@ -52,9 +50,9 @@ def uploads_root() -> Path:
 
 
 def list_uploads() -> list[str]:
-    """Names of the stored sets."""
+    """Names of the stored sets; none where visitors may not see each other's."""
     root = uploads_root()
-    if not root.is_dir():
+    if not uploads_are_shared() or not root.is_dir():
         return []
     return sorted(
         path.name for path in root.iterdir() if (path / "good").is_dir() and path.name == safe_name(path.name)
@@ -85,9 +83,11 @@ def store_upload(name: str, good: Sequence[str | Path], defective: Sequence[str 
     Files that are no readable images are left out and named; the others are kept.
 
     Raises:
-        DataError: no usable name, or not one good image.
+        DataError: no usable name, not one good image, or a Space that does not train on uploads.
         DiskFullError: no room; what was stored before stays.
     """
+    if not uploads_are_shared():
+        raise DataError(UPLOADS_OFF)
     name = safe_name(name or "")
     if not name:
         raise DataError("Give the set of images a name of letters and digits, such as lid-top.")
@@ -138,16 +138,8 @@ def _free_name(folder: Path, file_name: str) -> Path:
 def _copy(source: Path, goal: Path) -> None:
     with explain_full_disk(goal):
         goal.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=goal.parent, prefix=".upload-", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file, source.open("rb") as origin:
-                shutil.copyfileobj(origin, file)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, goal)
-        except BaseException:  # also on Ctrl+C: the half-written file must go
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
+    with source.open("rb") as origin, replacing(goal) as file:
+        shutil.copyfileobj(origin, file)
 
 
 def _digest(path: Path) -> bytes:

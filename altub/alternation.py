@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from altub.config import TrainingConfig
@@ -16,6 +18,8 @@ from altub.schedule import Phase
 
 __all__ = ["Alternation"]
 
+FIBRES_A_PIECE = 1024  # fibres per backward pass on a CPU: the same gradient from tensors that fit its caches
+WARMUP_START = 0.1  # share of the learning rate where a warm-up begins; CFLOW-AD's code
 BASE_CLIP = 100.0  # bound of the base's gradient in its own turn, by norm or by value; both public readings use 100
 
 
@@ -60,7 +64,7 @@ class Alternation:
         """One update on a batch of features (per scale (N, C, H, W)); `progress` is the share of training done.
 
         Returns each scale's negative log-likelihood in nats, mean over the batch. Nothing is updated where one is
-        not finite.
+        not finite, except by CFLOW, whose many updates in one batch have then spoilt the weights.
         """
         self._set_rates(progress)
         joins = self.config.base.base_joins_flow(epoch, global_step)
@@ -71,6 +75,8 @@ class Alternation:
         optimizer = self.optimizers[phase]
         for other in self.optimizers.values():
             other.zero_grad(set_to_none=True)
+        if self.config.flow.kind == "cflow" and phase == "flow":
+            return self._fibre_steps(features, epoch, global_step)
         trained = [p for p in (*self.flow_parameters, *self.base_parameters) if p.requires_grad]
 
         count = len(features[0])
@@ -94,6 +100,53 @@ class Alternation:
             optimizer.step()
         return losses
 
+    def _fibre_steps(self, features: Sequence[Tensor], epoch: int, global_step: int) -> list[float]:
+        """CFLOW's turn: all positions of the batch in a random order, one update for every so many of them."""
+        with torch.no_grad():
+            normalised = self.pyramid.normalise(features)
+        count, losses = len(features[0]), []
+        for scale, maps in enumerate(normalised):
+            channels, height, width = maps.shape[1:]
+            fibres = maps.permute(0, 2, 3, 1).reshape(-1, channels)
+            codes = self.pyramid.heads[scale].codes(height, width)
+            # From (seed, epoch, step) alone: resuming goes on with the order that it would have been.
+            words = np.random.SeedSequence([self.config.seed, epoch, global_step, scale]).generate_state(1, np.uint64)
+            generator = torch.Generator().manual_seed(int(words[0] >> 1))
+            order = torch.randperm(len(fibres), generator=generator).to(maps.device)
+            total = torch.zeros((), dtype=torch.float64, device=maps.device)
+            # Equal parts: a small rest would be a step of its own with a noisy gradient.
+            for chosen in order.tensor_split(max(round(len(order) / self.config.flow.fibres), 1)):
+                total += self._fibre_step(scale, fibres, codes, chosen)
+            losses.append(total.item() / count)
+        return losses
+
+    def _fibre_step(self, scale: int, fibres: Tensor, codes: Tensor, chosen: Tensor) -> Tensor:
+        """One update of one scale on the fibres at the indices `chosen`; their summed NLL in nats."""
+        head, base = self.pyramid.heads[scale], self.pyramid.bases[scale]
+        trained = [p for p in (*head.parameters(), *base.parameters()) if p.requires_grad]
+        optimizer = self.optimizers["flow"]
+        optimizer.zero_grad(set_to_none=True)
+
+        def gradients(part: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+            with self.precision():
+                z, log_det = head.forward_fibres(fibres[part], codes[part % len(codes)])
+                log_prob = base.log_prob(z.float()[:, :, None, None]) + log_det.float()
+                per_dimension = log_prob / head.channels
+                if self.config.flow.loss == "logsigmoid":
+                    loss = F.softplus(-per_dimension).sum() / len(chosen)  # -logsigmoid(logp / C)
+                else:
+                    loss = -per_dimension.sum() / len(chosen)
+            return torch.autograd.grad(loss, trained), -log_prob.detach().sum(dtype=torch.float64)
+
+        pieces = chosen.split(FIBRES_A_PIECE if fibres.device.type == "cpu" else len(chosen))
+        total = fibres.new_zeros((), dtype=torch.float64)
+        for grads, nll in self.workers.map(gradients, pieces):
+            total += nll
+            for parameter, grad in zip(trained, grads, strict=True):
+                parameter.grad = grad if parameter.grad is None else parameter.grad.add_(grad)
+        optimizer.step()
+        return total
+
     def _nll(self, part: Sequence[Tensor], phase: Phase) -> list[Tensor]:
         normalised = self.pyramid.normalise(part)  # in fp32: autocast is for the subnets alone
         with self.precision():
@@ -111,7 +164,18 @@ class Alternation:
 
     def _set_rates(self, progress: float) -> None:
         """Learning rates depend on the progress alone, so that resuming needs no scheduler's state."""
-        factor = 0.5 * (1 + math.cos(math.pi * progress)) if self.config.lr_schedule == "cosine" else 1.0
+        config = self.config
+        warmup = min(config.lr_warmup / config.epochs, 1.0)
+
+        def course(at: float) -> float:
+            if config.lr_schedule == "constant":
+                return 1.0
+            return config.lr_final + (1 - config.lr_final) * 0.5 * (1 + math.cos(math.pi * at))
+
+        if progress < warmup:  # a straight line to where the course is by then
+            factor = WARMUP_START + (course(warmup) - WARMUP_START) * progress / warmup
+        else:
+            factor = course(progress)
         self.lr_now = self.config.lr * factor
         for group in self.optimizers["flow"].param_groups:
             group["lr"] = self.lr_now

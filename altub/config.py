@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from altub.errors import ConfigError
-from altub.flows.options import Kernels, Norm
+from altub.flows.options import FlowKind, FlowLoss, Kernels, Norm, Permutation
 from altub.schedule import BaseSchedule
 
-__all__ = ["PRESETS", "FlowConfig", "Preset", "TrainingConfig", "make_config", "parse_stages"]
+__all__ = ["CFLOW_DEFAULTS", "PRESETS", "FlowConfig", "Preset", "TrainingConfig", "make_config", "parse_stages"]
 
 MapKind = Literal["likelihood", "nll"]
 Augmentation = Literal["hflip", "vflip", "rot90"]
@@ -20,14 +20,41 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class FlowConfig(_Settings):
-    """Architecture of the FastFlow heads (arXiv:2111.07677; defaults of its CNN configuration)."""
+_CFLOW_HEAD = {"hidden_ratio": 2.0, "clamp": 1.9}  # where CFLOW-AD's architecture differs from FastFlow's
 
+
+class FlowConfig(_Settings):
+    """Architecture of the heads: FastFlow (arXiv:2111.07677, its CNN configuration) or CFLOW-AD (arXiv:2107.12571).
+
+    `hidden_ratio` and `clamp` default to the kind's published values. `kernels` is FastFlow's alone; `condition`,
+    `permutation`, `loss` and `fibres` are CFLOW's.
+    """
+
+    kind: FlowKind = "fastflow"
     steps: int = Field(8, ge=1, le=64)
     hidden_ratio: float = Field(1.0, gt=0, le=4)
     kernels: Kernels = "3x3/1x1"
     clamp: float = Field(2.0, gt=0, le=10)
     norm: Norm = "whiten"
+    condition: int = Field(128, ge=4, le=1024, multiple_of=4)  # channels of the position code
+    permutation: Permutation = "hard"
+    loss: FlowLoss = "nll"
+    fibres: int = Field(1024, ge=16, le=1_048_576)  # positions an optimiser step
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_kind(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("kind") == "cflow":
+            return {**_CFLOW_HEAD, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _settings_fit_the_kind(self) -> FlowConfig:
+        if self.kind == "cflow" and self.norm == "layer-affine":
+            raise ValueError("layer-affine trains with whole maps, but cflow sees single positions: take another norm")
+        if self.kind == "fastflow" and (self.permutation, self.loss) != ("hard", "nll"):
+            raise ValueError("fastflow has hard permutations and the nll loss; others are for cflow")
+        return self
 
 
 class TrainingConfig(_Settings):
@@ -44,8 +71,10 @@ class TrainingConfig(_Settings):
     flow: FlowConfig = FlowConfig()
     epochs: int = Field(20, ge=1, le=100_000)
     batch_size: int = Field(32, ge=1, le=4096)
-    lr: float | None = Field(None, gt=0, le=1)  # None = 1e-3 as published, 1e-2 on the filter bank's few channels
+    lr: float | None = Field(None, gt=0, le=1)  # None = the flow's usual one, 1e-2 on the filter bank's few channels
     lr_schedule: Literal["constant", "cosine"] = "cosine"
+    lr_warmup: int = Field(0, ge=0)  # epochs in which the rate rises linearly from a tenth
+    lr_final: float = Field(0.0, ge=0, le=1)  # where the cosine ends, as a share of lr
     weight_decay: float = Field(1e-5, ge=0, le=1)
     # AltUB: when and how the base moves.
     base: BaseSchedule = BaseSchedule()
@@ -53,7 +82,8 @@ class TrainingConfig(_Settings):
     held_out: float = Field(0.1, gt=0, le=0.5)
     # From z to one map and one score.
     map_kind: MapKind = "likelihood"
-    smoothing: float = Field(0.0, ge=0, le=32)  # standard deviation in pixels of the map, 0 = off
+    smoothing: float = Field(4.0, ge=0, le=32)  # standard deviation in pixels of the map, 0 = off
+    score_share: float = Field(0.01, ge=0, le=1)  # of the highest pixels, whose mean is the score; 0 = the maximum
     seed: int = Field(0, ge=0, lt=2**63)
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -111,6 +141,18 @@ _PUBLISHED = {
 }
 _TRANSFORMER_FLOW = {"steps": 20, "hidden_ratio": 0.16, "kernels": "3x3/1x1", "norm": "none"}
 
+# CFLOW-AD (arXiv:2107.12571): 25 x 8 epochs, soft permutations, features as they are.
+_PUBLISHED_CFLOW = {
+    **_PUBLISHED,
+    "epochs": 200,
+    "lr": 2e-4,
+    "lr_schedule": "cosine",
+    "lr_warmup": 16,
+    "lr_final": 1e-3,
+    "weight_decay": 0.0,
+    "flow": {"kind": "cflow", "norm": "none", "permutation": "soft", "loss": "logsigmoid", "fibres": 256},
+}
+
 PRESETS: dict[str, Preset] = {
     "quick-look": Preset(
         title="Quick look",
@@ -157,13 +199,27 @@ PRESETS: dict[str, Preset] = {
             "flow": _TRANSFORMER_FLOW,
         },
     ),
+    "cflow-resnet18": Preset(
+        title="Paper CFLOW-AD (resnet18)",
+        about="The published CFLOW-AD on resnet18's stages 2, 3 and 4 with AltUB: 200 epochs; wants a GPU.",
+        settings={"backbone": "resnet18.tv_in1k", "stages": (2, 3, 4), **_PUBLISHED_CFLOW},
+    ),
+    "cflow-wrn50": Preset(
+        title="Paper CFLOW-AD (wide_resnet50_2)",
+        about="The published CFLOW-AD on wide_resnet50_2 with AltUB: the paper's best on images; wants a GPU.",
+        settings={"backbone": "wide_resnet50_2.tv_in1k", "stages": (2, 3, 4), **_PUBLISHED_CFLOW},
+    ),
 }
+
+# Where CFLOW-AD's short training differs from FastFlow's: one epoch holds hundreds of optimiser steps.
+CFLOW_DEFAULTS: dict[str, Any] = {"epochs": 6, "base": {"interval": 2}}
 
 
 def make_config(preset: str | None = None, **settings: Any) -> TrainingConfig:
     """A validated configuration from a preset and settings that override it; nested ones may be partial.
 
-    `flow` and `base` are merged key by key. None means "not given", except for `base["lr"]`, where it is a value.
+    `flow` and `base` are merged key by key, but what a preset says about another kind of flow is dropped. None means
+    "not given", except for `base["lr"]`, where it is a value.
 
     Raises:
         ConfigError: unknown preset, unknown setting or a value out of range, in one sentence.
@@ -171,6 +227,12 @@ def make_config(preset: str | None = None, **settings: Any) -> TrainingConfig:
     if preset is not None and preset not in PRESETS:
         raise ConfigError(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")
     merged: dict[str, Any] = {} if preset is None else dict(PRESETS[preset].settings)
+    given_flow = settings.get("flow")
+    kind = given_flow.get("kind") if isinstance(given_flow, dict) else None
+    if kind is not None and kind != merged.get("flow", {}).get("kind", "fastflow"):
+        merged = {key: value for key, value in merged.items() if key != "flow"}
+        if kind == "cflow":
+            merged = {**CFLOW_DEFAULTS, **merged}
     for key, value in settings.items():
         if value is None:
             continue

@@ -29,7 +29,7 @@ from altub.device import autocast, choose_device, choose_precision, describe_dev
 from altub.errors import AltUBError, RunError
 from altub.evaluation import ExampleMaps, TestSet, collect_maps
 from altub.features import FeatureStore
-from altub.flows import FlowPyramid
+from altub.flows import CFlowHead, FlowPyramid
 from altub.parallel import Workers
 from altub.runs import Run, Status
 from altub.settings import feature_memory_bytes
@@ -39,7 +39,7 @@ __all__ = ["NonFiniteLossError", "TrainingEvent", "train"]
 
 STATUS_INTERVAL = 0.5  # seconds between two writes of status.json within an epoch
 EVALUATION_BATCH = 8
-PUBLISHED_LR = 1e-3  # FastFlow (arXiv:2111.07677)
+USUAL_LR = {"fastflow": 1e-3, "cflow": 1e-3}  # FastFlow's as published; CFLOW's measured, published is 2e-4
 FILTER_BANK_LR = 1e-2  # heads on 30 channels take larger steps: measured on the sample, where 1e-3 is far from done
 CPU_MICRO_BATCH = 8  # images per backward pass on a CPU: the same gradient from tensors that fit its caches
 
@@ -173,7 +173,7 @@ class _Trainer:
             # A resumed run must go on with the backbone it began with, even where another one is to be had by then.
             self.replace_config(backbone=name)
         if config.lr is None:
-            self.replace_config(lr=FILTER_BANK_LR if name == FILTER_BANK else PUBLISHED_LR)
+            self.replace_config(lr=FILTER_BANK_LR if name == FILTER_BANK else USUAL_LR[config.flow.kind])
         config = self.config
         self.backbone = create_backbone(name, config.stages, image_size=config.image_size).to(self.device)
         self.backbone.check_image_size(config.image_size, config.image_size)
@@ -203,6 +203,7 @@ class _Trainer:
                 flow=flow,
                 map_kind=config.map_kind,
                 smoothing=config.smoothing,
+                score_share=config.score_share,
             ),
             self.backbone,
             self.pyramid,
@@ -327,12 +328,13 @@ class _Trainer:
         """Held-out loss, calibration, test metrics; then everything goes to the disk, the checkpoint last."""
         epoch = self.epoch + 1
         yield self.tell(f"evaluating epoch {epoch}", now=True)
+        self.fit_offsets()
         held_maps, held_scores, held_losses = collect_maps(
             self.detector, self.held_out, EVALUATION_BATCH, self.workers, loss=True
         )
         if not all(map(math.isfinite, held_losses)) or not np.isfinite(held_scores).all():
             raise self.non_finite(epoch)
-        self.detector.calibration = Calibration.fit(held_scores, held_maps)
+        self.detector.calibration = Calibration.fit(held_scores, held_maps, peaks=held_maps.max(axis=(1, 2)))
 
         test = None
         if len(self.tested) and (epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs):
@@ -370,6 +372,20 @@ class _Trainer:
         self.status.epoch, self.status.step = epoch, 0
         self.status.progress = epoch / self.config.epochs
         yield TrainingEvent("epoch", self.tell(f"epoch {epoch} done", now=True).status, record)
+
+    @torch.no_grad()
+    def fit_offsets(self) -> None:
+        """Where CFLOW's energies begin: at the least of every scale in the held-out good images."""
+        heads = self.pyramid.heads
+        if not isinstance(heads[0], CFlowHead):
+            return
+
+        def least(features: list[Tensor]) -> list[Tensor]:
+            return [energy.amin() for energy in self.pyramid.energy_maps(self.pyramid.normalise(features))]
+
+        pieces = list(self.workers.map(least, (features for _, features in self.held_out.batches(EVALUATION_BATCH))))
+        for head, values in zip(heads, zip(*pieces, strict=True), strict=True):
+            head.offset.copy_(torch.stack(values).amin())
 
     # Writing.
 

@@ -6,15 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from altub.flows.cflow import CFlowHead
     from altub.flows.coupling import AffineCoupling
     from altub.flows.fastflow import FastFlowHead, FeatureNorm
     from altub.flows.pyramid import FlowPyramid
 
-__all__ = ["AffineCoupling", "FastFlowHead", "FeatureNorm", "FlowPyramid"]
+__all__ = ["AffineCoupling", "CFlowHead", "FastFlowHead", "FeatureNorm", "FlowPyramid"]
 
 # Loaded when first used: `altub.flows.options` is read by the settings, which must not wait for torch.
 _HOMES = {
     "AffineCoupling": "coupling",
+    "CFlowHead": "cflow",
     "FastFlowHead": "fastflow",
     "FeatureNorm": "fastflow",
     "FlowPyramid": "pyramid",

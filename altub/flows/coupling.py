@@ -1,11 +1,13 @@
-"""The affine coupling step that FastFlow stacks, as one module of FrEIA's framework.
+"""The affine coupling step that FastFlow and CFLOW-AD stack, as one module of FrEIA's framework.
 
-The mathematics is FrEIA's ``AllInOneBlock`` with hard permutation as released on PyPI (version 0.2): the clamp is
+The mathematics is FrEIA's ``AllInOneBlock`` as released on PyPI (version 0.2): the clamp is
 ``clamp * tanh(a)``. (FrEIA's development branch has ``clamp * tanh(a / clamp)`` since 2023; the form is pinned here so
-that a checkpoint never changes its meaning.) Two things differ, neither of them visible in the numbers:
+that a checkpoint never changes its meaning.) Three things differ, none of them visible in the numbers:
 
-* The permutation is an index lookup. As a C x C convolution it costs as much as a whole 1x1 layer of the subnet and
+* A hard permutation is an index lookup. As a C x C convolution it costs as much as a whole 1x1 layer of the subnet and
   stores two C x C matrices.
+* A soft permutation stores one C x C matrix, because the inverse of a rotation is its transpose, and is drawn by a QR
+  decomposition, which takes seconds where SciPy's generator takes minutes.
 * The elementwise part of the step (coupling, global affine, permutation) is one autograd node that keeps only what
   its gradient needs, instead of a chain of nodes that each keep their own copy.
 """
@@ -19,6 +21,8 @@ import torch.nn.functional as F
 from FrEIA.modules import InvertibleModule
 from torch import Tensor, nn
 
+from altub.flows.options import Permutation
+
 __all__ = ["AffineCoupling"]
 
 GLOBAL_AFFINE_BETA = 0.5  # softplus(beta=0.5) keeps the global scale positive; FrEIA 0.2
@@ -31,7 +35,8 @@ INITIAL_GLOBAL_SCALE = 2.0 * torch.tensor(5.0).expm1().log().item()  # 0.1 * sof
 class AffineCoupling(InvertibleModule):
     """Affine coupling, per-channel affine and a fixed random permutation of the channels.
 
-    With x = (x1, x2) split along channels (the first part takes the odd channel) and a = 0.1 * subnet(x1):
+    With x = (x1, x2) split along channels (the first part takes the odd channel) and a = 0.1 * subnet(x1), or
+    0.1 * subnet((x1, condition)) where there is one:
 
         s  = clamp * tanh(a_s)
         u  = (x1, x2 * exp(s) + a_t)
@@ -40,10 +45,13 @@ class AffineCoupling(InvertibleModule):
 
     Args:
         dims_in: one shape (C, H, W) or (C,), C >= 2. H and W only matter to FrEIA's bookkeeping: any size runs.
+        dims_c: none, or one shape (channels, ...) of a condition.
         subnet_constructor: called as f(in_channels, out_channels), a module that keeps H and W.
         clamp: bound of |s|.
+        permutation: "hard" exchanges channels, "soft" mixes them by a fixed random rotation.
 
-    Source: FastFlow (arXiv:2111.07677) section 3.2; FrEIA 0.2 ``AllInOneBlock``; Real NVP (arXiv:1605.08803).
+    Source: FastFlow (arXiv:2111.07677) section 3.2; CFLOW-AD (arXiv:2107.12571) section 4; FrEIA 0.2
+    ``AllInOneBlock``; Real NVP (arXiv:1605.08803).
     """
 
     def __init__(
@@ -53,10 +61,11 @@ class AffineCoupling(InvertibleModule):
         *,
         subnet_constructor: Callable[[int, int], nn.Module],
         clamp: float = 2.0,
+        permutation: Permutation = "hard",
     ) -> None:
         super().__init__(dims_in, dims_c)
-        if self.dims_c:
-            raise ValueError("AffineCoupling takes no condition.")
+        if len(self.dims_c) > 1:
+            raise ValueError(f"AffineCoupling takes one condition, not {len(self.dims_c)}.")
         channels = self.dims_in[0][0]
         if channels < 2:
             raise ValueError(f"A coupling needs at least 2 channels to split, not {channels}.")
@@ -65,8 +74,13 @@ class AffineCoupling(InvertibleModule):
         shape = (1, channels, *([1] * (len(self.dims_in[0]) - 1)))
         self.global_scale = nn.Parameter(torch.full(shape, INITIAL_GLOBAL_SCALE))
         self.global_offset = nn.Parameter(torch.zeros(shape))
-        self.register_buffer("permutation", torch.randperm(channels))  # y[:, i] = u[:, permutation[i]]
-        self.subnet = subnet_constructor(self.split[0], 2 * self.split[1])
+        if permutation == "hard":
+            self.register_buffer("permutation", torch.randperm(channels))  # y[:, i] = u[:, permutation[i]]
+        else:
+            self.permutation = None
+            self.register_buffer("rotation", random_rotation(channels))  # y = rotation u
+        conditions = self.dims_c[0][0] if self.dims_c else 0
+        self.subnet = subnet_constructor(self.split[0] + conditions, 2 * self.split[1])
 
     def output_dims(self, input_dims: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
         return input_dims
@@ -74,8 +88,12 @@ class AffineCoupling(InvertibleModule):
     def forward(
         self, x_or_z: Iterable[Tensor], c: Iterable[Tensor] | None = None, rev: bool = False, jac: bool = True
     ) -> tuple[tuple[Tensor], Tensor]:
-        """Maps ((N, C, ...),) to ((N, C, ...),) and the log-determinant (N,) of that direction."""
+        """Maps ((N, C, ...),) to ((N, C, ...),) and the log-determinant (N,) of that direction.
+
+        `c` is ((N, channels, ...),) where the step was built with a condition.
+        """
         (x,) = x_or_z
+        (condition,) = c if self.dims_c else (None,)
         if x.shape[1] != sum(self.split):
             raise ValueError(f"This coupling is built for {sum(self.split)} channels, not {x.shape[1]}.")
         gain = GLOBAL_AFFINE_FACTOR * F.softplus(self.global_scale, beta=GLOBAL_AFFINE_BETA)
@@ -83,21 +101,41 @@ class AffineCoupling(InvertibleModule):
         gain_log_det = x[0, 0].numel() * gain.log().sum()
 
         if rev:
-            u = x[:, torch.argsort(self.permutation)]
+            u = self._rotate(x, self.rotation.T) if self.permutation is None else x[:, torch.argsort(self.permutation)]
             u = (u - self.global_offset) / gain
             u1, u2 = u.split(self.split, dim=1)
-            a_s, a_t = (SUBNET_FACTOR * self.subnet(u1)).to(u.dtype).chunk(2, dim=1)
+            a_s, a_t = (SUBNET_FACTOR * self._subnet(u1, condition)).to(u.dtype).chunk(2, dim=1)
             s = self.clamp * torch.tanh(a_s)
             x2 = (u2 - a_t) * torch.exp(-s)
             return (torch.cat((u1, x2), dim=1),), -s.flatten(1).sum(1) - gain_log_det
 
         x1, x2 = x.split(self.split, dim=1)
-        y, s_sum = _Couple.apply(x1, x2, self.subnet(x1), gain, self.global_offset, self.permutation, self.clamp)
+        a = self._subnet(x1, condition)
+        y, s_sum = _Couple.apply(x1, x2, a, gain, self.global_offset, self.permutation, self.clamp)
+        if self.permutation is None:
+            y = self._rotate(y, self.rotation)
         return (y,), s_sum + gain_log_det
+
+    def _subnet(self, x1: Tensor, condition: Tensor | None) -> Tensor:
+        return self.subnet(x1 if condition is None else torch.cat((x1, condition.to(x1.dtype)), dim=1))
+
+    def _rotate(self, x: Tensor, rotation: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):  # z must not be rounded
+            return (x.movedim(1, -1) @ rotation.T).movedim(-1, 1)
+
+
+def random_rotation(channels: int) -> Tensor:
+    """A rotation (C, C) drawn evenly from all of them; Mezzadri, arXiv:math-ph/0609050."""
+    orthogonal, triangular = torch.linalg.qr(torch.randn(channels, channels, dtype=torch.float64))
+    rotation = orthogonal * triangular.diagonal().sign()  # without it QR's own convention shows
+    rotation[:, 0] *= torch.linalg.det(rotation).sign()
+    return rotation.float()
 
 
 class _Couple(torch.autograd.Function):
     """(x1, x2, a, gain, offset) -> (permuted coupling output, sum of s); gradient written out by hand.
+
+    `permutation` None leaves the channels in their order.
 
     The step is bound by memory, not by arithmetic. On a CPU it therefore works through slices of the batch that fit
     the caches, from where each of its dozen intermediate results is read back.
@@ -106,7 +144,7 @@ class _Couple(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x1, x2, a, gain, offset, permutation, clamp: float):
         first = x1.shape[1]
-        y = x1.new_empty(len(x1), len(permutation), *x1.shape[2:])
+        y = x1.new_empty(len(x1), first + x2.shape[1], *x1.shape[2:])
         tanh, scale, u2 = torch.empty_like(x2), torch.empty_like(x2), torch.empty_like(x2)
         for part in _slices(y):
             a_s, a_t = a[part].to(x1.dtype).chunk(2, dim=1)  # under autocast the subnet answers in half precision
@@ -114,10 +152,11 @@ class _Couple(torch.autograd.Function):
             torch.mul(a_s, 2 * SUBNET_FACTOR, out=tanh[part]).sigmoid_().mul_(2).sub_(1)
             torch.mul(tanh[part], clamp, out=scale[part]).exp_()
             torch.mul(a_t, SUBNET_FACTOR, out=u2[part]).addcmul_(x2[part], scale[part])
-            u = torch.empty_like(y[part])
+            u = y[part] if permutation is None else torch.empty_like(y[part])
             torch.addcmul(offset[:, :first], x1[part], gain[:, :first], out=u[:, :first])
             torch.addcmul(offset[:, first:], u2[part], gain[:, first:], out=u[:, first:])
-            torch.index_select(u, 1, permutation, out=y[part])
+            if permutation is not None:
+                torch.index_select(u, 1, permutation, out=y[part])
         ctx.save_for_backward(x1, x2, tanh, scale, u2, gain, permutation)
         ctx.clamp, ctx.a_dtype = clamp, a.dtype
         return y, tanh.flatten(1).sum(1).mul_(clamp)
@@ -125,14 +164,15 @@ class _Couple(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_y: Tensor, grad_s_sum: Tensor):
         x1, x2, tanh, scale, u2, gain, permutation = ctx.saved_tensors
-        first, inverse = x1.shape[1], torch.argsort(permutation)
+        first, inverse = x1.shape[1], None if permutation is None else torch.argsort(permutation)
         positions = [0, *range(2, x1.dim())]
         inputs_too = ctx.needs_input_grad[0]
         grad_x1, grad_x2 = (torch.empty_like(x1), torch.empty_like(x2)) if inputs_too else (None, None)
         grad_a = x1.new_empty(len(x1), 2 * x2.shape[1], *x1.shape[2:])
         grad_gain, grad_offset = torch.zeros_like(gain), torch.zeros_like(gain)
         for part in _slices(grad_y):
-            grad_u = grad_y[part].index_select(1, inverse)  # undoes the lookup
+            # Undoes the lookup; a copy in either case, because it is worked on in place.
+            grad_u = grad_y[part].clone() if inverse is None else grad_y[part].index_select(1, inverse)
             grad_u1, grad_u2 = grad_u[:, :first], grad_u[:, first:]
             grad_offset += grad_u.sum(positions, keepdim=True)
             grad_gain[:, :first] += (grad_u1 * x1[part]).sum(positions, keepdim=True)

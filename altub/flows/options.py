@@ -2,7 +2,10 @@
 
 from typing import Literal
 
-__all__ = ["Kernels", "Norm"]
+__all__ = ["FlowKind", "FlowLoss", "Kernels", "Norm", "Permutation"]
 
+FlowKind = Literal["fastflow", "cflow"]
+FlowLoss = Literal["nll", "logsigmoid"]
 Kernels = Literal["3x3", "3x3/1x1"]
 Norm = Literal["layer", "layer-affine", "channel", "whiten", "none"]
+Permutation = Literal["hard", "soft"]

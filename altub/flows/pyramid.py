@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from altub.base import DiagonalGaussian
+from altub.flows.cflow import CFlowHead
 from altub.flows.fastflow import FastFlowHead, FeatureNorm
 
 if TYPE_CHECKING:
@@ -30,16 +31,7 @@ class FlowPyramid(nn.Module):
         super().__init__()
         self.shapes = [tuple(shape) for shape in shapes]
         self.norms = nn.ModuleList(FeatureNorm(config.norm, shape) for shape in self.shapes)
-        self.heads = nn.ModuleList(
-            FastFlowHead(
-                channels,
-                steps=config.steps,
-                hidden_ratio=config.hidden_ratio,
-                kernels=config.kernels,
-                clamp=config.clamp,
-            )
-            for channels, _, _ in self.shapes
-        )
+        self.heads = nn.ModuleList(_head(config, shape) for shape in self.shapes)
         self.bases = nn.ModuleList(DiagonalGaussian(channels) for channels, _, _ in self.shapes)
 
     def flow_parameters(self) -> Iterator[nn.Parameter]:
@@ -76,21 +68,42 @@ class FlowPyramid(nn.Module):
     def energy_maps(self, normalised: Sequence[Tensor]) -> list[Tensor]:
         """Per scale how unlikely each position is, at the scale's own size: (N, 1, h, w), higher is more anomalous.
 
-        1/2 mean_c u^2 with u = (z - mu) / sigma (FastFlow leaves the log-determinant out).
+        FastFlow: 1/2 mean_c u^2 with u = (z - mu) / sigma, without the log-determinant, as published.
+        CFLOW-AD: -log p of the position's features in nats per dimension, with the log-determinant.
         """
-        return [
-            0.5 * base.standardise(z.float()).square().mean(1, keepdim=True)
-            for base, (z, _) in zip(self.bases, self.latents(normalised), strict=True)
-        ]
+        maps = []
+        for base, head, x in zip(self.bases, self.heads, normalised, strict=True):
+            if isinstance(head, CFlowHead):
+                z, log_det = head.forward_map(x)
+                energy = -base.log_prob_map(z.float()) - log_det.float() / head.channels
+            else:
+                energy = 0.5 * base.standardise(head(x)[0].float()).square().mean(1)
+            maps.append(energy[:, None])
+        return maps
 
     @torch.no_grad()
     def scale_maps(self, normalised: Sequence[Tensor], size: tuple[int, int], kind: str) -> Tensor:
         """Anomaly map of every scale at `size`: (N, scales, H, W), higher is more anomalous.
 
-        kind "likelihood": -exp(-energy), in [-1, 0] (FastFlow); kind "nll": the energy, unbounded.
+        kind "likelihood": -exp(-energy), in [-1, 0] with FastFlow. With CFLOW-AD the energy counts from the head's
+        `offset`, the least one in good images, so that every scale starts at -1;
+        kind "nll": the energy, unbounded.
         """
         maps = []
-        for energy in self.energy_maps(normalised):
-            scale_map = -torch.exp(-energy) if kind == "likelihood" else energy
+        for head, energy in zip(self.heads, self.energy_maps(normalised), strict=True):
+            if kind == "likelihood":
+                scale_map = -torch.exp((head.offset if isinstance(head, CFlowHead) else 0.0) - energy)
+            else:
+                scale_map = energy
             maps.append(F.interpolate(scale_map, size, mode="bilinear", align_corners=False))
         return torch.cat(maps, dim=1)
+
+
+def _head(config: FlowConfig, shape: tuple[int, int, int]) -> FastFlowHead | CFlowHead:
+    channels, height, width = shape
+    shared = {"steps": config.steps, "hidden_ratio": config.hidden_ratio, "clamp": config.clamp}
+    if config.kind == "cflow":
+        return CFlowHead(
+            channels, (height, width), condition=config.condition, permutation=config.permutation, **shared
+        )
+    return FastFlowHead(channels, kernels=config.kernels, **shared)

@@ -81,7 +81,7 @@ def test_a_defect_changes_the_pixels_of_its_mask_and_no_others(category, defect,
         "an outline holds gaps, not much else (a ghost on black print shows nothing)"
     )
     near = ndimage.binary_dilation(change > 8, iterations=4)
-    assert near[example.mask].mean() > 0.99, "the outline stays close to what has changed"
+    assert near[example.mask].mean() > 0.95, "the outline stays close to what has changed"
     assert change[example.mask].max() > 25
 
 

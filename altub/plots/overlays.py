@@ -1,0 +1,210 @@
+"""Heatmaps and what is drawn over photos: pure functions from arrays to images.
+
+Heatmaps take their colour range from the model's calibration, never from the picture itself, so that a colour means the
+same on every image. matplotlib, imported inside the functions, only lends its colours and its font.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from altub.errors import ConfigError
+from altub.plots.palette import inks
+
+__all__ = ["COLOUR_MAPS", "colourise", "defect_mask", "overlay", "placeholder", "scale_maps_strip"]
+
+COLOUR_MAPS = ("inferno", "viridis", "magma", "cividis")  # perceptually uniform; the first is the default
+
+# The photo shows through where the map is near its normal value. Between these shares of the colour range the
+# heat fades in: normal texture lies below the first, the default threshold (0.5) within the full opacity.
+_FADE_START, _FADE_END = 0.15, 0.55
+_MAX_CONTOURS = 300
+
+
+def colourise(anomaly_map: np.ndarray, low: float, high: float, colour_map: str = "inferno") -> np.ndarray:
+    """Heatmap uint8 (H, W, 3) of an anomaly map (H, W); values outside ``low`` to ``high`` take the end
+    colours.
+
+    Raises:
+        ConfigError: the colour map is none of ``COLOUR_MAPS``.
+    """
+    return _lookup(colour_map)[_levels(anomaly_map, low, high)]
+
+
+def overlay(
+    image: Image.Image | np.ndarray,
+    anomaly_map: np.ndarray,
+    low: float,
+    high: float,
+    *,
+    opacity: float = 0.5,
+    colour_map: str = "inferno",
+    threshold: float | None = None,
+    contour: bool = True,
+) -> Image.Image:
+    """The photo with the heatmap over it, and a line around what lies above the threshold.
+
+    Args:
+        image: photo, PIL or uint8 (H, W, 3) or (H, W).
+        anomaly_map: (h, w); scaled to the photo's size if it has another one.
+        low, high: the fixed colour range of the model.
+        opacity: 0 leaves the photo as it is, 1 hides it where the map is high.
+        threshold: map value of the contour; None draws none.
+        contour: False draws none.
+
+    Raises:
+        ConfigError: the opacity is outside [0, 1] or the colour map is unknown.
+    """
+    if not 0 <= opacity <= 1:
+        raise ConfigError(f"The opacity is {opacity:g}: it must lie between 0 and 1.")
+    photo = (image if isinstance(image, Image.Image) else Image.fromarray(image)).convert("RGB")
+    values = _fit(anomaly_map, photo.size)
+
+    levels = _levels(values, low, high)
+    heat = Image.fromarray(levels).convert("P")
+    heat.putpalette(_lookup(colour_map).tobytes())
+    share = np.clip((np.arange(256) / 255 - _FADE_START) / (_FADE_END - _FADE_START), 0, 1)
+    alpha = np.round(255 * opacity * share**2 * (3 - 2 * share)).astype(np.uint8)
+    # Pillow blends by an 8-bit mask in C: several times faster than the same in floating point arrays.
+    result = Image.composite(heat.convert("RGB"), photo, Image.fromarray(alpha[levels]))
+    if contour and threshold is not None:
+        _draw_contours(result, values, threshold)
+    return result
+
+
+def defect_mask(anomaly_map: np.ndarray, threshold: float) -> np.ndarray:
+    """Bool (H, W): True where the map is strictly above the threshold, as for image scores."""
+    return np.asarray(anomaly_map) > threshold
+
+
+def scale_maps_strip(
+    maps: Sequence[np.ndarray],
+    titles: Sequence[str],
+    low: float | Sequence[float],
+    high: float | Sequence[float],
+    *,
+    colour_map: str = "inferno",
+    dark: bool = False,
+    tile: int = 240,
+) -> Image.Image:
+    """Maps (h_k, w_k) of the feature scales side by side, each with its title and colour range, RGBA.
+
+    Args:
+        low, high: one value for all maps or one per map.
+        tile: height of a map in the picture, in pixels.
+    """
+    if not maps:
+        return placeholder("No maps", (tile, tile))
+    lows, highs = np.broadcast_to(low, len(maps)), np.broadcast_to(high, len(maps))
+    ink, faint = inks(dark)
+    gap, head, bar, foot = 18, 30, 8, 24
+    widths = [max(1, round(tile * np.shape(m)[1] / np.shape(m)[0])) for m in maps]
+    strip = Image.new("RGBA", (sum(widths) + gap * (len(maps) - 1), head + tile + 6 + bar + foot))
+    draw = ImageDraw.Draw(strip)
+    ramp = np.tile(np.linspace(0, 1, 256, dtype=np.float32), (bar, 1))
+    x = 0
+    for values, title, width, lo, hi in zip(maps, titles, widths, lows, highs, strict=True):
+        heat = Image.fromarray(colourise(_fit(values, (width, tile)), lo, hi, colour_map))
+        strip.paste(_rounded(heat, 8), (x, head))
+        draw.text((x + 1, 2), title, font=_font(15), fill=ink)
+        legend = Image.fromarray(colourise(ramp, 0, 1, colour_map)).resize((width, bar))
+        strip.paste(_rounded(legend, 3), (x, head + tile + 6))
+        y = head + tile + bar + 10
+        draw.text((x + 1, y), f"{lo:.3g}", font=_font(12), fill=faint)
+        draw.text((x + width - 1, y), f"{hi:.3g}", font=_font(12), fill=faint, anchor="ra")
+        x += width + gap
+    return strip
+
+
+def placeholder(text: str, size: tuple[int, int]) -> Image.Image:
+    """An empty state: a short text in the middle of a quiet panel, RGBA, readable on light and dark
+    ground."""
+    width, height = size
+    panel = Image.new("RGBA", (2 * width, 2 * height))
+    draw = ImageDraw.Draw(panel)
+    draw.rounded_rectangle(
+        (2, 2, 2 * width - 3, 2 * height - 3), radius=28, fill=(128, 128, 128, 22), outline=(128, 128, 128, 90), width=2
+    )
+    points = int(np.clip(min(width / 22, height / 9), 10, 18))
+    lines = textwrap.fill(text, max(8, int(width * 0.86 / (0.56 * points))))
+    panel = panel.resize(size, Image.Resampling.LANCZOS)
+    ImageDraw.Draw(panel).multiline_text(
+        (width / 2, height / 2),
+        lines,
+        font=_font(points),
+        fill=(128, 128, 128, 255),
+        anchor="mm",
+        align="center",
+        spacing=6,
+    )
+    return panel
+
+
+def _levels(anomaly_map: np.ndarray, low: float, high: float) -> np.ndarray:
+    if not low < high:
+        raise ValueError(f"the colour range {low} to {high} is empty")
+    share = (np.asarray(anomaly_map, dtype=np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+    return np.clip(share + np.float32(0.5), 0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=len(COLOUR_MAPS))
+def _lookup(name: str) -> np.ndarray:
+    """The 256 colours of a map, uint8 (256, 3)."""
+    if name not in COLOUR_MAPS:
+        raise ConfigError(f"There is no colour map {name!r}. Choose one of {', '.join(COLOUR_MAPS)}.")
+    from matplotlib import colormaps
+
+    return colormaps[name](np.arange(256), bytes=True)[:, :3].copy()
+
+
+def _fit(anomaly_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Float32 map at a size (width, height), bilinear if it is not there yet."""
+    values = np.asarray(anomaly_map, dtype=np.float32)
+    if values.ndim != 2:
+        raise ValueError(f"an anomaly map is an array (H, W), got one of shape {values.shape}")
+    if values.shape[::-1] == tuple(size):
+        return values
+    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR))
+
+
+def _draw_contours(image: Image.Image, values: np.ndarray, threshold: float) -> None:
+    """White line with a dark halo along the level set, in place; drawn at a multiple of the size and scaled
+    down."""
+    if not (values > threshold).any() or min(values.shape) < 2:
+        return
+    from contourpy import contour_generator
+
+    # A map that is all specks has thousands of level sets: the longest tell where, the others only cover the photo.
+    lines = sorted(contour_generator(z=values).lines(threshold), key=len, reverse=True)[:_MAX_CONTOURS]
+    width, height = image.size
+    # About 2 px on a picture of 1000 px: a page shows larger ones scaled down.
+    stroke = max(1.2, 2.0 * min(width, height) / 1000)
+    scale = 3 if width * height < 500_000 else 2 if width * height < 6_000_000 else 1
+    for grow, colour in ((2.4, (0, 0, 0, 150)), (1.0, (255, 255, 255, 255))):
+        mask = Image.new("L", (width * scale, height * scale))
+        draw = ImageDraw.Draw(mask)
+        for line in lines:
+            points = ((line + 0.5) * scale).ravel().tolist()
+            draw.line(points, fill=colour[3], width=max(1, round(stroke * grow * scale)), joint="curve")
+        image.paste(colour[:3], mask=mask.reduce(scale) if scale > 1 else mask)
+
+
+def _rounded(image: Image.Image, radius: int) -> Image.Image:
+    mask = Image.new("L", (4 * image.width, 4 * image.height))
+    ImageDraw.Draw(mask).rounded_rectangle((0, 0, mask.width - 1, mask.height - 1), 4 * radius, fill=255)
+    image = image.convert("RGBA")
+    image.putalpha(mask.reduce(4))
+    return image
+
+
+@lru_cache(maxsize=32)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    from matplotlib import get_data_path  # its font has the Greek letters that Pillow's own lacks
+
+    return ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)

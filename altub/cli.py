@@ -1,4 +1,4 @@
-"""The command line: `python -m altub categories | download | train | evaluate | predict | runs | stop | push | pull | bench | ui`.
+"""The command line: `python -m altub --help` lists its commands; `python -m altub COMMAND --help` explains one.
 
 Exit codes: 0 done, 2 bad input (one sentence on stderr), 130 stopped.
 """
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from altub.cli_study import study
-from altub.cli_deploy import deploy
 from altub import cli_hub
+from altub.cli_deploy import deploy
+from altub.cli_study import study
 from altub.errors import AltUBError, ConfigError, DataError
 from altub.threads import wait_passively
 
@@ -95,7 +95,10 @@ def train(
     ] = None,
     category: Annotated[str | None, typer.Option(help="Category to train; see `categories`.")] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Starting point: quick-look, or fastflow- with resnet18, wrn50, deit or cait.")
+        str | None,
+        typer.Option(
+            help="Starting point: quick-look, fastflow- or cflow- with resnet18 or wrn50, fastflow-deit or -cait."
+        ),
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="timm name, filter-bank, or auto.", show_default="auto")] = None,
     stages: Annotated[str | None, typer.Option(help="Backbone stages, such as 1,2,3.")] = None,
@@ -104,6 +107,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default="32")] = None,
     lr: Annotated[float | None, typer.Option(help="Adam's learning rate for the flow.")] = None,
     lr_schedule: Annotated[str | None, typer.Option(help="constant or cosine.")] = None,
+    lr_warmup: Annotated[int | None, typer.Option(help="Epochs in which the rate rises.", show_default="0")] = None,
     reading: Annotated[str | None, typer.Option(help="A published reading of the alternation: A, B or C.")] = None,
     base_update: Annotated[str | None, typer.Option(help="gradient, moments or off.")] = None,
     interval: Annotated[int | None, typer.Option(help="Every how many units the base has its turn.")] = None,
@@ -114,7 +118,11 @@ def train(
     ] = None,
     base_lr: Annotated[float | None, typer.Option(help="Learning rate of the base's turn.")] = None,
     norm: Annotated[str | None, typer.Option(help="layer, layer-affine, channel or none.")] = None,
-    kernels: Annotated[str | None, typer.Option(help="3x3 or 3x3/1x1.")] = None,
+    flow: Annotated[str | None, typer.Option(help="fastflow or cflow.", show_default="fastflow")] = None,
+    kernels: Annotated[str | None, typer.Option(help="FastFlow: 3x3 or 3x3/1x1.")] = None,
+    permutation: Annotated[str | None, typer.Option(help="CFLOW: hard or soft.", show_default="hard")] = None,
+    loss: Annotated[str | None, typer.Option(help="CFLOW: nll or logsigmoid.", show_default="nll")] = None,
+    fibres: Annotated[int | None, typer.Option(help="CFLOW: positions an update.", show_default="1024")] = None,
     map_kind: Annotated[str | None, typer.Option(help="likelihood or nll.")] = None,
     smoothing: Annotated[float | None, typer.Option(help="Gaussian smoothing of the map, sigma in pixels.")] = None,
     augment: Annotated[str | None, typer.Option(help="Any of hflip,vflip,rot90; features are then not cached.")] = None,
@@ -157,8 +165,19 @@ def train(
         "batch_size": batch_size,
         "lr": lr,
         "lr_schedule": lr_schedule,
+        "lr_warmup": lr_warmup,
         "base": schedule or None,
-        "flow": given({"norm": norm, "kernels": kernels}) or None,
+        "flow": given(
+            {
+                "kind": flow,
+                "norm": norm,
+                "kernels": kernels,
+                "permutation": permutation,
+                "loss": loss,
+                "fibres": fibres,
+            }
+        )
+        or None,
         "map_kind": map_kind,
         "smoothing": smoothing,
         "augment": tuple(filter(None, augment.split(","))) if augment is not None else None,

@@ -88,7 +88,8 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> set[str]:
         a, b = old.get(key), new.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
             inner = _differences(a, b)
-            keys |= {f"base_{name}" if key == "base" and name == "lr" else name for name in inner}
+            words = {("base", "lr"): "base_lr", ("flow", "kind"): "flow"}
+            keys |= {words.get((key, name), name) for name in inner}
         elif a != b:
             keys.add(key)
     return keys

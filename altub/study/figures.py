@@ -115,11 +115,13 @@ def _name(update: str) -> str:
 
 def _finish(figure: Figure, axes: Axes, title: str, curves: Curves) -> None:
     """Title, legend above the panels, and a line that says what line and band are."""
-    figure.suptitle(title, x=0.012, ha="left", fontsize=10.5, fontweight="bold", color=INK)
     handles, names = axes.get_legend_handles_labels()
     figure.legend(
         handles,
         names,
+        title=title,
+        title_fontproperties={"weight": "bold", "size": 10.5},
+        alignment="left",
         loc="outside upper left",
         ncols=min(len(names), 3),
         frameon=False,
@@ -130,7 +132,7 @@ def _finish(figure: Figure, axes: Axes, title: str, curves: Curves) -> None:
     )
     counts = sorted({len(lines) for lines in curves.values()})
     words = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    seeds = "one seed" if counts == [1] else f"line: mean of {words} seeds, band: lowest to highest of them"
+    seeds = "one seed" if counts == [1] else f"line: mean of {words} seeds, band: lowest to highest"
     figure.supxlabel(f"epoch   ({seeds})", fontsize=9.5, color=INK)
 
 

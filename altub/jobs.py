@@ -22,12 +22,13 @@ from altub.files import explain_full_disk
 from altub.runs import Run, list_runs, new_run_id
 from altub.settings import max_jobs, runs_root
 
-__all__ = ["position_in_queue", "resume", "start", "stop", "wait_for_turn"]
+__all__ = ["position_in_queue", "resume", "start", "stop", "use_launcher", "wait_for_turn"]
 
 QUEUE_POLL = 0.5  # seconds between two looks at the queue
 
 _children: list[subprocess.Popen] = []
 _children_lock = threading.Lock()
+_launcher: Callable[[Run], None] | None = None
 
 
 def start(config: TrainingConfig, root: Path | None = None) -> Run:
@@ -101,7 +102,18 @@ def position_in_queue(run: Run) -> int:
     return max(running + before - max_jobs() + 1, 0)
 
 
+def use_launcher(launch: Callable[[Run], None] | None) -> None:
+    """Lets `launch` train the runs that are started and resumed, where a process of its own has no GPU; None = again
+    processes.
+    """
+    global _launcher
+    _launcher = launch
+
+
 def _spawn(run: Run) -> None:
+    if _launcher is not None:
+        _launcher(run)
+        return
     command = [sys.executable, "-m", "altub", "train", "--run-dir", str(run.path), "--resume", "--queue", "--quiet"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     # A job started from a checkout must find the package wherever the server was started.

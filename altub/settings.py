@@ -5,16 +5,24 @@
 | ALTUB_DATA            | data root: MVTec AD categories and the generated sample        | ./data            |
 | ALTUB_RUNS            | runs: one folder per training                                  | ./runs            |
 | ALTUB_WEIGHTS         | folder of <timm name>.safetensors for machines without network | none              |
-| ALTUB_MAX_PIXELS      | images with more pixels are refused                            | 100 million       |
+| ALTUB_MAX_PIXELS      | images with more pixels are refused                            | 100 (40) million  |
 | ALTUB_MAX_UPLOAD      | largest uploaded file, as "50mb"                               | 50mb              |
 | ALTUB_FEATURE_MEMORY  | cached features kept in memory, in MiB; more goes to disk      | a quarter of RAM  |
 | ALTUB_JOBS            | trainings that run at the same time; further ones queue        | 1                 |
 | ALTUB_MVTEC_SOURCES   | where MVTec AD comes from: JSON, or the path of a JSON file     | built-in list     |
+| ALTUB_MAX_IMAGE_SIZE  | largest image side that a training of the page may ask for     | 4096 (512)        |
+| ALTUB_MAX_EPOCHS      | longest training of the page in epochs, 0 = any                | 0                 |
+| ALTUB_MAX_MINUTES     | longest training of the page in minutes of its own, 0 = any    | 0 (60)            |
+| ALTUB_MAX_QUEUE       | trainings of the page that may wait for their turn             | any number (5)    |
+| ALTUB_SPACE_UPLOADS   | "shared" lets a Space train on uploads, which all visitors see | off               |
+| ALTUB_SPACE_VOLUME    | where a Space's persistent storage is mounted                  | /data             |
 | ALTUB_AUTH            | user:password that the page asks for                           | none              |
 | ALTUB_ALLOWED_HOSTS   | host names that the page may be reached by, with commas        | the bound one     |
 
-Read beside them: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT (where the page listens), and on a Hugging Face Space SYSTEM
-and SPACE_HOST.
+Defaults in brackets hold on a Hugging Face Space, where data and runs also go to its persistent storage, if any.
+
+Read beside them: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT (where the page listens), and on a Space SYSTEM, SPACE_HOST
+and SPACES_ZERO_GPU.
 """
 
 from __future__ import annotations
@@ -29,27 +37,34 @@ __all__ = [
     "auth",
     "data_root",
     "feature_memory_bytes",
+    "max_epochs",
+    "max_image_size",
     "max_jobs",
+    "max_minutes",
     "max_pixels",
+    "max_queue",
     "max_upload",
     "mvtec_sources",
     "on_space",
     "runs_root",
     "server_name",
     "server_port",
-    "space_host",
+    "space_hosts",
+    "space_volume",
+    "uploads_are_shared",
     "weights_root",
+    "zero_gpu",
 ]
 
 
 def data_root() -> Path:
     """Folder that holds the data sets (``ALTUB_DATA``)."""
-    return Path(os.environ.get("ALTUB_DATA") or "data").expanduser().resolve()
+    return Path(os.environ.get("ALTUB_DATA") or _kept("data")).expanduser().resolve()
 
 
 def runs_root() -> Path:
     """Folder that holds one folder per run (``ALTUB_RUNS``)."""
-    return Path(os.environ.get("ALTUB_RUNS") or "runs").expanduser().resolve()
+    return Path(os.environ.get("ALTUB_RUNS") or _kept("runs")).expanduser().resolve()
 
 
 def weights_root() -> Path | None:
@@ -60,7 +75,7 @@ def weights_root() -> Path | None:
 
 def max_pixels() -> int:
     """Images with more pixels than this are refused before they are decoded (``ALTUB_MAX_PIXELS``)."""
-    return _whole_number("ALTUB_MAX_PIXELS", 100_000_000)
+    return _whole_number("ALTUB_MAX_PIXELS", 40_000_000 if on_space() else 100_000_000)
 
 
 def max_upload() -> str:
@@ -71,6 +86,28 @@ def max_upload() -> str:
 def max_jobs() -> int:
     """How many trainings run at the same time (``ALTUB_JOBS``); the others wait in a queue."""
     return _whole_number("ALTUB_JOBS", 1)
+
+
+def max_image_size() -> int:
+    """Largest image side in pixels that a training of the page may ask for (``ALTUB_MAX_IMAGE_SIZE``)."""
+    return _whole_number("ALTUB_MAX_IMAGE_SIZE", 512 if on_space() else 4096)
+
+
+def max_epochs() -> int:
+    """Longest training of the page in epochs (``ALTUB_MAX_EPOCHS``); 0 = any."""
+    return _whole_number("ALTUB_MAX_EPOCHS", 0, least=0)
+
+
+def max_minutes() -> int:
+    """Longest training of the page in minutes, all its resumes together (``ALTUB_MAX_MINUTES``); 0 = any."""
+    return _whole_number("ALTUB_MAX_MINUTES", 60 if on_space() else 0, least=0)
+
+
+def max_queue() -> int | None:
+    """How many trainings may wait for their turn (``ALTUB_MAX_QUEUE``); None = any number."""
+    if not os.environ.get("ALTUB_MAX_QUEUE") and not on_space():
+        return None
+    return _whole_number("ALTUB_MAX_QUEUE", 5, least=0)
 
 
 def mvtec_sources() -> str | None:
@@ -102,8 +139,8 @@ def allowed_hosts() -> list[str]:
 
 
 def server_name() -> str:
-    """Address that the page listens on (``GRADIO_SERVER_NAME``)."""
-    return os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+    """Address that the page listens on (``GRADIO_SERVER_NAME``); a Space's proxy reaches it from outside."""
+    return os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space() else "127.0.0.1")
 
 
 def server_port() -> int | None:
@@ -116,9 +153,33 @@ def on_space() -> bool:
     return os.environ.get("SYSTEM") == "spaces"
 
 
-def space_host() -> str | None:
-    """Public host name of the Space that this process runs in, or None."""
-    return os.environ.get("SPACE_HOST") or None
+def space_hosts() -> list[str]:
+    """Public host names of the Space that this process runs in, in lower case; several with a domain of its own."""
+    names = (os.environ.get("SPACE_HOST") or "").split(",")
+    return [name.strip().lower() for name in names if name.strip()]
+
+
+def space_volume() -> Path | None:
+    """A Space's persistent storage (``ALTUB_SPACE_VOLUME``); None elsewhere and where it cannot be written."""
+    if not on_space():
+        return None
+    volume = Path(os.environ.get("ALTUB_SPACE_VOLUME") or "/data")
+    return volume if volume.is_dir() and os.access(volume, os.W_OK | os.X_OK) else None
+
+
+def uploads_are_shared() -> bool:
+    """May sets of uploaded images be trained on? On a Space all visitors see them then (``ALTUB_SPACE_UPLOADS``)."""
+    return not on_space() or os.environ.get("ALTUB_SPACE_UPLOADS", "").strip().lower() == "shared"
+
+
+def zero_gpu() -> bool:
+    """Does this Space run on ZeroGPU, where there is a GPU only inside of decorated calls?"""
+    return on_space() and os.environ.get("SPACES_ZERO_GPU", "").strip().lower() in ("1", "t", "true")
+
+
+def _kept(name: str) -> Path:
+    volume = space_volume()
+    return volume / "altub" / name if volume is not None else Path(name)
 
 
 def _whole_number(name: str, default: int, least: int = 1) -> int:

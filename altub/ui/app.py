@@ -9,9 +9,11 @@ from collections.abc import Sequence
 import gradio as gr
 
 import altub.ui.api
+import altub.ui.compare
 import altub.ui.inspect
 import altub.ui.train
 from altub.errors import AltUBError
+from altub.space.notices import notice_html
 from altub.ui.launch import ServerOptions, launch, make_options
 from altub.ui.theme import SWITCH_THEME_JS, header
 
@@ -30,9 +32,13 @@ def build_app(options: ServerOptions | None = None) -> gr.Blocks:
         delete_cache=(UPLOADS_CHECKED, UPLOADS_KEPT),
     ) as demo:
         theme_switch = header()
+        if options.space:
+            gr.HTML(notice_html())
         with gr.Tabs(elem_id="altub-tabs"):
             with gr.Tab("Train", id="train"):
                 train = altub.ui.train.build(demo, may_name_folders=options.is_local)
+            with gr.Tab("Compare", id="compare") as compare_tab:
+                altub.ui.compare.build(compare_tab)
             with gr.Tab("Inspect", id="inspect") as tab:
                 altub.ui.inspect.build(demo, tab)
         theme_switch.click(

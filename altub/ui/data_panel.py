@@ -13,7 +13,8 @@ from altub.data import MVTEC_CATEGORIES
 from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE, Progress, download_mvtec
 from altub.data.sample import make_sample
 from altub.errors import AltUBError
-from altub.settings import data_root
+from altub.settings import data_root, on_space, uploads_are_shared
+from altub.space.notices import UPLOADS_OFF
 from altub.ui.background import BackgroundTask, Report
 from altub.ui.data_source import MVTEC, OWN, SAMPLE, SOURCES, UPLOAD, Choice, category_choices, find_category, preview
 from altub.ui.uploads import store_upload
@@ -66,10 +67,11 @@ def build_data_panel(demo: gr.Blocks, *, may_name_folders: bool) -> DataPanel:
         )
         with gr.Row():
             begin = gr.Button("Download", size="md", min_width=100, elem_id="download-begin")
-            cancel = gr.Button("Cancel", size="md", min_width=100, interactive=False)
+            # One download serves all visitors: on a Space none of them may end it for the others.
+            cancel = gr.Button("Cancel", size="md", min_width=100, interactive=False, visible=not on_space())
         arriving = gr.HTML(elem_id="download-state")
     with gr.Column(visible=False, elem_id="train-own") as own:
-        with gr.Accordion("Upload images", open=True):
+        with gr.Accordion("Upload images", open=True, visible=uploads_are_shared()):
             name = gr.Textbox(label="Name of the set", placeholder="lid-top", max_lines=1, elem_id="upload-name")
             good = gr.File(
                 label="Good images (at least 8, better 50)",
@@ -166,7 +168,8 @@ def build_data_panel(demo: gr.Blocks, *, may_name_folders: bool) -> DataPanel:
         return [_task_line(DOWNLOAD_TASK, "Downloading"), gr.update(interactive=True), gr.Timer(active=True)]
 
     begin.click(start_download, [wanted, licence], [arriving, cancel, timer], **QUIET)
-    cancel.click(DOWNLOAD_TASK.stop, None, None, **QUIET)
+    if not on_space():
+        cancel.click(DOWNLOAD_TASK.stop, None, None, **QUIET)
 
     def take_upload(title: str, goods: Sequence[str] | None, bads: Sequence[str] | None) -> list[Any]:
         try:
@@ -251,6 +254,8 @@ def _nothing(kind: str, is_local: bool) -> str:
             '<div class="nothing-yet"><b>No category of MVTec AD is here yet.</b> Download one below, or put its '
             f"folder into {escape(_place(is_local).strip('`'))}.</div>"
         )
+    if not uploads_are_shared():
+        return f'<div class="nothing-yet">{escape(UPLOADS_OFF)}</div>'
     return (
         '<div class="nothing-yet"><b>No images of yours yet.</b> Upload pictures of good parts below: 50 are a good '
         "beginning, all taken the same way. Defective ones are optional and only used for testing.</div>"

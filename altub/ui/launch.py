@@ -54,8 +54,8 @@ class ServerOptions:
             hosts.append(self.host.strip("[]").lower())
         if self.share:
             hosts.append(SHARE_HOSTS)
-        if self.space and settings.space_host():
-            hosts.append(settings.space_host().lower())
+        if self.space:
+            hosts += settings.space_hosts()
         return {
             "hosts": tuple(dict.fromkeys(hosts)),
             "any_address": not is_loopback(self.host),

@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -102,6 +103,8 @@ class ModelCache:
 
     def __init__(self, size: int = KEPT, device: str = "auto") -> None:
         self.size, self.device = size, device
+        #: Applied to every detector that is loaded, with its folder: how a lent GPU comes in.
+        self.lend: Callable[[AnomalyDetector, Path], AnomalyDetector] = lambda detector, folder: detector
         self._loaded: OrderedDict[Path, LoadedModel] = OrderedDict()
         self._loading: dict[Path, threading.Lock] = {}  # one load at a time for each folder
         self._lock = threading.Lock()
@@ -127,7 +130,7 @@ class ModelCache:
             if detector.calibration is None:
                 raise ModelError("This model has no calibration: train it to its first epoch's end.")
             # If the trainer replaced the files between the two reads, the next `get` just loads once more.
-            model = LoadedModel(detector, str(sha256))
+            model = LoadedModel(self.lend(detector, folder), str(sha256))
             with self._lock:
                 self._loaded[folder] = model
                 self._loaded.move_to_end(folder)

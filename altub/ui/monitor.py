@@ -18,6 +18,7 @@ import gradio as gr
 from altub import jobs
 from altub.errors import AltUBError
 from altub.plots import channel_drift_image
+from altub.space import limits, visitors
 from altub.ui.curves import drift_charts, loss_chart, metric_chart, metric_tiles
 from altub.ui.heatmaps import example_cards, kept_epochs
 from altub.ui.pictures import data_uri
@@ -60,9 +61,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Monitor:
-    """seen: the visitor's `Seen`. look, inputs, outputs: what draws the panel. dark: is the page dark?"""
+    """seen: the visitor's `Seen`. visitor: the word they are known by on a Space. look, inputs, outputs: what draws
+    the panel. dark: is the page dark?"""
 
     seen: gr.State
+    visitor: gr.BrowserState
     look: Callable[..., list[Any]]
     inputs: list[Any]
     outputs: list[Any]
@@ -72,6 +75,7 @@ class Monitor:
 def build_monitor(demo: gr.Blocks) -> Monitor:
     """Lays the panel out and connects it."""
     remembered = gr.BrowserState(None, storage_key="altub-run", secret="altub")
+    visitor = gr.BrowserState("", storage_key="altub-visitor", secret="altub")
     seen = gr.State(Seen())
     timer = gr.Timer(LIVELY)
     dark = gr.Checkbox(False, visible="hidden", label="dark", elem_id="is-dark")
@@ -137,7 +141,7 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
         "timer": timer,
     }
 
-    def look(seen: Seen, wish: Any, picture: str, is_dark: bool) -> list[Any]:
+    def look(seen: Seen, visitor: str, wish: Any, picture: str, is_dark: bool) -> list[Any]:
         """What changed since the page was drawn last; everything else is skipped."""
         with seen.lock:
             shown = _Shown(dict(seen.marks))
@@ -148,7 +152,7 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
                 if view is not None:
                     seen.choose(view.id)
             _show_picker(shown, views, view)
-            _show_status(shown, view)
+            _show_status(shown, view, view is not None and visitors.may_control(view.run, visitor))
             if view is not None:
                 _show_progress(shown, view, seen.epoch, seen.scale, picture, bool(is_dark))
                 shown.put("remembered", view.id, lambda: view.id)
@@ -158,7 +162,7 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
         return [shown.updates.get(name, gr.skip()) for name in parts]
 
     parts["remembered"] = remembered
-    inputs, outputs = [seen, remembered, kind, dark], list(parts.values())
+    inputs, outputs = [seen, visitor, remembered, kind, dark], list(parts.values())
 
     def choose_run(seen: Seen, run_id: str | None) -> None:
         seen.choose(_wanted(run_id).id)
@@ -175,10 +179,12 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
     for chosen, note in ((picker, choose_run), (early, choose_epoch), (head, choose_scale)):
         chosen.input(note, [seen, chosen], None, **drawing).success(look, inputs, outputs, **drawing)
     demo.load(None, None, dark, js=IS_DARK_JS, **QUIET)
+    demo.load(lambda known: known or visitors.new_visitor(), visitor, visitor, **QUIET)
 
-    def ask_stop(seen: Seen) -> Any:
+    def ask_stop(seen: Seen, visitor: str) -> Any:
         view = _wanted(seen.run_id)
         try:
+            visitors.check_may_control(view.run, visitor)
             jobs.stop(view.run)
         except AltUBError as error:
             raise gr.Error(str(error)) from error
@@ -186,18 +192,22 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
         gr.Info("The training stops after the step at hand; nothing is lost.")
         return gr.update(interactive=False)
 
-    def ask_resume(seen: Seen) -> Any:
+    def ask_resume(seen: Seen, visitor: str) -> Any:
         view = _wanted(seen.run_id)
         try:
-            jobs.resume(view.run)
+            visitors.check_may_control(view.run, visitor)
+            limits.check_may_resume(view.run)
+            with limits.ADMISSION:
+                limits.check_room_in_queue()
+                jobs.resume(view.run)
         except AltUBError as error:
             raise gr.Error(str(error)) from error
         WATCH.forget()
         return gr.update(interactive=False)
 
-    stop.click(ask_stop, seen, stop, **QUIET).success(look, inputs, outputs, **drawing)
-    resume.click(ask_resume, seen, resume, **QUIET).success(look, inputs, outputs, **drawing)
-    return Monitor(seen, look, inputs, outputs, dark)
+    stop.click(ask_stop, [seen, visitor], stop, **QUIET).success(look, inputs, outputs, **drawing)
+    resume.click(ask_resume, [seen, visitor], resume, **QUIET).success(look, inputs, outputs, **drawing)
+    return Monitor(seen, visitor, look, inputs, outputs, dark)
 
 
 class _Shown:
@@ -232,10 +242,10 @@ def _show_picker(shown: _Shown, views: list[RunView], view: RunView | None) -> N
     shown.put("picker", (choices, value), lambda: gr.update(choices=choices, value=value))
 
 
-def _show_status(shown: _Shown, view: RunView | None) -> None:
+def _show_status(shown: _Shown, view: RunView | None, may_control: bool) -> None:
     shown.put("live", view is not None, lambda: gr.update(visible=view is not None))
-    stoppable = view is not None and view.is_active and not view.run.stop_requested()
-    resumable = view is not None and view.state in ("stopped", "failed", "interrupted")
+    stoppable = may_control and view.is_active and not view.run.stop_requested()
+    resumable = may_control and view.state in ("stopped", "failed", "interrupted")
     run_id = view and view.id
     shown.put("stop", (run_id, view and view.state, stoppable), lambda: gr.update(interactive=stoppable))
     shown.put("resume", (run_id, view and view.state, resumable), lambda: gr.update(interactive=resumable))

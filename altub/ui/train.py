@@ -9,6 +9,7 @@ import gradio as gr
 
 from altub import jobs
 from altub.errors import AltUBError
+from altub.space import limits, visitors
 from altub.ui.data_panel import build_data_panel
 from altub.ui.monitor import WATCH, Seen, build_monitor
 from altub.ui.settings_form import build_form, config_from, describe_backbone
@@ -43,12 +44,16 @@ def build(demo: gr.Blocks, *, may_name_folders: bool = True) -> TrainTab:
             monitor = build_monitor(demo)
 
     def start_training(
-        seen: Seen, source: str, category: str | None, folder: str | None, preset: str, *values: Any
+        seen: Seen, visitor: str, source: str, category: str | None, folder: str | None, preset: str, *values: Any
     ) -> None:
         try:
             choice = data.find(source, category, folder)
             config = config_from(choice.data, choice.category, preset, *values)
-            run = jobs.start(config)
+            limits.check_config(config)
+            with limits.ADMISSION:
+                limits.check_room_in_queue()
+                run = jobs.start(config)
+            visitors.remember(run, visitor)
         except AltUBError as error:
             raise gr.Error(str(error), duration=None) from error
         for note in config.notes:
@@ -61,7 +66,7 @@ def build(demo: gr.Blocks, *, may_name_folders: bool = True) -> TrainTab:
 
     start.click(
         start_training,
-        [monitor.seen, *data.inputs, *form.inputs],
+        [monitor.seen, monitor.visitor, *data.inputs, *form.inputs],
         None,
         api_visibility="private",
         show_progress="minimal",

@@ -8,6 +8,7 @@
       checkpoint/         state.safetensors: all that exact resume needs
       model/              what AnomalyDetector.load reads
       examples/           heatmap data of a few images, for watching
+      cache/              features that do not fit into memory, while it is trained
       run.lock, stop      who trains; a wish to stop
       train.log           what the training process printed
 
@@ -39,7 +40,7 @@ from altub.errors import RunError
 from altub.files import explain_full_disk, read_json, write_atomically, write_json
 from altub.settings import runs_root
 
-__all__ = ["Run", "State", "Status", "list_runs", "new_run_id"]
+__all__ = ["Run", "State", "Status", "list_runs", "new_run_id", "remove_left_caches"]
 
 State = Literal["queued", "running", "stopped", "failed", "finished", "interrupted"]
 ENDED: tuple[State, ...] = ("stopped", "failed", "finished", "interrupted")
@@ -118,6 +119,7 @@ class Run:
             raise RunError(f"No run can be kept in {run.path}: {error.strerror}. Choose another directory.") from error
         if os.path.lexists(run.path / "config.json"):
             run._clear_for_another_try()
+        remove_left_caches(run.path.parent)  # the moment when the disk is needed
         write_json(run.path / "config.json", config.model_dump(mode="json"))
         now = time.time()
         run.write_status(Status(state="queued", stage="starting", epochs=config.epochs, created=now, queued_at=now))
@@ -251,6 +253,18 @@ class Run:
     def _lock(self) -> filelock.FileLock:
         return filelock.FileLock(self.path / "run.lock", is_singleton=False)
 
+    def remove_left_cache(self) -> None:
+        """Gives back the disk that a killed trainer's features take; nothing happens while somebody trains the run."""
+        if not os.path.isdir(self.path / "cache"):
+            return
+        lock = self._lock()
+        with suppress(OSError):  # a run of another user: its disk is not ours to free; filelock.Timeout is one
+            lock.acquire(timeout=GLANCE, poll_interval=GLANCE / 4)
+            try:
+                shutil.rmtree(self.path / "cache", ignore_errors=True)
+            finally:
+                lock.release()
+
     # Stopping.
 
     def request_stop(self) -> None:
@@ -339,3 +353,9 @@ def list_runs(root: Path | None = None) -> list[Run]:
         return []
     runs = [Run(root / name) for name in names if name[0] != "." and os.path.isfile(root / name / "config.json")]
     return sorted(runs, key=lambda run: (run.read_status().created, run.id), reverse=True)
+
+
+def remove_left_caches(root: Path | None = None) -> None:
+    """`Run.remove_left_cache` for every run under the runs folder."""
+    for run in list_runs(root):
+        run.remove_left_cache()

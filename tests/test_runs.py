@@ -18,7 +18,7 @@ import pytest
 
 from altub.config import TrainingConfig, make_config
 from altub.errors import RunError
-from altub.runs import Run, Status, list_runs, new_run_id
+from altub.runs import Run, Status, list_runs, new_run_id, remove_left_caches
 from tests.conftest import REPOSITORY
 
 CONFIG = make_config(category="weave", epochs=4)
@@ -457,3 +457,24 @@ def test_trained_run_can_be_read_by_all_this(trained_run: Run, small_config: Tra
     assert trained_run.config == small_config
     assert [run.id for run in list_runs(trained_run.path.parent)] == ["weave-run"]
     assert Run.find("weave-run", trained_run.path.parent).last_and_best()[0]["epoch"] == 4
+
+
+def test_the_cache_of_a_killed_trainer_goes_when_another_run_is_made(tmp_path: Path) -> None:
+    held, killed = (Run.create(tmp_path / name, CONFIG) for name in ("held", "killed"))
+    for run in (held, killed):
+        (run.path / "cache/training").mkdir(parents=True)
+        (run.path / "cache/training/0.f32").write_bytes(bytes(1000))
+    with held.lock():  # by a trainer
+        Run.create(tmp_path / "new", CONFIG)
+        assert (held.path / "cache/training/0.f32").is_file(), "in use"
+        assert not (killed.path / "cache").exists()
+        assert (killed.path / "config.json").is_file()
+    remove_left_caches(tmp_path)
+    assert not (held.path / "cache").exists()
+
+
+def test_looking_for_left_caches_takes_no_lock_where_there_is_none(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "a", CONFIG)
+    remove_left_caches(tmp_path)
+    remove_left_caches(tmp_path / "nothing")
+    assert not (run.path / "run.lock").exists()

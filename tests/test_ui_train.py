@@ -230,6 +230,17 @@ def test_too_few_fields_are_refused() -> None:
         config_from("d", "c", "quick-look", 1)
 
 
+def test_fields_of_the_other_flow_are_left_out() -> None:
+    """What was typed for FastFlow must not stop a CFLOW training, nor the other way round."""
+    values = values_of(make_config("quick-look", category="x"))
+    values.update({"flow.kind": "fastflow", "flow.loss": "logsigmoid", "flow.permutation": "soft"})
+    assert config_from("d", "c", "quick-look", *values.values()).flow.loss == "nll"
+    values.update({"flow.kind": "cflow", "flow.fibres": 512})
+    flow = config_from("d", "c", "quick-look", *values.values()).flow
+    assert (flow.kind, flow.loss, flow.permutation, flow.fibres) == ("cflow", "logsigmoid", "soft", 512)
+    assert (flow.hidden_ratio, flow.clamp) == (2.0, 1.9), "the architecture is CFLOW's, not the preset's"
+
+
 def test_the_picture_of_the_alternation() -> None:
     strict = make_config(category="c", epochs=10, base={"interval": 5, "joint": False})
     kinds = re.findall(r'<i class="([a-z ]+)"', schedule_strip(strict))

@@ -45,12 +45,20 @@ ADVANCED = (
     "evaluate_every",
     "augment",
 )
-FIELDS = (*TOP, *(f"base.{name}" for name in BASE), "flow.norm", *ADVANCED)
+FLOW = ("kind", "norm", "kernels", "permutation", "loss", "fibres")
+ONLY_OF = {"kernels": "fastflow", "permutation": "cflow", "loss": "cflow", "fibres": "cflow"}  # kind of flow
+FIELDS = (*TOP, *(f"base.{name}" for name in BASE), *(f"flow.{name}" for name in FLOW), *ADVANCED)
+FOLLOW_KIND = ("epochs", "base.interval", *(f"flow.{name}" for name in FLOW[1:]))  # fields that a flow has values for
 # What the values of a setting are called where the value itself does not say enough.
 NAMES = {
     "layer": "layer norm",
     "layer-affine": "layer norm with trained scale (as published)",
     "channel": "per channel",
+    "fastflow": "FastFlow: whole maps",
+    "cflow": "CFLOW-AD: position by position",
+    "hard": "exchange channels",
+    "soft": "rotate (as published, twice the size)",
+    "logsigmoid": "log-sigmoid (as published)",
     "likelihood": "likelihood, as published",
     "nll": "negative log-likelihood",
     "adam": "Adam",
@@ -91,11 +99,22 @@ def build_form() -> SettingsForm:
             step=step,
             elem_id=_id(name),
             min_width=110,
+            visible=of_a_flow(name),
         )
+
+    def of_a_flow(name: str) -> bool:
+        return _matters(name, start["flow.kind"])
 
     def choice(name: str, label: str, choices: Sequence, info: str | None = None, **more: Any) -> None:
         fields[name] = gr.Dropdown(
-            choices, value=start[name], label=label, info=info, elem_id=_id(name), min_width=130, **more
+            choices,
+            value=start[name],
+            label=label,
+            info=info,
+            elem_id=_id(name),
+            min_width=130,
+            visible=of_a_flow(name),
+            **more,
         )
 
     preset = gr.Dropdown(
@@ -108,6 +127,7 @@ def build_form() -> SettingsForm:
     preset_about = gr.HTML(_about(FIRST_PRESET), elem_classes="hint")
     choice("backbone", "Backbone", backbone_choices(), allow_custom_value=True)
     backbone_about = gr.HTML(elem_classes="hint", elem_id="backbone-about")
+    choice("flow.kind", "Flow", named("kind", FlowConfig), filterable=False)
     with gr.Row(elem_classes="numbers"):
         number("image_size", "Image size")
         number("epochs", "Epochs")
@@ -162,6 +182,10 @@ def build_form() -> SettingsForm:
             start["stages"], label="Backbone stages", info="Such as 1,2,3; empty takes the usual ones."
         )
         choice("flow.norm", "Norm before the flow", named("norm", FlowConfig), filterable=False)
+        choice("flow.kernels", "Kernels", named("kernels", FlowConfig), filterable=False)
+        choice("flow.permutation", "Between the steps", named("permutation", FlowConfig), filterable=False)
+        choice("flow.loss", "Loss", named("loss", FlowConfig), filterable=False)
+        number("flow.fibres", "Positions a step")
         choice("map_kind", "Anomaly map", named("map_kind"), filterable=False)
         with gr.Row(elem_classes="numbers"):
             number("smoothing", "Smoothing", "Pixels; 0 is off.", whole=False, step=0.5)
@@ -186,7 +210,7 @@ def values_of(config: TrainingConfig) -> dict[str, Any]:
     values["augment"] = list(config.augment)
     values.update({f"base.{name}": getattr(config.base, name) for name in BASE})
     values["base.lr"] = AUTO_LR if config.base.lr is None else config.base.lr
-    values["flow.norm"] = config.flow.norm
+    values.update({f"flow.{name}": getattr(config.flow, name) for name in FLOW})
     return {name: values[name] for name in FIELDS}
 
 
@@ -208,7 +232,8 @@ def config_from(data: str, category: str, preset: str, *values: Any) -> Training
     settings["stages"] = parse_stages(given["stages"])
     settings["augment"] = tuple(given["augment"] or ())
     settings["backbone"] = (given["backbone"] or "").strip() or None
-    return make_config(preset, data=data, category=category, **settings, base=base, flow={"norm": given["flow.norm"]})
+    flow = {name: given[f"flow.{name}"] for name in FLOW if _matters(f"flow.{name}", given["flow.kind"])}
+    return make_config(preset, data=data, category=category, **settings, base=base, flow=flow)
 
 
 def named(setting: str, model: type[BaseModel] = TrainingConfig) -> list[tuple[str, str]]:
@@ -287,6 +312,19 @@ def _connect(form: SettingsForm) -> None:
         take_preset, form.preset, [form.preset_about, form.reading, form.strip, *form.fields.values()], **quiet
     )
 
+    kind = form.fields["flow.kind"]
+    own = [form.fields[f"flow.{name}"] for name in ONLY_OF]
+
+    def take_kind(kind: str, preset: str) -> list[Any]:
+        """The values that such a flow starts from; the rest of the form stays."""
+        shown = values_of(_kind_config(kind, preset))
+        return [shown[name] for name in FOLLOW_KIND]
+
+    kind.input(take_kind, [kind, form.preset], [form.fields[name] for name in FOLLOW_KIND], **quiet)
+    kind.change(
+        lambda kind: [gr.update(visible=_matters(f"flow.{name}", kind)) for name in ONLY_OF], kind, own, **quiet
+    )
+
     def take_reading(reading: str, preset: str) -> list[Any]:
         if reading in READINGS:
             chosen = {**READINGS[reading], "lr": READINGS[reading]["lr"] or AUTO_LR}
@@ -323,6 +361,18 @@ def _preset_config(name: str) -> TrainingConfig:
         return make_config(name, category="any")
     except ConfigError as error:
         raise gr.Error(str(error)) from error
+
+
+def _kind_config(kind: str, preset: str) -> TrainingConfig:
+    try:
+        return make_config(preset, category="any", flow={"kind": kind})
+    except ConfigError as error:
+        raise gr.Error(str(error)) from error
+
+
+def _matters(name: str, kind: str) -> bool:
+    """Does a field matter with this kind of flow?"""
+    return ONLY_OF.get(name.removeprefix("flow."), kind) == kind if name.startswith("flow.") else True
 
 
 def _about(preset: str) -> str:

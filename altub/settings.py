@@ -182,6 +182,11 @@ def _kept(name: str) -> Path:
     return volume / "altub" / name if volume is not None else Path(name)
 
 
+def space_login() -> bool:
+    """Can visitors of this Space log in (``hf_oauth: true`` on its card gives it ``OAUTH_CLIENT_ID``)?"""
+    return on_space() and bool(os.environ.get("OAUTH_CLIENT_ID"))
+
+
 def _whole_number(name: str, default: int, least: int = 1) -> int:
     text = os.environ.get(name)
     if not text:

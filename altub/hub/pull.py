@@ -124,7 +124,8 @@ def _try_model(run: Run, snapshot: Snapshot) -> str | None:
 
 
 def _without_folder(error: ModelError, run: Run) -> str:
-    return str(error).replace(f"The model in {run.model_dir}", "the model").replace(f"{run.model_dir}{os.sep}", "")
+    """The sentence without a folder that is gone by the time it is read."""
+    return str(error).replace(f"The model in {run.model_dir}", "the model").replace(str(run.model_dir), "the repo")
 
 
 def _copy_history(run: Run, snapshot: Snapshot) -> str | None:

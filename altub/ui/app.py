@@ -10,6 +10,7 @@ import gradio as gr
 
 import altub.ui.api
 import altub.ui.compare
+import altub.ui.hub
 import altub.ui.inspect
 import altub.ui.train
 from altub.errors import AltUBError
@@ -41,6 +42,8 @@ def build_app(options: ServerOptions | None = None) -> gr.Blocks:
                 altub.ui.compare.build(compare_tab)
             with gr.Tab("Inspect", id="inspect") as tab:
                 altub.ui.inspect.build(demo, tab)
+            with gr.Tab("Models", id="models") as models_tab:
+                altub.ui.hub.build(demo, models_tab, options)
         theme_switch.click(
             None, outputs=train.dark, js=SWITCH_THEME_JS, api_visibility="private", show_progress="hidden"
         )

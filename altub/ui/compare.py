@@ -157,4 +157,5 @@ def _option(view: RunView) -> str:
     flow = getattr(config.flow, "kind", "fastflow")
     words = [config.category, *([flow] if flow != "fastflow" else []), update_name(config.base), f"seed {config.seed}"]
     when = time.strftime("%d %b %H:%M", time.localtime(view.status.created))
-    return " · ".join([*words, when, view.id.rsplit("-", 1)[-1]])
+    tail = view.id.rsplit("-", 1)[-1]  # of two runs of one minute
+    return " · ".join([*words, when, *([] if tail == f"seed{config.seed}" else [tail])])

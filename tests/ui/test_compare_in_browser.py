@@ -1,0 +1,98 @@
+"""The Compare tab in a real browser: empty, with runs, while one goes on, on a phone and dark."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from altub.config import TrainingConfig
+from altub.runs import Run
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+LONG = 60_000  # milliseconds
+
+
+def add_run(trained: Run, root: Path, name: str, created: float, **settings: object) -> Run:
+    """A finished run with other settings, made of a trained one."""
+    shutil.copytree(trained.path, root / name)
+    run = Run(root / name)
+    config = {**run.config.model_dump(mode="json"), **settings}
+    run.replace_config(TrainingConfig.model_validate(config))
+    status = run.read_status()
+    status.created = created
+    run.write_status(status)
+    return run
+
+
+def open_tab(page: Page) -> None:
+    page.get_by_role("tab", name="Compare").first.click()
+
+
+def test_compare_runs_choose_group_download(visit, server, trained_run: Run, tmp_path: Path) -> None:
+    visitor = visit()
+    page = visitor.open()
+    open_tab(page)
+    expect(page.locator("#compare-chart")).to_contain_text("Nothing to compare yet", timeout=LONG)
+
+    off = trained_run.config.base.model_dump(mode="json") | {"base_update": "off"}
+    add_run(trained_run, server.runs, "weave-1", 1.0)
+    add_run(trained_run, server.runs, "weave-2", 2.0, seed=1)
+    add_run(trained_run, server.runs, "weave-3", 3.0, base=off)
+    lines = page.locator("#compare-chart svg .line")
+    expect(lines).to_have_count(3, timeout=LONG)  # they appear by themselves
+    expect(page.locator("#compare-settings tbody tr").filter(has_text="base.base_update")).to_contain_text("off")
+    expect(page.locator("#compare-settings")).not_to_contain_text("image_size")
+    expect(page.locator("#compare-table tbody tr")).to_have_count(3)
+
+    page.locator("#compare-together input").check()
+    expect(lines).to_have_count(2, timeout=LONG)
+    expect(page.locator("#compare-chart svg polygon")).to_have_count(1)
+    page.locator("#compare-together input").uncheck()
+    expect(lines).to_have_count(3, timeout=LONG)
+
+    page.click("#compare-metric input")
+    page.get_by_role("option", name="Held-out NLL").click()
+    expect(page.locator("#compare-chart figcaption > b")).to_have_text("Held-out NLL", timeout=LONG)
+
+    # A run that is taken out stays out, also when a new one comes.
+    page.locator("#compare-runs .token-remove").first.click()
+    expect(lines).to_have_count(2, timeout=LONG)
+    add_run(trained_run, server.runs, "weave-4", 4.0, seed=2)
+    page.click("#compare-runs input")
+    page.get_by_role("option", name="seed 2").click(timeout=LONG)
+    page.keyboard.press("Escape")
+    expect(lines).to_have_count(3, timeout=LONG)
+
+    with page.expect_download() as download:
+        page.click("#compare .download")
+    path = tmp_path / "compare.csv"
+    download.value.save_as(path)
+    rows = list(csv.DictReader(path.open()))
+    last = trained_run.last_and_best()[0]
+    assert [row["run"] for row in rows] == ["weave-2", "weave-3", "weave-4"]
+    assert all(float(row["pixel_auroc_last"]) == last["pixel_auroc"] for row in rows)
+
+    assert str(server.runs) not in page.content()
+    assert visitor.complaints == [] and visitor.outside == []
+
+
+@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1920, "dark")])
+def test_fits_every_screen(visit, server, trained_run: Run, width: int, theme: str) -> None:
+    if not (server.runs / "weave-1").exists():
+        add_run(trained_run, server.runs, "weave-1", 1.0)
+    visitor = visit(width, 900, same_browser=False)
+    page = visitor.open(f"?__theme={theme}")
+    open_tab(page)
+    expect(page.locator("#compare-chart svg .line").first).to_be_visible(timeout=LONG)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    colours = page.evaluate(
+        "[getComputedStyle(document.querySelector('#compare-chart .altub-card')).backgroundColor,"
+        " getComputedStyle(document.querySelector('#compare .key')).color]"
+    )
+    assert len(set(colours)) == 2
+    assert visitor.complaints == []

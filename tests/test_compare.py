@@ -121,6 +121,9 @@ def test_every_run_has_a_line_of_its_own_dash_and_number() -> None:
     assert len(re.findall(r"<polyline", html)) == 8
     assert len({item.dash for item in compared}) == len({item.colour for item in compared}) == len(DASHES) == 8
     assert [item.number for item in compared] == list(range(1, 9))
+    ninth = compare([entry(f"r-{k}", [0.5, 0.6], seed=k) for k in range(9)], False)[8]
+    assert (ninth.colour, ninth.dash) not in {(item.colour, item.dash) for item in compared}
+    assert "--cmp-1)" not in ninth.colour, "the style sheet would call it 1"
 
 
 def test_seeds_together_are_one_line_and_a_band() -> None:

@@ -64,7 +64,9 @@ class Compared:
 
     @property
     def colour(self) -> str:
-        return f"var(--cmp-{(self.number - 1) % len(DASHES) + 1})"
+        # The style sheet puts its number at the end of each line, by the words of the colour: those of the first eight.
+        again = ", gray" if self.number > len(DASHES) else ""
+        return f"var(--cmp-{(self.number - 1) % len(DASHES) + 1}{again})"
 
     @property
     def dash(self) -> str:

@@ -113,9 +113,10 @@ def make_theme() -> gr.themes.Base:
         button_border_width="1px",
         button_large_text_weight="600",
         checkbox_background_color_selected="*neutral_900",
-        checkbox_background_color_selected_dark="*neutral_200",
+        # Gradio draws the tick white in both themes: the box must be darker than it in the dark one too.
+        checkbox_background_color_selected_dark="*neutral_600",
         checkbox_border_color_selected="*neutral_900",
-        checkbox_border_color_selected_dark="*neutral_200",
+        checkbox_border_color_selected_dark="*neutral_300",
         slider_color="*neutral_900",
         slider_color_dark="*neutral_200",
         shadow_drop="none",

@@ -25,7 +25,7 @@ from altub.ui import views
 from altub.ui.batch import SCREEN_SIDE, Batch, Inspected, Source, Unreadable, for_screen, inspect_images
 from altub.ui.histogram import number, score_histogram_html
 from altub.ui.inspect_examples import SHOWN, choose_examples, examples_of
-from altub.ui.inspection import DEFAULT_RATE, RATES, Look, add_to_batch, overlay_file, rate_at, threshold_at
+from altub.ui.inspection import DEFAULT_RATE, RATES, Look, add_to_batch, neighbour, overlay_file, rate_at, threshold_at
 from altub.ui.models import ModelCache, find_model, list_offers
 from altub.ui.sessions import MAX_BATCH, SessionStore
 
@@ -385,7 +385,7 @@ def test_sessions_are_bounded_and_clean_up(tmp_path, batch):
 
 def test_examples_show_every_defect_and_some_good(trained_run, data_folder):
     examples = examples_of(trained_run)
-    assert {example.caption for example in examples} == {"blot", "good"}
+    assert {example.caption.split("/")[0] for example in examples} == {"blot", "good"}
     assert all(max(example.thumbnail.size) <= 160 for example in examples)
     category = load_category(data_folder, "weave")
     many = replace(category, test=category.test * 10)
@@ -442,3 +442,41 @@ def test_the_warning_of_a_rate_that_cannot_be_promised_is_shown():
     calibration = Calibration(scores=np.arange(5.0), colour_low=0.0, colour_high=1.0)
     assert 'class="warning"' in views.threshold_note(calibration.threshold(0.01), 5)
     assert 'class="warning"' not in views.threshold_note(calibration.threshold(0.5), 5)
+
+
+# Stepping and stopping.
+
+
+def test_steps_go_round_and_pass_over_what_could_not_be_read(batch, tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    batch, _ = add_to_batch("me", batch.run_id, [Source(tmp_path / "notes.txt", "notes.txt"), batch.sources[0]])
+    last = len(batch.items)
+    assert neighbour(batch, last - 2, 1) == last and neighbour(batch, last, -1) == last - 2
+    assert neighbour(batch, last, 1) == 1 and neighbour(batch, 1, -1) == last
+    assert neighbour(replace(batch, items=()), 1, 1) == 0
+    number_, card, *_ = handlers.step(1, "me", 1, DEFAULT_RATE, 0.5, "inferno", True)
+    assert number_ == 2 and batch.item(2).source.name in card
+    with pytest.raises(gr.Error, match="drop the images again"):
+        handlers.step(1, "nobody", 1, DEFAULT_RATE, 0.5, "inferno", True)
+
+
+def test_a_stopped_batch_keeps_what_is_done(runs_folder, sessions, cache, sources, monkeypatch):
+    monkeypatch.setattr("altub.ui.batch.CHUNK_IMAGES", 2)
+
+    def progress(share: tuple[int, int], **_) -> None:
+        if share[0] == 4:
+            handlers.stop(session)
+
+    session, button = handlers.begin("")
+    assert button.visible
+    run_id, files = runs_folder_id(runs_folder), [str(source.path) for source in sources]
+    shown = handlers.inspect_files(files, run_id, session, DEFAULT_RATE, 0.5, "inferno", True, progress=progress)
+    assert len(sessions.get(session).items) == 4 and "Stopped after 4 of 8 images" in shown[2]
+    quiet = lambda *_, **__: None  # noqa: E731
+    more = handlers.inspect_files(files[:2], run_id, session, DEFAULT_RATE, 0.5, "inferno", True, progress=quiet)
+    assert len(sessions.get(session).items) == 6 and more[2] == ""  # a new batch is not stopped by the old wish
+    handlers.stop("nobody")
+
+
+def test_examples_say_their_defect_and_name(trained_run):
+    assert {"blot/000.png", "good/000.png"} <= {example.caption for example in examples_of(trained_run)}

@@ -234,11 +234,13 @@ def inspect_images(
     *,
     first_number: int = 1,
     progress: Progress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> list[Inspected | Unreadable]:
     """Runs the model on every image, once; one that cannot be read does not stop the others.
 
     Args:
         folder: gets the pictures; must be there.
+        should_stop: asked after every few images; what was inspected until then is returned.
 
     Raises:
         ModelError: the model gives no finite score.
@@ -259,6 +261,8 @@ def inspect_images(
                 items.append(Unreadable(number, source, photo))
         if progress is not None:
             progress(len(items), len(sources))
+        if should_stop():
+            break
     return items
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import gradio as gr
 
 from altub.plots import COLOUR_MAPS
@@ -24,6 +26,21 @@ TO_TRAIN_JS = """() => { document.querySelector('#altub-tabs button[role="tab"]'
 # On a phone the result stands far below the place that was touched.
 SHOW_RESULT_JS = """() => {
   if (innerWidth < 768) document.querySelector('#inspect-result')?.scrollIntoView({behavior: 'smooth'});
+}"""
+# The arrow keys step through the batch, unless they move something themselves: a slider, a list, a table, the text
+# cursor, the tabs.
+KEYS_JS = """() => {
+  if (window.altubKeys) return;
+  window.altubKeys = true;
+  addEventListener('keydown', (event) => {
+    const button = {ArrowLeft: '#inspect-previous', ArrowRight: '#inspect-next'}[event.key];
+    if (!button || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
+    const owner = 'input, textarea, select, [contenteditable], [role=tab], [role=slider], [role=listbox], ' +
+      '[role=grid], table, [role=dialog], #inspect-slider';
+    if (event.target.closest?.(owner)) return;
+    const target = document.querySelector(button);
+    if (target && target.offsetParent !== null) target.click();
+  });
 }"""
 FETCH_JS = """() => {
   // The button gets its address a moment after the answer arrives.
@@ -57,6 +74,7 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
                 file_count="multiple", show_label=False, label="Images to inspect", height=120, elem_id="inspect-files"
             )
             notice = gr.HTML(elem_id="inspect-notice")
+            stop = gr.Button("Stop, keep what is done", size="sm", visible=False, elem_id="inspect-stop")
             with gr.Column(visible=False, elem_id="inspect-examples-group") as examples_group:
                 gr.HTML('<p class="caption">Or try a test image of this category</p>')
                 examples = gr.Gallery(
@@ -85,6 +103,9 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
                         buttons=["fullscreen"],
                         elem_id="inspect-slider",
                     )
+                    with gr.Row(elem_id="inspect-steps"):
+                        previous = gr.Button("← Previous", size="sm", min_width=80, elem_id="inspect-previous")
+                        following = gr.Button("Next →", size="sm", min_width=80, elem_id="inspect-next")
                     legend = gr.HTML(elem_id="inspect-legend")
                     with gr.Row(elem_id="inspect-look"):
                         opacity = gr.Slider(
@@ -170,12 +191,19 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
 
     # The model runs.
     works = {"outputs": everything, "show_progress_on": notice, "api_visibility": "private", **MODEL_WORK}
-    dropped = files.upload(on.inspect_files, [files, run, session, rate, *look], **works)
+    begins = {"outputs": [session, stop], **QUIET}
+    ended = {"fn": lambda: gr.Button(visible=False), "inputs": None, "outputs": stop, **QUIET}
+    dropped = files.upload(on.begin, session, **begins).then(
+        on.inspect_files, [files, run, session, rate, *look], **works
+    )
     dropped.then(lambda: None, None, files, **QUIET)  # the place is free for the next ones
+    dropped.then(**ended)
     clicked = examples.select(on.inspect_example, [run, session, rate, *look], **works)
     for done in (dropped, clicked):
         done.success(None, js=SHOW_RESULT_JS, api_visibility="private")
-    again.click(on.inspect_again, [run, session, rate, *look], **works)
+    repeated = again.click(on.begin, session, **begins).then(on.inspect_again, [run, session, rate, *look], **works)
+    repeated.then(**ended)
+    stop.click(on.stop, session, None, **QUIET)
 
     # The model does not run.
     gr.on(
@@ -195,6 +223,10 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
         **QUIET,
     )
     table.select(on.select_row, [session, shown, rate, *look], [shown, *picture], **QUIET)
+    steps = {"inputs": [session, shown, rate, *look], "outputs": [shown, *picture], **QUIET}
+    previous.click(partial(on.step, -1), **steps)
+    following.click(partial(on.step, 1), **steps)
+    demo.load(None, js=KEYS_JS, api_visibility="private")
     clear.click(on.clear, [session, run], everything, **QUIET)
     fetches = {"outputs": file, "api_visibility": "private", "concurrency_limit": 2}
     csv_button.click(on.write_csv, [session, rate], show_progress="hidden", **fetches).success(

@@ -45,7 +45,7 @@ def examples_of(run: Run) -> list[Example]:
         picture = _thumbnail_of(sample.path)
         if picture is not None:
             source = Source(sample.path, f"{sample.defect}/{sample.path.name}")
-            examples.append(Example(source, sample.defect.replace("_", " "), picture))
+            examples.append(Example(source, source.name, picture))
     return examples
 
 

@@ -19,11 +19,12 @@ from altub.ui import views
 from altub.ui.batch import Batch, Inspected, Source, Unreadable
 from altub.ui.histogram import score_histogram_html
 from altub.ui.inspect_examples import examples_of
-from altub.ui.inspection import DEFAULT_RATE, Look, add_to_batch, overlay_file, rate_at, threshold_at
+from altub.ui.inspection import DEFAULT_RATE, Look, add_to_batch, neighbour, overlay_file, rate_at, threshold_at
 from altub.ui.models import find_model, list_offers
 from altub.ui.sessions import SESSIONS
 
 __all__ = [
+    "begin",
     "choose_run",
     "clear",
     "in_words",
@@ -35,6 +36,8 @@ __all__ = [
     "relabel",
     "select_row",
     "show",
+    "step",
+    "stop",
     "write_csv",
     "write_zip",
 ]
@@ -121,13 +124,15 @@ def inspect_again(run_id: str | None, session: str, *controls: Any, progress: gr
 def _inspect(
     session: str, run_id: str | None, sources: list[Source], controls: Sequence[Any], progress: gr.Progress
 ) -> tuple:
+    asked = len(sources) or len(batch.items if (batch := SESSIONS.get(session)) else ())
+
     def tell(done: int, of: int) -> None:
         progress((done, of), desc=f"Inspecting {done} of {of}", unit="images")
 
-    session = session if SESSIONS.knows(session) else SESSIONS.new()
     batch, new = add_to_batch(session, run_id, sources, tell)
     first = next((item for item in new if isinstance(item, Inspected)), None) or next(iter(batch.inspected), None)
     notice = views.problems([item for item in new if isinstance(item, Unreadable)])
+    notice += views.stopped(len(new), asked)
     return _everything(session, batch, first, notice, *controls)
 
 
@@ -168,6 +173,26 @@ def select_row(event: gr.SelectData, session: str, shown: int, position: float, 
     if number == shown:
         return (gr.skip(),) * 6
     return number, *_picture(batch, batch.item(number), threshold_at(batch, position), Look(*look))
+
+
+@in_words
+def step(by: int, session: str, shown: int, position: float, *look: Any) -> tuple:
+    """Shows the image after or before the one at hand."""
+    batch = SESSIONS.require(session)
+    number = neighbour(batch, shown, by)
+    if number in (0, shown):
+        return (gr.skip(),) * 6
+    return number, *_picture(batch, batch.item(number), threshold_at(batch, position), Look(*look))
+
+
+def begin(session: str) -> tuple:
+    """The session of a batch that begins, which the page must know to stop it, and the Stop button."""
+    return session if SESSIONS.knows(session) else SESSIONS.new(), gr.Button(visible=True)
+
+
+def stop(session: str) -> None:
+    """Ends the running batch after the images at hand."""
+    SESSIONS.stop(session)
 
 
 @in_words

@@ -20,7 +20,7 @@ from altub.ui.batch import JPEG, Batch, Inspected, Source, Unreadable, inspect_i
 from altub.ui.models import MODELS, find_model
 from altub.ui.sessions import MAX_BATCH, SESSIONS
 
-__all__ = ["DEFAULT_RATE", "RATES", "Look", "add_to_batch", "overlay_file", "rate_at", "threshold_at"]
+__all__ = ["DEFAULT_RATE", "RATES", "Look", "add_to_batch", "neighbour", "overlay_file", "rate_at", "threshold_at"]
 
 #: False-alarm rates that the slider steps through, and the position of the one it starts at (5 %).
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
@@ -67,7 +67,7 @@ def add_to_batch(
     """Inspects images and adds them to the session's batch; returns the batch and what was new.
 
     A batch is one model's view. With another run, or with newer weights of the same one, its earlier images are
-    inspected again too.
+    inspected again too. `SESSIONS.stop` ends it early; what was done by then is kept.
 
     Raises:
         RunError: no run was chosen, it is gone, or has no model yet.
@@ -78,6 +78,8 @@ def add_to_batch(
         raise RunError("No model is chosen: choose one from the list, or train one first.")
     run = find_model(run_id)
     with SESSIONS.alone(session):
+        stop = SESSIONS.stop_signal(session)
+        stop.clear()
         model = MODELS.get(run.model_dir)
         batch = SESSIONS.get(session)
         grows = batch is not None and (batch.run_id, batch.weights_sha256) == (run.id, model.weights_sha256)
@@ -99,6 +101,7 @@ def add_to_batch(
                 batch.folder,
                 first_number=len(batch.items) + 1,
                 progress=progress,
+                should_stop=stop.is_set,
             )
         except BaseException:  # also when the page goes away: nobody knows of the new folder
             if not grows:
@@ -106,7 +109,17 @@ def add_to_batch(
             raise
         batch = replace(batch, items=(*batch.items, *items))
         SESSIONS.put(session, batch)
-    return batch, items[len(kept) :] if sources else items
+    return batch, (items[len(kept) :] or items) if sources else items
+
+
+def neighbour(batch: Batch, number: int, step: int) -> int:
+    """Number of the next readable image after (step 1) or before (step -1) the one shown, round and round; 0 = none."""
+    numbers = [item.number for item in batch.inspected]
+    if not numbers:
+        return 0
+    if number not in numbers:
+        return numbers[0 if step > 0 else -1]
+    return numbers[(numbers.index(number) + step) % len(numbers)]
 
 
 def overlay_file(batch: Batch, item: Inspected, threshold: Threshold, look: Look) -> Path:

@@ -31,6 +31,7 @@ MAX_IMAGES = 4000  # of all visitors; one takes one to two MB of disk
 class _Session:
     batch: Batch | None = None
     busy: threading.Lock = field(default_factory=threading.Lock)
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 class SessionStore:
@@ -68,6 +69,18 @@ class SessionStore:
             busy = self._sessions.setdefault(session, _Session()).busy
         with busy:
             yield
+
+    def stop_signal(self, session: str) -> threading.Event:
+        """Set by `stop`; whoever starts a batch clears it."""
+        with self._lock:
+            return self._sessions.setdefault(session, _Session()).stop
+
+    def stop(self, session: str | None) -> None:
+        """Asks the batch that is being inspected to end; nothing happens where there is none."""
+        with self._lock:
+            entry = self._sessions.get(session) if isinstance(session, str) else None
+        if entry is not None:
+            entry.stop.set()
 
     def new_folder(self) -> Path:
         """An empty folder for a batch."""

@@ -28,6 +28,7 @@ __all__ = [
     "problems",
     "scale_maps",
     "stale",
+    "stopped",
     "table_rows",
     "threshold_note",
     "verdict_card",
@@ -163,6 +164,13 @@ def problems(items: Sequence[Unreadable]) -> str:
     rest = f"<li>… and {more} more: see the table.</li>" if more > 0 else ""
     count = "1 file was" if len(items) == 1 else f"{len(items)} files were"
     return f'<div class="problems" role="alert"><b>{count} left out</b><ul>{lines}{rest}</ul></div>'
+
+
+def stopped(done: int, asked: int) -> str:
+    """A word on a batch that was stopped."""
+    if done >= asked:
+        return ""
+    return f'<p class="hint">Stopped after {done} of {asked} images; those are kept.</p>'
 
 
 def stale(is_stale: bool) -> str:

@@ -97,3 +97,51 @@ def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, dat
     page.click("#inspect-clear")
     page.wait_for_selector("#inspect-empty")
     assert visitor.complaints == [] and visitor.outside == []
+
+
+def test_stepping_through_a_batch_and_stopping_it(
+    visit, server, trained_run: Run, data_folder: Path, tmp_path: Path
+) -> None:
+    if not (server.runs / trained_run.id).exists():
+        shutil.copytree(trained_run.path, server.runs / trained_run.id)
+    visitor = visit()
+    page = visitor.open("?__theme=dark")
+    page.get_by_role("tab", name="Inspect").click()
+    page.wait_for_selector("#inspect-examples img")
+    assert "blot/000.png" in page.inner_text("#inspect-examples")
+
+    def shows(name: str) -> None:
+        page.wait_for_function("n => document.querySelector('#inspect-verdict .name')?.innerText === n", arg=name)
+
+    files = [data_folder / f"weave/test/good/00{k}.png" for k in range(3)]
+    page.set_input_files("#inspect-files input[type=file]", files)
+    shows("000.png")
+    page.wait_for_selector("#inspect-stop", state="hidden")
+    page.click("#inspect-next")
+    shows("001.png")
+    page.click("#inspect-previous")
+    shows("000.png")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("ArrowLeft")  # round to the last
+    shows("002.png")
+    page.keyboard.press("ArrowRight")
+    shows("000.png")
+    # Where the arrows move a slider they do not step.
+    page.focus("#inspect-rate input[type=range]")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => document.querySelector('#inspect-rate').innerText.includes('7 %')")
+    assert page.inner_text("#inspect-verdict .name") == "000.png"
+
+    # A long batch is stopped: what is done stays.
+    large = Image.open(files[0]).resize((1500, 1500))
+    many = [tmp_path / f"part-{k:03d}.jpg" for k in range(150)]
+    for path in many:
+        large.save(path, quality=60)
+    page.set_input_files("#inspect-files input[type=file]", many)
+    page.click("#inspect-stop")
+    page.wait_for_selector("#inspect-notice .hint")
+    assert page.inner_text("#inspect-notice").startswith("Stopped after ")
+    done = int(page.inner_text("#inspect-summary b"))
+    assert 3 < done < 3 + len(many)
+    page.wait_for_selector("#inspect-stop", state="hidden")
+    assert visitor.complaints == []

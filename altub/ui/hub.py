@@ -73,7 +73,8 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
                 gr.LoginButton(elem_id="hub-login")
             elif not options.is_local:
                 gr.HTML(f'<p class="hub-note">{NO_LOGIN}</p>')
-            run = gr.Dropdown([], label="Model", filterable=False, elem_id="hub-run")
+            # Whatever arrives is looked up among the runs: an older choice must not fail before that.
+            run = gr.Dropdown([], label="Model", allow_custom_value=True, elem_id="hub-run")
             empty = gr.HTML(NO_RUN, visible=False)
             repo = gr.Textbox(label="Repo", placeholder="user/name", max_lines=1, elem_id="hub-repo")
             licence = gr.Dropdown(

@@ -155,7 +155,8 @@ def maps_on_gpu(folder: str, images: list[Image.Image], image_size: int | None) 
 def train_piece(path: str, seconds: float) -> bool:
     """Trains the run in `path` for about so many seconds, at least one step; is there more to do?
 
-    Reading the data and computing features comes before the seconds begin: a piece that ended there would lead nowhere.
+    The seconds begin when this piece has got somewhere: were it ended while it reads the data or evaluates an epoch, the
+    next one would begin at the same place.
     """
     from altub.training import train
 
@@ -171,11 +172,13 @@ def train_piece(path: str, seconds: float) -> bool:
         piece_over = time.monotonic() >= until
         return piece_over
 
+    began = run.read_status()
     kind = ""
     for event in train(run, should_stop=should_stop):
         kind = event.kind
         limit.see(event.status)
-        if event.status.phase and until == float("inf"):
+        moved = (event.status.epoch, event.status.step) != (began.epoch, began.step)
+        if moved and until == float("inf"):
             until = time.monotonic() + seconds
     limit.explain()
     return kind == "stopped" and piece_over

@@ -155,7 +155,7 @@ def maps_on_gpu(folder: str, images: list[Image.Image], image_size: int | None) 
 def train_piece(path: str, seconds: float) -> bool:
     """Trains the run in `path` for about so many seconds, at least one step; is there more to do?
 
-    The seconds begin when this piece has got somewhere: were it ended while it reads the data or evaluates an epoch, the
+    The seconds begin when this piece has got somewhere: were it ended while it reads data or evaluates an epoch, the
     next one would begin at the same place.
     """
     from altub.training import train

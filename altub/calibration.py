@@ -39,6 +39,7 @@ class Threshold:
     """An image is called anomalous if and only if its score is strictly above ``value``."""
 
     value: float
+    pixel_value: float  # of the map: a good image has any pixel above it at most as often
     requested_rate: float  # wished share of false alarms among good images
     guaranteed_rate: float  # upper bound of the expected share; above the wish only where there is a warning
     warning: str | None = None
@@ -50,6 +51,7 @@ class Calibration:
 
     Attributes:
         scores: image scores of the held-out good images, float64 (n,), ascending, read-only.
+        peaks: the largest values of their maps, in the same form. None: the scores are the peaks.
         colour_low: map value at the dark end of the heatmap's colours.
         colour_high: map value at their bright end. Both hold for every image of this model, so that a colour
             always means the same anomaly.
@@ -62,6 +64,7 @@ class Calibration:
     scores: np.ndarray
     colour_low: float
     colour_high: float
+    peaks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         scores = np.array(self.scores, dtype=np.float64).ravel()
@@ -80,20 +83,25 @@ class Calibration:
             raise ModelError(
                 f"The colour range of the model's maps is {low} to {high}: it must be finite and not empty."
             )
-        scores.sort()
-        scores.flags.writeable = False
-        for name, value in (("scores", scores), ("colour_low", low), ("colour_high", high)):
+        peaks = np.array(scores if self.peaks is None else self.peaks, dtype=np.float64).ravel()
+        if peaks.shape != scores.shape or not np.isfinite(peaks).all():
+            raise ModelError("The peaks of the held-out good images' maps are damaged. Fetch or train the model again.")
+        for values in (scores, peaks):
+            values.sort()
+            values.flags.writeable = False
+        for name, value in (("scores", scores), ("colour_low", low), ("colour_high", high), ("peaks", peaks)):
             object.__setattr__(self, name, value)  # the dataclass is frozen for everybody else
 
     @classmethod
-    def fit(cls, scores: np.ndarray, pixel_values: np.ndarray) -> Calibration:
+    def fit(cls, scores: np.ndarray, pixel_values: np.ndarray, peaks: np.ndarray | None = None) -> Calibration:
         """From the scores (n,) of held-out good images and the values of their anomaly maps (any shape).
 
-        The median pixel is the low end of the colours, and the largest held-out score, the threshold used if
-        nobody asks for another, lies in the middle: what is brighter than the middle is beyond anything seen
-        on a good image.
+        peaks (n,) are the maps' maxima, where they are not the scores. The median pixel is the low end of the colours,
+        and the largest peak lies in the middle: what is brighter than the middle is beyond anything seen on a good
+        image.
         """
         scores = np.asarray(scores, dtype=np.float64).ravel()
+        highest = scores if peaks is None else np.asarray(peaks, dtype=np.float64).ravel()
         pixels = np.asarray(pixel_values).ravel()
         if scores.size == 0 or pixels.size == 0:
             raise DataError(
@@ -103,10 +111,10 @@ class Calibration:
         # Scores that are not on the maps' scale, or maps without any variation, leave no
         # room below the score.
         half = next(
-            (span for span in (float(scores.max()) - low, float(pixels.max()) - low) if span > 0),
+            (span for span in (float(highest.max()) - low, float(pixels.max()) - low) if span > 0),
             max(abs(low), 1.0) / 2,
         )
-        return cls(scores=scores, colour_low=low, colour_high=low + 2 * half)
+        return cls(scores=scores, colour_low=low, colour_high=low + 2 * half, peaks=peaks)
 
     def p_value(self, score: float) -> float:
         """Conformal p-value (1 + number of held-out scores >= score) / (n + 1); small: unlike a good image.
@@ -138,7 +146,7 @@ class Calibration:
         k = math.floor(rate * (n + 1) - 1 + _ROUNDING)
         k = min(k, n - 1)  # rounding, where the rate is just below 1
         if k >= 0:
-            return Threshold(float(self.scores[n - 1 - k]), rate, (k + 1) / (n + 1))
+            return Threshold(float(self.scores[n - 1 - k]), float(self.peaks[n - 1 - k]), rate, (k + 1) / (n + 1))
         needed = math.ceil(1 / rate - 1 - _ROUNDING)
         smallest = 1 / (n + 1)
         warning = (
@@ -146,12 +154,13 @@ class Calibration:
             f"rate below {_percent(smallest)}; the largest held-out score is used. "
             f"A rate of {_percent(rate)} needs at least {needed:,} held-out images."
         )
-        return Threshold(float(self.scores[-1]), rate, smallest, warning)
+        return Threshold(float(self.scores[-1]), float(self.peaks[-1]), rate, smallest, warning)
 
     def to_dict(self) -> dict[str, object]:
         """Plain numbers that JSON keeps exactly."""
         return {
             "scores": self.scores.tolist(),
+            "peaks": self.peaks.tolist(),
             "colour_low": self.colour_low,
             "colour_high": self.colour_high,
         }
@@ -164,7 +173,8 @@ class Calibration:
             ModelError: an entry is missing or is no number.
         """
         try:
-            return cls(**{name: values[name] for name in ("scores", "colour_low", "colour_high")})
+            known = {name: values[name] for name in ("scores", "colour_low", "colour_high")}
+            return cls(**known, peaks=values.get("peaks"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 "The calibration of this model is incomplete or damaged. Fetch or train it again."

@@ -125,6 +125,9 @@ def train(
     fibres: Annotated[int | None, typer.Option(help="CFLOW: positions an update.", show_default="1024")] = None,
     map_kind: Annotated[str | None, typer.Option(help="likelihood or nll.")] = None,
     smoothing: Annotated[float | None, typer.Option(help="Gaussian smoothing of the map, sigma in pixels.")] = None,
+    score_share: Annotated[
+        float | None, typer.Option(help="Share of the highest pixels whose mean is the score; 0 = the maximum.")
+    ] = None,
     augment: Annotated[str | None, typer.Option(help="Any of hflip,vflip,rot90; features are then not cached.")] = None,
     held_out: Annotated[
         float | None, typer.Option(help="Share of good images held out for the threshold.", show_default="0.1")
@@ -180,6 +183,7 @@ def train(
         or None,
         "map_kind": map_kind,
         "smoothing": smoothing,
+        "score_share": score_share,
         "augment": tuple(filter(None, augment.split(","))) if augment is not None else None,
         "held_out": held_out,
         "evaluate_every": evaluate_every,

@@ -131,6 +131,8 @@ _PUBLISHED = {
     "epochs": 500,
     "lr": 1e-3,
     "lr_schedule": "constant",
+    "smoothing": 0.0,
+    "score_share": 0.0,
     "base": {
         "base_update": "gradient",
         "interval": 5,

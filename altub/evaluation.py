@@ -32,18 +32,19 @@ def collect_maps(
     """Maps (N, S, S) float32 and scores (N,) of a feature store; with `loss` also each scale's mean NLL in nats."""
     size = (store.image_size, store.image_size)
 
-    def piece(features: list[Tensor]) -> tuple[np.ndarray, Tensor | None]:
-        maps = detector.maps_from_features(features, size)[0].float().cpu().numpy()
+    def piece(features: list[Tensor]) -> tuple[np.ndarray, np.ndarray, Tensor | None]:
+        maps, scales = detector.maps_from_features(features, size)
+        found = maps.float().cpu().numpy(), detector.image_scores(scales.float()).cpu().numpy()
         if not loss:
-            return maps, None
+            return *found, None
         with torch.no_grad():
             nll = detector.pyramid.nll(detector.pyramid.normalise(features))
-        return maps, torch.stack([head.double().sum() for head in nll])
+        return *found, torch.stack([head.double().sum() for head in nll])
 
     pieces = list(workers.map(piece, (features for _, features in store.batches(batch_size))))
-    stacked = np.concatenate([maps for maps, _ in pieces])
-    means = (sum(sums for _, sums in pieces) / len(store)).tolist() if loss else []
-    return stacked, stacked.max(axis=(1, 2)), means
+    maps, scores = (np.concatenate([piece[k] for piece in pieces]) for k in (0, 1))
+    means = (sum(sums for *_, sums in pieces) / len(store)).tolist() if loss else []
+    return maps, scores, means
 
 
 class TestSet:
@@ -64,12 +65,12 @@ class TestSet:
 def evaluate_detector(detector: AnomalyDetector, category: Category, batch_size: int = 16) -> Metrics:
     """Metrics of a loaded detector on a category's test set, at the detector's input size."""
     test = TestSet(category, detector.config.image_size)
-    maps = []
+    found = []
     for start in range(0, len(test.samples), batch_size):
         images = [read_image(sample.path) for sample in test.samples[start : start + batch_size]]
-        maps.append(detector.raw_maps(images)[0].numpy())
-    stacked = np.concatenate(maps)
-    return test.evaluate(stacked, stacked.max(axis=(1, 2)))
+        maps, scales = detector.raw_maps(images)
+        found.append((maps.numpy(), detector.image_scores(scales).numpy()))
+    return test.evaluate(*(np.concatenate(values) for values in zip(*found, strict=True)))
 
 
 class ExampleMaps:
@@ -108,7 +109,7 @@ class ExampleMaps:
             maps=chosen[:, 0].clamp(-_FLOAT16_MAX, _FLOAT16_MAX).numpy().astype(np.float16),
             low=calibration.colour_low,
             high=calibration.colour_high,
-            threshold=float(calibration.scores[-1]),
+            threshold=float(calibration.peaks[-1]),
         )
         write_atomically(self.folder / f"epoch_{epoch:05d}.npz", buffer.getvalue())
         for path in self.folder.glob("epoch_*.npz"):

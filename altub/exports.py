@@ -151,15 +151,15 @@ class PredictionWriter:
 
     def add(self, image_name: str, image: Image.Image, prediction: Prediction) -> Row:
         """Writes the three pictures of one image (RGB, at its own size); returns its row."""
-        name, threshold = self._unique(image_name), prediction.threshold
-        mask = defect_mask(prediction.anomaly_map, threshold)
-        shown = overlay(image, prediction.anomaly_map, *self._range, threshold=threshold, **self._look)
+        name, line = self._unique(image_name), prediction.pixel_threshold
+        mask = defect_mask(prediction.anomaly_map, line)
+        shown = overlay(image, prediction.anomaly_map, *self._range, threshold=line, **self._look)
         row = dict.fromkeys(COLUMNS) | {
             "image": image_name,
             "score": prediction.score,
             "p_value": prediction.p_value,
             "is_anomalous": prediction.is_anomalous,
-            "threshold": threshold,
+            "threshold": prediction.threshold,
             "anomalous_area": float(mask.mean()),
             "overlay": f"overlays/{name}.png",
             "map": f"maps/{name}.tiff",

@@ -76,7 +76,7 @@ def test_predict_says_what_the_detector_says(client, trained_run, defective, arg
         values,  # a contour moves where rounding moves the map by 1e-7
         calibration.colour_low,
         calibration.colour_high,
-        threshold=expected.threshold,
+        threshold=expected.pixel_threshold,
     )
     with Image.open(shown) as image:
         assert image.format == "PNG" and image.size == (64, 64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pickle
 import shutil
 from collections.abc import Callable
@@ -16,8 +17,10 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from altub.backbones import create_backbone
+from altub.calibration import Calibration
 from altub.config import FlowConfig, TrainingConfig, make_config
 from altub.data import read_image
 from altub.detector import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE, AnomalyDetector, DetectorConfig, Prediction
@@ -121,7 +124,7 @@ def test_the_map_has_the_image_s_own_size(detector: AnomalyDetector, kind: str, 
     assert prediction.anomaly_map.shape == prediction.mask.shape == shape
     assert prediction.anomaly_map.dtype == np.float32 and prediction.mask.dtype == bool
     assert prediction.scale_maps.shape == (3, SIDE, SIDE)
-    assert np.isfinite(prediction.anomaly_map).all() and prediction.anomaly_map.max() <= prediction.score
+    assert np.isfinite(prediction.anomaly_map).all() and math.isfinite(prediction.score)
     assert isinstance(prediction.score, float) and isinstance(prediction.is_anomalous, bool)
     image.save(tmp_path / "image.tiff")
     assert_same(detector.predict(tmp_path / "image.tiff"), prediction)
@@ -132,10 +135,19 @@ def test_an_array_is_an_image(detector: AnomalyDetector, pictures: list[Path]) -
     assert_same(detector.predict(np.asarray(Image.open(pictures[0]))), detector.predict(str(pictures[0])))
 
 
-def test_the_map_at_the_model_s_size_is_the_mean_of_its_scales(detector: AnomalyDetector, pictures: list[Path]) -> None:
+def test_the_map_at_the_model_s_size_is_the_smoothed_mean_of_its_scales(
+    detector: AnomalyDetector, pictures: list[Path]
+) -> None:
     prediction = detector.predict(pictures[0])
-    np.testing.assert_allclose(prediction.anomaly_map, prediction.scale_maps.mean(0), atol=1e-6)
-    assert prediction.score == prediction.anomaly_map.max()
+    sigma = detector.config.smoothing
+    assert sigma == TrainingConfig.model_fields["smoothing"].default > 0
+    # SciPy's kernel reaches as far as ours, three standard deviations, and its mirror does not repeat the edge either.
+    smoothed = gaussian_filter(prediction.scale_maps.mean(0), sigma, mode="mirror", truncate=3)
+    np.testing.assert_allclose(prediction.anomaly_map, smoothed, atol=1e-5)
+    highest = np.sort(prediction.scale_maps.mean(0).ravel())[::-1]
+    share = detector.config.score_share
+    assert prediction.score == pytest.approx(highest[: round(share * highest.size)].mean(), abs=1e-6)
+    assert untrained().score(torch.from_numpy(prediction.scale_maps)) == pytest.approx(highest[0]), "no share: the max"
 
 
 def test_a_score_does_not_depend_on_its_neighbours(detector: AnomalyDetector, pictures: list[Path]) -> None:
@@ -145,7 +157,7 @@ def test_a_score_does_not_depend_on_its_neighbours(detector: AnomalyDetector, pi
     together = list(detector.predict_many(images))
     order = rng.permutation(16)
     shuffled = list(detector.predict_many([images[i] for i in order]))
-    whole_batch = detector.raw_maps(images)[0].amax((1, 2))
+    whole_batch = detector.image_scores(detector.raw_maps(images)[1])
     for index, image in enumerate(images):
         alone = detector.predict(image)
         for other in (together[index], shuffled[int(np.flatnonzero(order == index)[0])]):
@@ -163,7 +175,21 @@ def test_verdict_p_value_and_threshold_say_the_same(
         assert prediction.threshold == detector.calibration.threshold(rate).value
         assert prediction.is_anomalous == (prediction.score > prediction.threshold) == (prediction.p_value <= rate)
         assert prediction.p_value == (1 + np.count_nonzero(scores >= prediction.score)) / (len(scores) + 1)
-        assert prediction.mask.any() == prediction.is_anomalous, "an image is defective where a pixel is"
+        line = detector.calibration.threshold(rate).pixel_value
+        assert prediction.pixel_threshold == line
+        np.testing.assert_array_equal(prediction.mask, prediction.anomaly_map > line)
+
+
+def test_as_many_held_out_maps_reach_over_the_pixels_line_as_scores_over_the_threshold() -> None:
+    scores, peaks = np.array([0.1, 0.4, 0.2, 0.3]), np.array([5.0, 6.0, 8.0, 7.0])
+    calibration = Calibration.fit(scores, np.linspace(0, 8, 50), peaks=peaks)
+    for rate in (0.25, 0.45, 0.65):
+        threshold = calibration.threshold(rate)
+        assert (scores > threshold.value).sum() == (peaks > threshold.pixel_value).sum() == round(rate * 5 - 1.25)
+    assert Calibration.from_dict(calibration.to_dict()) == calibration
+    assert calibration.colour_high == pytest.approx(2 * 8 - 4), "the largest peak lies in the middle of the colours"
+    older = {key: value for key, value in calibration.to_dict().items() if key != "peaks"}
+    assert Calibration.from_dict(older).threshold(0.25).pixel_value == 0.4, "older models score by the maximum"
 
 
 def test_a_higher_false_alarm_rate_lowers_the_threshold(detector: AnomalyDetector, pictures: list[Path]) -> None:

@@ -29,7 +29,8 @@ CALIBRATION = Calibration(scores=np.array([-0.5, -0.4, -0.3]), colour_low=-0.9, 
 
 def make_prediction(height: int = 20, width: int = 30, threshold: float = -0.4) -> Prediction:
     values = np.linspace(-1, 0, height * width, dtype=np.float32).reshape(height, width)
-    return Prediction(values, values[None], float(values.max()), 0.25, threshold, float(values.max()) > threshold)
+    peak = float(values.max())
+    return Prediction(values, values[None], peak, 0.25, threshold, threshold, peak > threshold)
 
 
 def make_image(height: int = 20, width: int = 30) -> Image.Image:
@@ -49,7 +50,8 @@ class StubDetector:
         for image in images:
             values = np.full((image.height, image.width), np.asarray(image).mean() / 255 - 1, np.float32)
             threshold = CALIBRATION.threshold(false_alarm_rate).value
-            yield Prediction(values, values[None], float(values.max()), 0.5, threshold, bool(values.max() > threshold))
+            peak = float(values.max())
+            yield Prediction(values, values[None], peak, 0.5, threshold, threshold, peak > threshold)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@
 
 * overlay: path of a PNG, the image at its own size with the heatmap over it and a line around the defects,
 * anomaly_map: path of a float32 TIFF of the same size, higher is more anomalous,
-* score: the map's maximum at the model's input size,
+* score: mean of the highest 1 % of the map before smoothing,
 * p_value: estimated share of good images that score at least as high,
 * verdict: "defect" or "good", at a false-alarm rate of 5 %.
 

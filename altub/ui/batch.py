@@ -7,7 +7,6 @@ map is interpolated again when it is exported, bit for bit the one that `Anomaly
 
 from __future__ import annotations
 
-import math
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ from PIL import Image
 from altub.calibration import Calibration, Threshold
 from altub.data import read_image
 from altub.detector import AnomalyDetector, Prediction
-from altub.errors import ImageError, ModelError, RunError
+from altub.errors import ImageError, RunError
 from altub.exports import COLUMNS, PredictionArchive, Row, table_to_csv
 from altub.files import explain_full_disk
 
@@ -61,7 +60,7 @@ class Inspected:
     Attributes:
         number: from 1 on, in the order of arrival.
         size: (width, height) of the image.
-        areas: float64 (n,), the share of the full-size map's pixels above each of the calibration's n scores: no other
+        areas: float64 (n,), the share of the full-size map's pixels above each of the calibration's n peaks: no other
             threshold can be asked for.
     """
 
@@ -123,7 +122,7 @@ class Batch:
 
     def verdict(self, item: Inspected, threshold: Threshold) -> Verdict:
         """What the threshold, one of the calibration's, makes of an image; the model is not asked."""
-        place = int(np.searchsorted(self.calibration.scores, threshold.value))
+        place = int(np.searchsorted(self.calibration.peaks, threshold.pixel_value))
         return Verdict(item.score > threshold.value, float(item.areas[place]))
 
     def maps(self, item: Inspected) -> tuple[np.ndarray, np.ndarray]:
@@ -152,6 +151,7 @@ class Batch:
             score=item.score,
             p_value=item.p_value,
             threshold=threshold.value,
+            pixel_threshold=threshold.pixel_value,
             is_anomalous=item.score > threshold.value,
         )
 
@@ -256,7 +256,7 @@ def inspect_images(
         for source, photo in chunk:
             number = first_number + len(items)
             if isinstance(photo, Image.Image):
-                items.append(_keep(detector.calibration, folder, number, source, photo, *next(results)))
+                items.append(_keep(detector, folder, number, source, photo, *next(results)))
             else:
                 items.append(Unreadable(number, source, photo))
         if progress is not None:
@@ -294,7 +294,7 @@ def _chunks(sources: Sequence[Source]) -> Iterator[list[tuple[Source, Image.Imag
 
 
 def _keep(
-    calibration: Calibration,
+    detector: AnomalyDetector,
     folder: Path,
     number: int,
     source: Source,
@@ -302,9 +302,7 @@ def _keep(
     anomaly_map: torch.Tensor,
     scales: torch.Tensor,
 ) -> Inspected:
-    score = float(anomaly_map.max())
-    if not math.isfinite(score):
-        raise ModelError("The model gives no finite score for this image: it is damaged; train or fetch it again.")
+    score = detector.score(scales)
     with explain_full_disk(folder / f"{number}.npy"):
         np.save(folder / f"{number}.npy", torch.cat([anomaly_map[None], scales]).numpy())
         for_screen(photo).save(folder / f"{number}.jpg", **JPEG)
@@ -313,8 +311,8 @@ def _keep(
         source=source,
         size=photo.size,
         score=score,
-        p_value=calibration.p_value(score),
-        areas=_areas(_full_size(anomaly_map, photo.size), calibration.scores),
+        p_value=detector.calibration.p_value(score),
+        areas=_areas(_full_size(anomaly_map, photo.size), detector.calibration.peaks),
     )
 
 

@@ -279,7 +279,7 @@ def _picture(batch: Batch, item: Inspected | None, threshold: Threshold, look: L
     return (
         views.verdict_card(batch, item, threshold),
         (str(batch.screen_file(item)), str(overlay_file(batch, item, threshold, look))),
-        views.legend(batch.calibration, threshold.value, look.colour_map),
+        views.legend(batch.calibration, threshold.pixel_value, look.colour_map),
         score_histogram_html(batch.calibration.scores, item.score, threshold.value),
         views.scale_maps(batch, item, batch.maps(item)[1], look.colour_map),
     )

@@ -129,7 +129,7 @@ def overlay_file(batch: Batch, item: Inspected, threshold: Threshold, look: Look
         ConfigError: the opacity or the colour map is not possible.
         RunError: the results are no longer kept.
     """
-    wanted = repr((item.number, threshold.value if look.contour else None, look))
+    wanted = repr((item.number, threshold.pixel_value if look.contour else None, look))
     path = batch.folder / f"overlay-{hashlib.sha256(wanted.encode()).hexdigest()[:24]}.jpg"
     if path.is_file():
         return path
@@ -138,7 +138,7 @@ def overlay_file(batch: Batch, item: Inspected, threshold: Threshold, look: Look
         batch.maps(item)[0],
         batch.calibration.colour_low,
         batch.calibration.colour_high,
-        threshold=threshold.value,
+        threshold=threshold.pixel_value,
         opacity=look.opacity,
         colour_map=look.colour_map,
         contour=look.contour,

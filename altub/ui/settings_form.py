@@ -41,6 +41,7 @@ ADVANCED = (
     "device",
     "map_kind",
     "smoothing",
+    "score_share",
     "held_out",
     "evaluate_every",
     "augment",
@@ -189,6 +190,7 @@ def build_form() -> SettingsForm:
         choice("map_kind", "Anomaly map", named("map_kind"), filterable=False)
         with gr.Row(elem_classes="numbers"):
             number("smoothing", "Smoothing", "Pixels; 0 is off.", whole=False, step=0.5)
+            number("score_share", "Score's share", "Of the highest pixels; 0 is the maximum.", whole=False, step=0.01)
             number("held_out", "Held out", "Share of good images.", whole=False, step=0.05)
             number("evaluate_every", "Test every", "Epochs.")
         fields["augment"] = gr.CheckboxGroup(

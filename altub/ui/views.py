@@ -86,7 +86,7 @@ def verdict_card(batch: Batch, item: Inspected, threshold: Threshold) -> str:
     stats = (
         ("Score", number(item.score), "The highest value of the anomaly map"),
         ("p-value", f"{item.p_value:.3g}", "Share of good images expected to score at least this high"),
-        ("Marked area", percent(verdict.anomalous_area), "Share of pixels above the threshold"),
+        ("Marked area", percent(verdict.anomalous_area), "Share of pixels above the line drawn in the map"),
     )
     boxes = "".join(
         f'<div title="{title}"><dt>{name}</dt><dd>{escape(value)}</dd></div>' for name, value, title in stats

@@ -3,7 +3,7 @@
     predictions.csv           one row an image, see ``COLUMNS``
     overlays/<name>.png       the photo with the heatmap over it and a line around the defects
     maps/<name>.tiff          the anomaly map at the image's own size, as a float32 TIFF, values as they are
-    masks/<name>_mask.png     255 where the map is above the threshold, 0 elsewhere
+    masks/<name>_mask.png     255 where the map is above its threshold, 0 elsewhere
 
 The command line and the page write the same files. Nothing here imports gradio.
 """
@@ -45,7 +45,7 @@ __all__ = [
     "table_to_csv",
 ]
 
-#: Columns of predictions.csv. `anomalous_area` is the share of pixels above the threshold; `overlay`, `map` and
+#: Columns of predictions.csv. `anomalous_area` is the share of pixels above `pixel_threshold`; `overlay`, `map` and
 #: `mask` are paths within the folder; `error` says why an image has no prediction, and is empty elsewhere.
 COLUMNS = (
     "image",
@@ -53,6 +53,7 @@ COLUMNS = (
     "p_value",
     "is_anomalous",
     "threshold",
+    "pixel_threshold",
     "anomalous_area",
     "overlay",
     "map",
@@ -160,6 +161,7 @@ class PredictionWriter:
             "p_value": prediction.p_value,
             "is_anomalous": prediction.is_anomalous,
             "threshold": prediction.threshold,
+            "pixel_threshold": line,
             "anomalous_area": float(mask.mean()),
             "overlay": f"overlays/{name}.png",
             "map": f"maps/{name}.tiff",

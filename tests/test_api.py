@@ -111,7 +111,7 @@ def test_too_many_pixels_are_refused(client, defective, monkeypatch):
 
 def call(client: Client, handler: str, data: list[Any]) -> dict[str, Any]:
     """The last message that the queue sends for a handler called by its number, as anybody can."""
-    number = next(number for number, block in client.demo.fns.items() if block.fn and block.fn.__name__ == handler)
+    number = next(number for number, block in client.demo.fns.items() if getattr(block.fn, "__name__", "") == handler)
     address, session = f"{client.src}gradio_api/queue", secrets.token_hex(5)
     join = {"data": data, "fn_index": number, "session_hash": session, "event_data": {"row_value": [1], "index": 0}}
     httpx.post(f"{address}/join", json=join).raise_for_status()

@@ -435,7 +435,7 @@ def test_predict_writes_everything_and_reports_what_is_no_image(
         anomaly_map = np.asarray(Image.open(output / row["map"]))
         mask = np.asarray(Image.open(output / row["mask"]))
         assert anomaly_map.shape == mask.shape == (height, width) and set(np.unique(mask)) <= {0, 255}
-        np.testing.assert_array_equal(mask > 0, anomaly_map > float(row["threshold"]))
+        np.testing.assert_array_equal(mask > 0, anomaly_map > float(row["pixel_threshold"]))
         assert row["is_anomalous"] == ("true" if float(row["score"]) > float(row["threshold"]) else "false")
         assert 0 < float(row["p_value"]) <= 1 and row["error"] == ""
     assert len({row["map"] for row in rows.values()}) == 3, "two of one name do not overwrite each other"
@@ -531,7 +531,8 @@ def test_defaults_shown_in_the_help_are_those_of_the_settings(altub) -> None:
         if found := re.search(r"--([a-z-]+) .*\[default: ([^\]]+)\]", line):
             shown[found[1].replace("-", "_")] = found[2].strip("()")
     assert {"image_size", "batch_size", "seed", "held_out"} <= shown.keys()
-    assert shown == {name: str(defaults[name]) for name in shown}
+    defaults |= defaults["flow"] | defaults["base"]
+    assert shown == {name: str(defaults[{"flow": "kind"}.get(name, name)]) for name in shown}
 
 
 def test_an_interrupt_elsewhere_is_130(altub, monkeypatch: pytest.MonkeyPatch, data_folder: Path) -> None:

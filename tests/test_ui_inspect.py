@@ -199,7 +199,7 @@ def test_exports_of_the_page(batch, tmp_path):
     position = RATES.index(0.5)
     csv_text = Path(handlers.write_csv("me", position)).read_text(encoding="utf-8")
     lines = csv_text.splitlines()
-    assert lines[0] == "image,score,p_value,is_anomalous,threshold,anomalous_area,error"
+    assert lines[0] == "image,score,p_value,is_anomalous,threshold,pixel_threshold,anomalous_area,error"
     assert len(lines) == 1 + len(batch.items) and lines[-1].startswith("'=1+1.txt,,,")
     path = handlers.write_zip("me", position, 0.5, "cividis", True, progress=lambda *args, **kwargs: None)
     with zipfile.ZipFile(path) as archive:

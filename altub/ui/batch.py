@@ -173,6 +173,7 @@ class Batch:
                     "p_value": item.p_value,
                     "is_anomalous": verdict.is_anomalous,
                     "threshold": threshold.value,
+                    "pixel_threshold": threshold.pixel_value,
                     "anomalous_area": verdict.anomalous_area,
                 }
             )

@@ -113,7 +113,7 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
             listed = _progress(mine.listing)
         return [_state(mine.pushing, mine.pushed_to), _state(mine.pulling), listed, gr.Timer(active=mine.is_busy)]
 
-    def runs() -> list[Any]:
+    def list_runs_to_push() -> list[Any]:
         choices = [(offer.label, offer.id) for offer in list_offers()]
         first = choices[0][1] if choices else None
         return [gr.Dropdown(choices=choices, value=first, visible=bool(choices)), gr.HTML(visible=not choices)]
@@ -207,7 +207,7 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
     timer.tick(look, desk, shown, **QUIET)
     demo.load(look, desk, shown, **QUIET)
     # Not at every tick: a choice is not taken back while it is being made.
-    gr.on([demo.load, tab.select], runs, None, [run, empty], **QUIET)
+    gr.on([demo.load, tab.select], list_runs_to_push, None, [run, empty], **QUIET)
 
 
 def _state(task: BackgroundTask, url: str = "") -> str:

@@ -178,6 +178,7 @@ class _Trainer:
         self.backbone = create_backbone(name, config.stages, image_size=config.image_size).to(self.device)
         self.backbone.check_image_size(config.image_size, config.image_size)
         self.status.backbone = self.backbone.name
+        self.status.notes += [note for note in self.category.notes if note not in self.status.notes]
 
         trained, held_out = split_held_out(self.category.train, config.held_out, config.seed)
         self.trained = yield from self.features(trained, "training", augment=True)

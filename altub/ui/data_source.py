@@ -110,6 +110,7 @@ def preview(category: Category) -> str:
             '<p class="empty-line">No defective images: training works all the same, but there will be no AUROC to '
             "watch.</p>"
         )
+    parts += [f'<p class="empty-line">{escape(note)}</p>' for note in category.notes]
     return f'<div class="preview">{"".join(parts)}</div>'
 
 

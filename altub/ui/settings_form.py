@@ -29,7 +29,7 @@ READING_CHOICES = [
     ("C: every 5th epoch by Adam, strict", "C"),
     ("My own, see the fields below", CUSTOM),
 ]
-AUTO_LR = 0.0  # shown where the base's learning rate is a multiple of the flow's
+AUTO_LR = 0.0  # shown where a learning rate is not a number: the usual one, or a multiple of the flow's
 TOP = ("backbone", "image_size", "epochs", "batch_size")
 BASE = ("base_update", "interval", "interval_unit", "warmup", "joint", "optimizer", "lr", "clip")
 ADVANCED = (
@@ -173,7 +173,7 @@ def build_form() -> SettingsForm:
         strip = gr.HTML(schedule_strip(make_config(FIRST_PRESET, category="any")), elem_id="schedule-strip")
     with gr.Accordion("Advanced", open=False, elem_id="train-advanced"):
         with gr.Row(elem_classes="numbers"):
-            number("lr", "Flow learning rate", "Empty takes the backbone's usual one.", whole=False, step=0.0001)
+            number("lr", "Flow learning rate", "0 takes the flow's usual one.", whole=False, step=0.0001)
             choice("lr_schedule", "Its course", named("lr_schedule"), filterable=False)
         with gr.Row(elem_classes="numbers"):
             number("seed", "Seed")
@@ -213,6 +213,7 @@ def values_of(config: TrainingConfig) -> dict[str, Any]:
     values.update({f"base.{name}": getattr(config.base, name) for name in BASE})
     values["base.lr"] = AUTO_LR if config.base.lr is None else config.base.lr
     values.update({f"flow.{name}": getattr(config.flow, name) for name in FLOW})
+    values["lr"] = AUTO_LR if config.lr is None else config.lr  # an empty number field shows 0 anyway
     return {name: values[name] for name in FIELDS}
 
 
@@ -231,6 +232,7 @@ def config_from(data: str, category: str, preset: str, *values: Any) -> Training
     elif base["lr"] == AUTO_LR:
         base["lr"] = None
     settings = {name: given[name] for name in (*TOP, *ADVANCED)}
+    settings["lr"] = None if given["lr"] == AUTO_LR else given["lr"]
     settings["stages"] = parse_stages(given["stages"])
     settings["augment"] = tuple(given["augment"] or ())
     settings["backbone"] = (given["backbone"] or "").strip() or None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from altub.config import make_config
 from altub.runs import Run, list_runs
@@ -74,7 +76,7 @@ def test_push_list_and_pull(visit, server: Server, hub: LoopbackHub) -> None:
     visitor = visit()
     page = visitor.open()
     page.get_by_role("tab", name="Models").click()
-    page.wait_for_selector("#hub-run input")
+    expect(page.locator("#hub-run input")).to_have_value(re.compile("weave"), timeout=60_000)
     page.fill("#hub-repo textarea, #hub-repo input", "anna/weave")
     page.click("#hub-push")
     page.wait_for_selector("#hub-push-state .done", timeout=60_000)

@@ -30,7 +30,7 @@ BAD_INPUT, STOPPED = 2, 130
 
 app = typer.Typer(
     name="altub",
-    help="Finds defects in pictures of parts: FastFlow trained on good parts only, on AltUB's learnable base.",
+    help="Finds defects in pictures of parts: FastFlow or CFLOW-AD on good parts only, on AltUB's learnable base.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -27,6 +27,7 @@ from altub.device import choose_device
 from altub.errors import ConfigError, ModelError
 from altub.files import write_atomically
 from altub.flows import FlowPyramid
+from altub.flows.options import PAPERS
 from altub.model_files import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE, read_model, write_model
 from altub.version import __version__
 
@@ -330,8 +331,8 @@ tags:
 ---
 # AltUB detector for {category}
 
-FastFlow with a learnable base (AltUB, arXiv:2210.14913) on features of `{config.backbone}` at stages
-{", ".join(map(str, config.stages))}, {config.image_size} px.
+{PAPERS[config.flow.kind][0]} with a learnable base (AltUB, arXiv:2210.14913) on features of `{config.backbone}` at
+stages {", ".join(map(str, config.stages))}, {config.image_size} px.
 {table}
 ```python
 from altub import AnomalyDetector

@@ -8,6 +8,7 @@ from typing import Any
 
 from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE
 from altub.errors import ConfigError
+from altub.flows.options import PAPERS
 
 __all__ = ["LICENCES", "METRICS", "check_licence", "make_card"]
 
@@ -65,6 +66,8 @@ def make_card(config: Mapping[str, Any], repo: str, licence: str | None, picture
     from huggingface_hub import EvalResult, ModelCardData
 
     info, detector = config["info"], config["detector"]
+    kind = detector["flow"].get("kind", "fastflow")  # models from before CFLOW-AD do not say
+    name, paper = PAPERS[kind]
     category = _plain(info["category"])
     data = info["data"]
     measured = {name: value for name, value in info["metrics"].items() if value is not None and name in METRICS}
@@ -75,17 +78,17 @@ def make_card(config: Mapping[str, Any], repo: str, licence: str | None, picture
             dataset_type=data if data != "own" else "private",
             dataset_name=f"{ {'sample': 'AltUB sample', 'mvtec-ad': 'MVTec AD'}.get(data, 'own images') }, {category}",
             dataset_split="test",
-            metric_type=METRICS[name][1],
-            metric_name=METRICS[name][0],
+            metric_type=METRICS[metric][1],
+            metric_name=METRICS[metric][0],
             metric_value=round(float(value), 4),
         )
-        for name, value in measured.items()
+        for metric, value in measured.items()
     ]
     front = ModelCardData(
         license=licence,
         library_name="altub",
         pipeline_tag="image-segmentation",
-        tags=["anomaly-detection", "altub", "fastflow", "normalizing-flow"],
+        tags=["anomaly-detection", "altub", kind, "normalizing-flow"],
         model_name=repo.partition("/")[2],
         eval_results=results or None,
     )
@@ -95,8 +98,8 @@ def make_card(config: Mapping[str, Any], repo: str, licence: str | None, picture
 
 # AltUB detector for {category}
 
-Finds defects in pictures of **{category}** and marks where they are. It is a normalizing flow (FastFlow,
-[arXiv:2111.07677](https://arxiv.org/abs/2111.07677)) on a learnable base distribution (AltUB,
+Finds defects in pictures of **{category}** and marks where they are. It is a normalizing flow ({name},
+[arXiv:{paper}](https://arxiv.org/abs/{paper})) on a learnable base distribution (AltUB,
 [arXiv:2210.14913](https://arxiv.org/abs/2210.14913)), trained on pictures of good parts only.
 
 ```python
@@ -151,7 +154,7 @@ def _settings(detector: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     rows = {
         "backbone (frozen)": f"`{detector['backbone']}`, stages {', '.join(map(str, detector['stages']))}",
         "image size": f"{detector['image_size']} px",
-        "flow": f"{flow['steps']} steps, {flow['kernels']} kernels, norm {flow['norm']}",
+        "flow": f"{flow['steps']} steps, norm {flow['norm']}",
         "epochs": info["epoch"],
         "update of the base": base.get("base_update", "not said"),
         "seed": training.get("seed", "not said"),

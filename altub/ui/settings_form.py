@@ -144,7 +144,7 @@ def build_form() -> SettingsForm:
             value=start["base.base_update"],
             label="How the base learns",
             info="Gradient: its own optimiser steps. Moments: the exact best μ and σ from one pass over the data. "
-            "Off: plain FastFlow.",
+            "Off: the plain flow.",
             elem_id=_id("base.base_update"),
         )
         reading = gr.Dropdown(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from altub import cli_hub
+from altub import cli_hub, cli_remote
 from altub.cli_deploy import deploy
 from altub.cli_study import study
 from altub.errors import AltUBError, ConfigError, DataError
@@ -139,6 +139,13 @@ def train(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", show_default="auto")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.", show_default="auto")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir.")] = False,
+    on: cli_remote.On = None,
+    flavor: cli_remote.Flavor = None,
+    mirror: cli_remote.MirrorRepo = None,
+    timeout: cli_remote.Timeout = None,
+    upload_data: cli_remote.UploadData = False,
+    accept_licence: cli_remote.AcceptLicence = False,
+    detach: cli_remote.Detach = False,
     queue: Annotated[bool, typer.Option("--queue", help="Wait until other trainings of the same folder end.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     as_json: Json = False,
@@ -159,7 +166,7 @@ def train(
     schedule = {**READINGS.get(reading, {}), **given(schedule)}
     settings = {
         # Absolute, because a run may be resumed from another working directory; "" is left to be refused.
-        "data": str(Path(data).expanduser().resolve()) if data and data != "sample" else data,
+        "data": str(Path(data).expanduser().resolve()) if data not in (None, "", "sample", cli_remote.MVTEC) else data,
         "category": category,
         "backbone": backbone,
         "stages": parse_stages(stages),
@@ -192,6 +199,13 @@ def train(
         "precision": precision,
     }
     bar = TrainingBar(quiet=quiet)
+    job = cli_remote.JobOptions(on, flavor, mirror, timeout, upload_data, accept_licence, detach)
+    if cli_remote.is_meant(run_dir, job):
+        run = cli_remote.train(run_dir, preset, given(settings), resume, job, bar)
+        if detach:
+            return
+        _report(run, bar, as_json, quiet)
+        return
     with _StopOnSignal() as stopping:
         run = open_or_create(run_dir, preset, given(settings), resume)
         if not _is_done(run):
@@ -202,6 +216,12 @@ def train(
         command = f"python -m altub train --run-dir {shlex.quote(str(run_dir))} --resume"
         print(f"{status.message} Go on with: {command}", file=sys.stderr)
         raise typer.Exit(STOPPED)
+    _report(run, bar, as_json, quiet)
+
+
+def _report(run: Run, bar: TrainingBar, as_json: bool, quiet: bool) -> None:
+    """What a training came to, on stdout."""
+    status = run.read_status()
     last, best = run.last_and_best()
     if as_json:
         result = {"last": _metrics(last), "best": {**_metrics(best), "epoch": best.get("epoch")}}
@@ -294,11 +314,15 @@ def runs(as_json: Json = False) -> None:
 
 @app.command()
 def stop(run_dir: Annotated[Path, typer.Argument(help="The run's directory.")]) -> None:
-    """Asks a training to stop; it saves its state first."""
+    """Asks a training to stop; it saves its state first. One on Hugging Face Jobs is cancelled."""
     from altub import jobs
     from altub.runs import Run
 
-    jobs.stop(Run.open(run_dir))
+    run = Run.open(run_dir)
+    jobs.stop(run)
+    if run.is_remote:
+        print(f"Cancelled the job of {run_dir}; go on with it by --resume.", file=sys.stderr)
+        return
     print(f"Asked the training in {run_dir} to stop; go on with it by --resume.", file=sys.stderr)
 
 
@@ -331,6 +355,19 @@ app.command()(deploy)
 
 
 cli_hub.register(app)
+
+
+@app.command()
+def follow(
+    run_dir: Annotated[Path, typer.Argument(help="The run's directory.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Follows a training on Hugging Face Jobs until it ends; Ctrl+C detaches and leaves it to go on."""
+    from altub.cli_progress import TrainingBar
+
+    bar = TrainingBar(quiet=quiet)
+    _report(cli_remote.follow(run_dir, bar), bar, as_json, quiet)
 
 
 class _StopOnSignal:

@@ -11,7 +11,7 @@ from altub.data.catalog import SAMPLE
 from altub.errors import RunError
 from altub.runs import Run
 
-__all__ = ["given", "open_or_create"]
+__all__ = ["configure", "given", "open_or_create"]
 
 _MAY_CHANGE = ("epochs", "device", "evaluate_every")  # they leave what was trained so far as it is
 
@@ -30,18 +30,18 @@ def open_or_create(run_dir: Path, preset: str | None, settings: dict[str, Any], 
     if resume and (run_dir / "config.json").exists():
         run = Run.open(run_dir)
         # A first try that failed before it had anything to keep binds nobody to its settings.
-        if run.checkpoint_file.exists() or "category" not in settings:
+        if run.checkpoint_file.exists() or run.is_remote or "category" not in settings:
             _change_settings(run, preset, settings)
             return run
     if "category" not in settings:
         raise RunError("Say what to train: --category NAME (and --data DIR; see `python -m altub categories`).")
-    config = _configured(preset, settings)
+    config = configure(preset, settings)
     if config.data != SAMPLE:  # which may have to be made first, under the progress bar
         load_category(config.data, config.category)  # a slip is said at once and leaves no run behind
     return Run.create(run_dir, config)
 
 
-def _configured(preset: str | None, settings: dict[str, Any], old: TrainingConfig | None = None) -> TrainingConfig:
+def configure(preset: str | None, settings: dict[str, Any], old: TrainingConfig | None = None) -> TrainingConfig:
     """`settings` over those of the preset over those of `old`, or over the defaults."""
     layers = [settings]
     if old is not None:
@@ -60,7 +60,7 @@ def _configured(preset: str | None, settings: dict[str, Any], old: TrainingConfi
 def _change_settings(run: Run, preset: str | None, settings: dict[str, Any]) -> None:
     """On resume only what does not change the model so far may differ: more epochs, the device, the evaluations."""
     old = run.config
-    wished = _configured(preset, settings, old)
+    wished = configure(preset, settings, old)
     differing = _differences(old.model_dump(), wished.model_dump())
     if wished.backbone == "auto":  # replaced by what it stood for when the run began
         differing.discard("backbone")

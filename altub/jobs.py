@@ -44,7 +44,8 @@ def start(config: TrainingConfig, root: Path | None = None) -> Run:
 
 
 def resume(run: Run) -> None:
-    """Starts the training of a stopped, interrupted or failed run again, from its last checkpoint.
+    """Starts the training of a stopped, interrupted or failed run again, from its last checkpoint; a remote one as a
+    new job.
 
     Raises:
         RunError: it is being trained, waits in the queue, or is finished.
@@ -54,6 +55,11 @@ def resume(run: Run) -> None:
         raise RunError(f"Run {run.id} is {status.state} already.")
     if status.state == "finished":
         raise RunError(f"Run {run.id} is finished: there is nothing left to train.")
+    if run.is_remote:
+        from altub.remote import submit_again
+
+        submit_again(run)
+        return
     run.clear_stop()
     status.state, status.stage, status.message = "queued", "starting", ""
     status.pid, status.queued_at = None, time.time()
@@ -64,12 +70,20 @@ def resume(run: Run) -> None:
 def stop(run: Run) -> None:
     """Asks a queued or running training to stop; it saves its state and says "stopped" within a step or two.
 
+    A remote one is cancelled; what its mirror holds is kept.
+
     Raises:
         RunError: nothing trains this run.
+        HubError: the Hub does not cancel the job.
     """
     state = run.status.state
     if state not in ("queued", "running"):
         raise RunError(f"Run {run.id} is not being trained: it is {state}.")
+    if run.is_remote:
+        from altub.remote import cancel
+
+        cancel(run)
+        return
     run.request_stop()
 
 
@@ -92,7 +106,7 @@ def position_in_queue(run: Run) -> int:
     mine = (run.read_status().queued_at, run.id)
     running, before = 0, 0
     for other in list_runs(root):
-        if other.id == run.id:
+        if other.id == run.id or other.is_remote:  # which takes nothing of this machine
             continue
         status = other.status
         if status.state == "running":

@@ -11,6 +11,7 @@
       cache/              features that do not fit into memory, while it is trained
       run.lock, stop      who trains; a wish to stop
       train.log           what the training process printed
+      remote.json         only of a run that is trained on Hugging Face Jobs: which job, and where its mirror is
 
 Everything is replaced in one step (temporary file, rename), so a reader never sees half a file.
 """
@@ -40,10 +41,11 @@ from altub.errors import RunError
 from altub.files import explain_full_disk, read_json, write_atomically, write_json
 from altub.settings import runs_root
 
-__all__ = ["Run", "State", "Status", "list_runs", "new_run_id", "remove_left_caches"]
+__all__ = ["REMOTE_FILE", "Run", "State", "Status", "list_runs", "new_run_id", "remove_left_caches"]
 
 State = Literal["queued", "running", "stopped", "failed", "finished", "interrupted"]
 ENDED: tuple[State, ...] = ("stopped", "failed", "finished", "interrupted")
+REMOTE_FILE = "remote.json"  # marks a run that is trained elsewhere; see altub/remote
 STARTING_PATIENCE = 60.0  # seconds that a process may take to import and take its run's lock
 LOCK_PATIENCE = 3.0  # seconds; a watcher that asks whether the run is alive holds the lock for an instant
 GLANCE = 0.002  # seconds; as long as a watcher looks, so that it does not take another watcher for a trainer
@@ -133,7 +135,7 @@ class Run:
             raise RunError(
                 f"{self.path} holds a config.json that is not a run's, which would be lost. Choose another directory."
             ) from None
-        if self.checkpoint_file.exists():
+        if self.checkpoint_file.exists() or self.is_remote:
             raise RunError(
                 f"{self.path} already holds a run. Add --resume to go on with it, or choose another directory."
             )
@@ -184,6 +186,11 @@ class Run:
     def replace_config(self, config: TrainingConfig) -> None:
         write_json(self.path / "config.json", config.model_dump(mode="json"))
 
+    @property
+    def is_remote(self) -> bool:
+        """Is the run trained on another machine, of which this directory is an image?"""
+        return os.path.isfile(self.path / REMOTE_FILE)
+
     # Status.
 
     def read_status(self) -> Status:
@@ -197,6 +204,8 @@ class Run:
     def status(self) -> Status:
         """The status, with a trainer that died without a word shown as "interrupted"."""
         status = self.read_status()
+        if self.is_remote:  # no process of this machine holds it; who follows it writes how it is
+            return status
         # A queued run has no trainer in the moments between the click and its process's first breath.
         starting = (
             status.state == "queued" and status.pid is None and time.time() - status.queued_at < STARTING_PATIENCE

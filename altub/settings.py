@@ -14,6 +14,7 @@
 | ALTUB_MAX_EPOCHS      | longest training of the page in epochs, 0 = any                | 0                 |
 | ALTUB_MAX_MINUTES     | longest training of the page in minutes of its own, 0 = any    | 0 (60)            |
 | ALTUB_MAX_QUEUE       | trainings of the page that may wait for their turn             | any number (5)    |
+| ALTUB_FOLLOW_SECONDS  | seconds between two looks at a remote training                 | 10                |
 | ALTUB_SPACE_UPLOADS   | "shared" lets a Space train on uploads, which all visitors see | off               |
 | ALTUB_SPACE_VOLUME    | where a Space's persistent storage is mounted                  | /data             |
 | ALTUB_AUTH            | user:password that the page asks for                           | none              |
@@ -37,6 +38,7 @@ __all__ = [
     "auth",
     "data_root",
     "feature_memory_bytes",
+    "follow_seconds",
     "max_epochs",
     "max_image_size",
     "max_jobs",
@@ -125,6 +127,11 @@ def feature_memory_bytes() -> int:
     except (AttributeError, ValueError, OSError):  # not POSIX
         quarter_of_ram = 4 << 30
     return _whole_number("ALTUB_FEATURE_MEMORY", quarter_of_ram >> 20, least=0) << 20
+
+
+def follow_seconds() -> int:
+    """Seconds between two looks at a training on Hugging Face Jobs (``ALTUB_FOLLOW_SECONDS``)."""
+    return _whole_number("ALTUB_FOLLOW_SECONDS", 10)
 
 
 def auth() -> str | None:

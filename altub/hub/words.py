@@ -15,7 +15,7 @@ from altub.errors import AltUBError, DiskFullError
 
 __all__ = ["Doing", "HubError", "hub_words", "is_out_of_reach"]
 
-Doing = Literal["push", "pull", "list"]
+Doing = Literal["push", "pull", "list", "train"]
 
 # By name, because the classes live in whichever HTTP library the client was built on.
 _NETWORK = {"TransportError", "TimeoutException", "NetworkError", "ProtocolError", "ConnectionError", "SSLError"}
@@ -25,6 +25,7 @@ _AGAIN = {
     "push": "Push again: what has arrived is not sent twice, and the repo shows nothing of the half push.",
     "pull": "Pull again: it goes on where it was, and no half model was left.",
     "list": "Try again in a moment.",
+    "train": "Try again in a moment; a job that was begun goes on meanwhile.",
 }
 
 
@@ -121,8 +122,12 @@ def _by_status(error: BaseException, repo: str, doing: Doing) -> HubError:
             "The Hub does not accept the token: it is wrong or was revoked. Run `hf auth login` again, or set HF_TOKEN "
             "to a valid one (it goes before the stored one)."
         )
+    if status == 402:
+        return HubError(f"Hugging Face Jobs are paid for: add credit or a plan on {ENDPOINT}/settings/billing.")
     if status == 403:
-        right = {"push": f"to write to {repo}", "pull": f"to read {repo}", "list": "to list models"}[doing]
+        right = {"push": f"to write to {repo}", "pull": f"to read {repo}", "list": "to list models"}.get(
+            doing, "to run jobs"
+        )
         return HubError(
             f"The token has no right {right}: use one with that right ({ENDPOINT}/settings/tokens), or a repo of yours."
         )
@@ -146,6 +151,8 @@ def _by_status(error: BaseException, repo: str, doing: Doing) -> HubError:
 def _offline(reason: str, repo: str, doing: Doing) -> str:
     if doing == "push":
         return f"Nothing was pushed to {repo}: {reason}. {_AGAIN['push']}"
+    if doing == "train":
+        return f"Hugging Face Jobs cannot be asked: {reason}. {_AGAIN['train']}"
     if doing == "list":
         return f"The list cannot be had: {reason}. Models that were pulled before can still be pulled from the cache."
     return f"{repo} could not be fetched: {reason}, and it is not whole in the cache. Go online and pull again."

@@ -49,6 +49,10 @@ class LoopbackHub:
         found = self.state()["repos"][repo]
         return {k: base64.b64decode(v) for k, v in found["commits"][found["branches"][branch]].items()}
 
+    def set_job(self, job: str, **state: Any) -> None:
+        """The job's stage and message from now on."""
+        self._post("/_test/job", {"job": job, **state})
+
     def commits(self, repo: str) -> list[str]:
         return list(self.state()["repos"].get(repo, {"commits": {}})["commits"])
 

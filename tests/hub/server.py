@@ -1,7 +1,8 @@
 """A small Hub on loopback, enough for the real huggingface_hub client, with faults to order.
 
-Repos live in memory: commits with their files, branches, and stored LFS objects. `POST /_test/fault` orders faults,
-`GET /_test/log` tells which requests came, and `POST /_test/file` changes a file behind everybody's back.
+Repos of models, data sets ("datasets/user/name") and Spaces ("spaces/user/name") live in memory: commits with their
+files, branches, and stored LFS objects; jobs too, which nobody runs. `POST /_test/fault` orders faults, `/_test/change`
+changes files behind everybody's back, `/_test/job` a job's stage, and `GET /_test/state` tells all of it.
 Run as a program it prints its address: `python server.py`.
 """
 
@@ -72,6 +73,8 @@ class Hub:
         self.objects: dict[str, bytes] = {}
         self.faults: dict[str, Any] = {}
         self.log: list[str] = []
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.hardware: dict[str, str] = {}
 
     def take(self, fault: str) -> Any:
         """Is this fault due? Numbers count down to nothing."""
@@ -92,17 +95,23 @@ def make_app(hub: Hub) -> Starlette:
         headers |= {"X-Error-Message": words} if words else {}
         return JSONResponse({"error": words or code or "error"}, status, headers)
 
-    def find(request: Request) -> Repo | Response:
+    def key(request: Request) -> str:
+        kind = request.path_params.get("kind", "models")
         name = f"{request.path_params['user']}/{request.path_params['name']}"
+        return name if kind == "models" else f"{kind}/{name}"
+
+    def find(request: Request) -> Repo | Response:
+        name = key(request)
         status = hub.take("status")
         if status:
             return error(int(status), words="ordered by the test", **hub.faults.get("headers", {}))
         if request.headers.get("authorization") and user(request) is None:
             return error(401, words="Invalid credentials in Authorization header")
         repo = hub.repos.get(name)
-        if repo is None or (repo.private and user(request) != name.split("/")[0]):
+        owner = request.path_params["user"]
+        if repo is None or (repo.private and user(request) != owner):
             return error(404 if user(request) else 401, "RepoNotFound", "Repository not found")
-        if repo.gated and user(request) != name.split("/")[0]:
+        if repo.gated and user(request) != owner:
             return error(403, "GatedRepo", "Access is restricted")
         return repo
 
@@ -155,7 +164,8 @@ def make_app(hub: Hub) -> Starlette:
             return error(401, words="Invalid credentials in Authorization header")
         if owner != user(request):
             return error(403, words="You don't have the rights to create a model under this namespace")
-        name = f"{owner}/{wish['name']}"
+        kind = wish.get("type") or "model"
+        name = f"{owner}/{wish['name']}" if kind == "model" else f"{kind}s/{owner}/{wish['name']}"
         if name in hub.repos:
             return JSONResponse({"error": "exists", "url": f"{base(request)}/{name}"}, 409)
         private = bool(wish.get("private")) or wish.get("visibility") == "private"
@@ -183,12 +193,78 @@ def make_app(hub: Hub) -> Starlette:
         name = f"{request.path_params['user']}/{request.path_params['name']}"
         return JSONResponse(describe(name, repo, sha))
 
+    async def tree(request: Request) -> Response:
+        repo = find(request)
+        if isinstance(repo, Response):
+            return repo
+        files = repo.commits[state_of(repo, request.path_params["rev"])]
+        rows = []
+        for path, stored in files.items():
+            row = {"type": "file", "path": path, "size": len(stored.content), "oid": stored.blob_id}
+            if stored.lfs:
+                row["lfs"] = {"oid": stored.sha256, "size": len(stored.content), "pointerSize": 134}
+            rows.append(row)
+        return JSONResponse(rows)
+
+    async def hardware(request: Request) -> Response:
+        repo = find(request)
+        if isinstance(repo, Response):
+            return repo
+        hub.hardware[key(request)] = wish = (await request.json())["flavor"]
+        stage = {"stage": "BUILDING", "hardware": {"current": None, "requested": wish}, "storage": None}
+        return JSONResponse(stage)
+
+    async def run_job(request: Request) -> Response:
+        owner = request.path_params["user"]
+        if user(request) is None:
+            return error(401, words="Invalid credentials in Authorization header")
+        if user(request) != owner:
+            return error(403, words="Forbidden: pass a token with the right to run jobs")
+        if hub.take("status_jobs"):
+            return error(int(hub.faults["job_status"]), words="ordered by the test")
+        wish = await request.json()
+        job = f"{len(hub.jobs):024x}"
+        hub.jobs[job] = {"request": wish, "owner": owner, "stage": "SCHEDULING", "message": None}
+        return JSONResponse(describe_job(job))
+
+    def describe_job(job: str) -> dict[str, Any]:
+        known = hub.jobs[job]
+        return {
+            "id": job,
+            "createdAt": "2026-01-02T03:04:05.000Z",
+            "dockerImage": known["request"].get("dockerImage"),
+            "command": known["request"]["command"],
+            "arguments": [],
+            "environment": known["request"]["environment"],
+            "secrets": dict.fromkeys(known["request"].get("secrets", {}), None),
+            "flavor": known["request"]["flavor"],
+            "status": {"stage": known["stage"], "message": known["message"]},
+            "owner": {"id": known["owner"], "name": known["owner"], "type": "user"},
+        }
+
+    async def job_of(request: Request) -> Response:
+        if hub.take("status_jobs"):
+            return error(int(hub.faults["job_status"]), words="ordered by the test")
+        job, owner = request.path_params["job"], request.path_params["user"]
+        if user(request) != owner or hub.jobs.get(job, {}).get("owner") != owner:
+            return error(404, words="Job not found")
+        if request.method == "POST":
+            hub.jobs[job]["stage"] = "CANCELED"
+        return JSONResponse(describe_job(job))
+
+    async def set_job(request: Request) -> Response:
+        wish = await request.json()
+        hub.jobs[wish.pop("job")].update(wish)
+        return JSONResponse({})
+
     async def models(request: Request) -> Response:
         if hub.take("status_list"):
             return error(503, words="ordered by the test")
         asked = request.query_params
         rows = []
         for name, repo in hub.repos.items():
+            if name.count("/") > 1:
+                continue
             row = describe(name, repo, repo.branches["main"])
             visible = not repo.private or user(request) == row["author"]
             if visible and asked.get("author") in (None, row["author"]) and asked.get("filter") in (None, *row["tags"]):
@@ -253,12 +329,14 @@ def make_app(hub: Hub) -> Starlette:
                 return error(412, words="A commit has happened since. Please refresh and try again.")
             if entry["key"] == "file":
                 files[value["path"]] = Stored(base64.b64decode(value["content"]), False)
+            elif entry["key"] == "deletedFile":
+                files.pop(value["path"], None)
             elif entry["key"] == "lfsFile":
                 if value["oid"] not in hub.objects:
                     return error(400, words="LFS pointer pointed to a file that does not exist")
                 files[value["path"]] = Stored(hub.objects[value["oid"]], True)
         sha = repo.commit(branch_name, files)
-        name = f"{request.path_params['user']}/{request.path_params['name']}"
+        name = key(request)
         return JSONResponse({"success": True, "commitOid": sha, "commitUrl": f"{base(request)}/{name}/commit/{sha}"})
 
     async def resolve(request: Request) -> Response:
@@ -300,6 +378,7 @@ def make_app(hub: Hub) -> Starlette:
     async def change(request: Request) -> Response:
         wish = await request.json()
         repo = hub.repos.setdefault(wish["repo"], Repo(False))
+        repo.private = wish.get("private", repo.private)
         if "gated" in wish:
             repo.gated = wish["gated"]
         branch_name = wish.get("branch", "main")
@@ -323,12 +402,12 @@ def make_app(hub: Hub) -> Starlette:
             }
             for name, repo in hub.repos.items()
         }
-        return JSONResponse({"repos": repos, "log": hub.log})
+        return JSONResponse({"repos": repos, "log": hub.log, "jobs": hub.jobs, "hardware": hub.hardware})
 
     def base(request: Request) -> str:
         return str(request.base_url).rstrip("/")
 
-    one = "/api/models/{user}/{name}"
+    one = "/api/{kind}/{user}/{name}"
     routes = [
         Route("/_test/fault", order, methods=["POST"]),
         Route("/_test/change", change, methods=["POST"]),
@@ -338,12 +417,20 @@ def make_app(hub: Hub) -> Starlette:
         Route("/api/repos/create", create, methods=["POST"]),
         Route("/api/validate-yaml", validate, methods=["POST"]),
         Route("/api/models", models),
+        Route("/_test/job", set_job, methods=["POST"]),
+        Route("/api/jobs/{user}", run_job, methods=["POST"]),
+        Route("/api/jobs/{user}/{job}", job_of),
+        Route("/api/jobs/{user}/{job}/cancel", job_of, methods=["POST"]),
         Route(one, info),
+        Route(one + "/hardware", hardware, methods=["POST"]),
+        Route(one + "/tree/{rev:path}", tree),
         Route(one + "/revision/{rev:path}", info),
         Route(one + "/branch/{rev:path}", branch, methods=["POST"]),
         Route(one + "/preupload/{rev:path}", preupload, methods=["POST"]),
         Route(one + "/commit/{rev:path}", commit, methods=["POST"]),
         Route("/{user}/{name}.git/info/lfs/objects/batch", lfs_batch, methods=["POST"]),
+        Route("/{kind}/{user}/{name}.git/info/lfs/objects/batch", lfs_batch, methods=["POST"]),
+        Route("/{kind}/{user}/{name}/resolve/{rev}/{path:path}", resolve, methods=["GET", "HEAD"]),
         Route("/{user}/{name}/resolve/{rev}/{path:path}", resolve, methods=["GET", "HEAD"]),
     ]
     app = Starlette(routes=routes)
@@ -359,5 +446,6 @@ def make_app(hub: Hub) -> Starlette:
 if __name__ == "__main__":
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen(128)  # whoever reads the address may call at once
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     uvicorn.Server(uvicorn.Config(make_app(Hub()), log_level="critical", access_log=False)).run([listener])

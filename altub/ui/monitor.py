@@ -189,7 +189,10 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
         except AltUBError as error:
             raise gr.Error(str(error)) from error
         WATCH.forget()
-        gr.Info("The training stops after the step at hand; nothing is lost.")
+        if view.run.is_remote:
+            gr.Info("The job is cancelled; what its mirror holds is kept.")
+        else:
+            gr.Info("The training stops after the step at hand; nothing is lost.")
         return gr.update(interactive=False)
 
     def ask_resume(seen: Seen, visitor: str) -> Any:

@@ -15,6 +15,8 @@ from typing import Any
 from altub import jobs
 from altub.config import TrainingConfig
 from altub.errors import RunError
+from altub.remote.link import Link, read_link
+from altub.remote.watching import keep_following
 from altub.runs import Run, Status, list_runs
 from altub.settings import runs_root
 
@@ -28,12 +30,14 @@ KEPT_EVENTS = 16  # runs whose events are kept in memory
 
 @dataclass(frozen=True)
 class RunView:
-    """A run as it was a moment ago. position: trainings that must end before a queued one starts."""
+    """A run as it was a moment ago. position: trainings that must end before a queued one starts. link: where it is
+    trained if not here."""
 
     run: Run
     status: Status
     config: TrainingConfig
     position: int = 0
+    link: Link | None = None
 
     @property
     def id(self) -> str:
@@ -86,8 +90,12 @@ class RunWatch:
                     if not view.is_active or time.monotonic() - seen < FRESH:
                         return view
                 status = run.status
-                position = jobs.position_in_queue(run) if status.state == "queued" else 0
-                view = RunView(run, status, run.config, position)
+                link = read_link(run) if run.is_remote else None
+                waits = status.state == "queued" and link is None
+                position = jobs.position_in_queue(run) if waits else 0
+                view = RunView(run, status, run.config, position, link)
+                if link is not None and view.is_active:
+                    keep_following(run)
             except RunError:
                 self._views.pop(run_id, None)
                 return None

@@ -49,6 +49,17 @@ class LoopbackHub:
         found = self.state()["repos"][repo]
         return {k: base64.b64decode(v) for k, v in found["commits"][found["branches"][branch]].items()}
 
+    def add_job(self) -> str:
+        """A job of Anna's that waits for its machine; its id."""
+        wish = {"command": ["true"], "environment": {}, "flavor": "t4-small", "dockerImage": "python:3.12"}
+        request = urllib.request.Request(
+            f"{self.url}/api/jobs/anna",
+            json.dumps(wish).encode(),
+            {"Content-Type": "application/json", "Authorization": f"Bearer {ANNA}"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)["id"]
+
     def set_job(self, job: str, **state: Any) -> None:
         """The job's stage and message from now on."""
         self._post("/_test/job", {"job": job, **state})

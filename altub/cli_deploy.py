@@ -40,7 +40,7 @@ def deploy(
         assembled = Path(temporary) / "space"
         assemble(assembled, model=model, hardware=hardware, tell=_tell)
         _tell(f"Uploading to {space}.")
-        print(upload(assembled, space, hardware=hardware, private=private))
+        print(upload(assembled, space, hardware=hardware, private=private, tell=_tell))
 
 
 def _tell(words: str) -> None:

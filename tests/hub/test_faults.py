@@ -20,11 +20,25 @@ WORKER = """
 import json, sys, time
 import huggingface_hub.utils._http as http
 http.time.sleep = lambda seconds: None  # the client's own waits between its tries
+import errno, shutil
+import huggingface_hub.file_download as download
+import altub.hub.pull
 from altub.errors import AltUBError
 from altub.hub import pull, push
+http_get, copyfile = download.http_get, shutil.copyfile
+def full(*arguments, **more):
+    raise OSError(errno.ENOSPC, "No space left on device")
+def half(source, target):  # some of it fits
+    open(target, "wb").write(open(source, "rb").read(100))
+    full()
 for line in sys.stdin:
     what, arguments = json.loads(line)
     try:
+        if what == "full":
+            download.http_get = full if arguments["where"] == "cache" else http_get
+            shutil.copyfile = half if arguments["where"] == "run" else copyfile
+            print("@" + json.dumps({"result": "full" if arguments["where"] else "free"}), flush=True)
+            continue
         result = push(**arguments).commit if what == "push" else str(pull(**arguments).path)
         answer = {"result": result}
     except AltUBError as error:
@@ -199,3 +213,17 @@ def test_who_may_what(hub: LoopbackHub, worker: Worker, good: dict, pushed_run: 
     assert "token" in worker.ask("push", model_dir=model, repo="anna/good", token="hf_wrong")["error"]
     hub.change("anna/bert", {"config.json": b'{"model_type": "bert"}'})
     assert "another kind of model" in worker.ask("push", model_dir=model, repo="anna/bert", token=ANNA)["error"]
+
+
+@pytest.mark.parametrize("where", ["cache", "run"])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(
+    hub: LoopbackHub, worker: Worker, good: dict, where: str
+) -> None:
+    hub.change(f"anna/full-{where}", {**good, "notes.txt": where.encode()})
+    before = worker.left()
+    assert worker.ask("full", where=where) == {"result": "full"}
+    answer = worker.pull(f"anna/full-{where}", "full")
+    assert answer["error"].startswith("The disk is full") and "Errno" not in answer["error"]
+    assert worker.left() == before
+    assert worker.ask("full", where=None) == {"result": "free"}
+    assert "result" in worker.pull(f"anna/full-{where}", f"full-{where}")

@@ -112,14 +112,49 @@ def pushed_run(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> R
     return run
 
 
+class Forks:
+    """The process of `tests.hub.forks`: new processes without the seconds that importing torch takes."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.hub.forks"],
+            cwd=REPOSITORY,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self, arguments: tuple[str, ...], folder: Path, environment: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        wish = {"arguments": arguments, "folder": str(folder), "environment": environment}
+        self.process.stdin.write(json.dumps(wish) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        return subprocess.CompletedProcess(list(arguments), answer["code"], answer["out"], answer["err"])
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    forks = Forks()
+    yield forks
+    forks.close()
+
+
 class Client:
     """`python ...` with the environment of one user: own cache, own token, the loopback Hub."""
 
-    def __init__(self, home: Path, endpoint: str, token: str | None) -> None:
-        self.home, self.endpoint, self.token = home, endpoint, token
+    def __init__(self, home: Path, endpoint: str, token: str | None, forks: Forks) -> None:
+        self.home, self.endpoint, self.token, self.forks = home, endpoint, token, forks
         self.logged = ""  # everything that was ever printed
 
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, fresh: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`python <arguments>`; not `fresh`: in a fork that has imported torch, but not the Hub's client."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "ALTUB_"))}
         clean |= {
             "HF_ENDPOINT": self.endpoint,
@@ -131,24 +166,28 @@ class Client:
             "HF_DEBUG": "0",
         }
         clean |= {"HF_TOKEN": self.token} if self.token else {}
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=self.home, env=clean | environment, capture_output=True, text=True
-        )
+        clean |= environment
+        if fresh:
+            done = subprocess.run(
+                [sys.executable, *arguments], cwd=self.home, env=clean, capture_output=True, text=True
+            )
+        else:
+            done = self.forks.run(arguments, self.home, clean)
         self.logged += done.stdout + done.stderr
         return done
 
     def altub(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return self.run("-m", "altub", *arguments, **environment)
+        return self.run("-m", "altub", *arguments, fresh=False, **environment)
 
 
 @pytest.fixture
-def anna(hub: LoopbackHub, tmp_path: Path) -> Client:
+def anna(hub: LoopbackHub, forks: Forks, tmp_path: Path) -> Client:
     (tmp_path / "anna").mkdir()
-    return Client(tmp_path / "anna", hub.url, ANNA)
+    return Client(tmp_path / "anna", hub.url, ANNA, forks)
 
 
 @pytest.fixture
-def stranger(hub: LoopbackHub, tmp_path: Path) -> Client:
+def stranger(hub: LoopbackHub, forks: Forks, tmp_path: Path) -> Client:
     """Somebody without a token and with an empty cache."""
     (tmp_path / "stranger").mkdir()
-    return Client(tmp_path / "stranger", hub.url, None)
+    return Client(tmp_path / "stranger", hub.url, None, forks)

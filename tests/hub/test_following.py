@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,10 +64,12 @@ class Home:
         self.folder, self.hub, self.trained = folder, hub, trained
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "ALTUB_"))}
         clean |= {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(folder / "hf"), "HF_TOKEN": ANNA}
+        clean |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "1", "ALTUB_FOLLOW_SECONDS": "1"}
+        self.environment = clean
         self.process = subprocess.Popen(
             [sys.executable, "-c", WORKER],
             cwd=REPOSITORY,
-            env=clean | {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "1", "ALTUB_FOLLOW_SECONDS": "1"},
+            env=clean,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -255,3 +259,23 @@ def test_a_remote_run_takes_no_turn_of_this_machine(home: Home) -> None:
     assert remote.status.state == "running"  # though no process holds it
     local = Run.create(remote.path.parent / "here", make_config(category="weave"))
     assert jobs.position_in_queue(local) == 0
+
+
+def test_ctrl_c_detaches_and_says_how_to_go_on(home: Home, hub: LoopbackHub) -> None:
+    run = home.begin("detached")
+    job = read_link(run).job
+    process = subprocess.Popen(
+        [sys.executable, "-m", "altub", "follow", str(run.path)],
+        cwd=REPOSITORY,
+        env={**home.environment, "ALTUB_FOLLOW_SECONDS": "600"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while not any(f"/api/jobs/anna/{job}" in line for line in hub.state()["log"]) and time.monotonic() < until:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the training goes on" in said and f"altub stop {run.path}" in said
+    assert hub.state()["jobs"][job]["stage"] == "SCHEDULING" and run.status.state == "queued"

@@ -103,7 +103,7 @@ def test_the_jobs_own_command_gives_a_run_that_predicts_the_same(
     photo = str(data_folder / "weave/test/blot/000.png")
     for name in ("runs/weave", "local"):
         out = f"{name.replace('/', '-')}.npz"
-        assert anna.run("-c", PREDICT, f"{name}/model", photo, out).returncode == 0
+        assert anna.run("-c", PREDICT, f"{name}/model", photo, out, fresh=False).returncode == 0
     with np.load(anna.home / "runs-weave.npz") as there, np.load(anna.home / "local.npz") as here:
         np.testing.assert_array_equal(there["map"], here["map"])
         assert there["score"] == here["score"]
@@ -124,11 +124,11 @@ def test_the_jobs_own_command_gives_a_run_that_predicts_the_same(
 
 def test_what_cannot_be_submitted_is_said(hub: LoopbackHub, anna: Client, stranger: Client, data_folder: Path) -> None:
     jobs = len(hub.state()["jobs"])
-    hub.change("anna/public", {})
+    hub.change("anna/open", {})
     hub.change("anna/full", {"notes.txt": b"x"}, private=True)
     cases = [
         (anna, ("--flavor", "t4-small"), "--upload-data"),
-        (anna, ("--upload-data", "--mirror", "anna/public"), "is public"),
+        (anna, ("--upload-data", "--mirror", "anna/open"), "is public"),
         (anna, ("--upload-data", "--mirror", "anna/full"), "is not empty"),
         (anna, ("--upload-data", "--mirror", "ben/other"), "no right"),
         (anna, ("--upload-data", "--timeout", "soon"), "time limit"),

@@ -24,9 +24,9 @@ HF_JOBS, MVTEC = "hf-jobs", "mvtec-ad"
 STOPPED = 130
 
 On = Annotated[str | None, typer.Option("--on", help="hf-jobs: train on Hugging Face Jobs, which cost money.")]
-Flavor = Annotated[str | None, typer.Option(help="Hardware of the job.", show_default="a10g-small")]
+Flavor = Annotated[str | None, typer.Option(help="Hardware of the job; else a10g-small.")]
 MirrorRepo = Annotated[str | None, typer.Option("--mirror", help="Private repo that mirrors the run, as user/name.")]
-Timeout = Annotated[str | None, typer.Option(help="Time limit of the job, such as 90m.", show_default="6h")]
+Timeout = Annotated[str | None, typer.Option(help="Time limit of the job, such as 90m; else 6h.")]
 UploadData = Annotated[
     bool, typer.Option("--upload-data", help="Upload the category's images to a private data set for the job.")
 ]

@@ -89,10 +89,10 @@ def _remarks(view: RunView) -> str:
     if link is not None:
         job, mirror = escape(link.url), escape(f"{link.url.split('/jobs/')[0]}/{link.repo}")
         remarks.append(
-            f'<p class="note remote">{"Runs" if view.is_active else "Ran"} on Hugging Face Jobs '
+            f'<p class="note remote"><span>{"Runs" if view.is_active else "Ran"} on Hugging Face Jobs '
             f"({escape(link.flavor)}): "
             f'<a href="{job}" target="_blank" rel="noopener">the job</a>, mirrored to '
-            f'<a href="{mirror}" target="_blank" rel="noopener">{escape(link.repo)}</a>.</p>'
+            f'<a href="{mirror}" target="_blank" rel="noopener">{escape(link.repo)}</a>.</span></p>'
         )
     if status.message and not (view.state == "stopped" and not status.message):
         kind = "error" if view.state in ("failed", "interrupted") else "note"

@@ -7,10 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from altub.config import TrainingConfig
 from altub.runs import Run
+from tests.ui.conftest import open_tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -29,14 +30,10 @@ def add_run(trained: Run, root: Path, name: str, created: float, **settings: obj
     return run
 
 
-def open_tab(page: Page) -> None:
-    page.get_by_role("tab", name="Compare").first.click()
-
-
 def test_compare_runs_choose_group_download(visit, server, trained_run: Run, tmp_path: Path) -> None:
     visitor = visit()
     page = visitor.open()
-    open_tab(page)
+    open_tab(page, "Compare")
     expect(page.locator("#compare-chart")).to_contain_text("Nothing to compare yet", timeout=LONG)
 
     off = trained_run.config.base.model_dump(mode="json") | {"base_update": "off"}
@@ -81,13 +78,14 @@ def test_compare_runs_choose_group_download(visit, server, trained_run: Run, tmp
     assert visitor.complaints == [] and visitor.outside == []
 
 
-@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (1920, "dark")])
+@pytest.mark.parametrize(("width", "theme"), [(360, "light"), (390, "light"), (1920, "dark")])
 def test_fits_every_screen(visit, server, trained_run: Run, width: int, theme: str) -> None:
     if not (server.runs / "weave-1").exists():
         add_run(trained_run, server.runs, "weave-1", 1.0)
     visitor = visit(width, 900, same_browser=False)
     page = visitor.open(f"?__theme={theme}")
-    open_tab(page)
+    assert page.get_by_role("tab").all_text_contents() == ["Train", "Inspect", "Compare", "Models"]
+    open_tab(page, "Compare")
     expect(page.locator("#compare-chart svg .line").first).to_be_visible(timeout=LONG)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     colours = page.evaluate(

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from altub.config import make_config
 from altub.runs import Run, list_runs
 from tests.hub.conftest import ANNA, LoopbackHub
-from tests.ui.conftest import Server
+from tests.ui.conftest import Server, open_tab
 
 pytestmark = pytest.mark.browser
 
@@ -75,7 +75,7 @@ def server(
 def test_push_list_and_pull(visit, server: Server, hub: LoopbackHub) -> None:
     visitor = visit()
     page = visitor.open()
-    page.get_by_role("tab", name="Models").click()
+    open_tab(page, "Models")
     expect(page.locator("#hub-run input")).to_have_value(re.compile("weave"), timeout=60_000)
     page.fill("#hub-repo textarea, #hub-repo input", "anna/weave")
     page.click("#hub-push")
@@ -99,7 +99,7 @@ def test_push_list_and_pull(visit, server: Server, hub: LoopbackHub) -> None:
         page.screenshot(path=f"{folder}/models-phone-dark.png", full_page=True)
         page.set_viewport_size({"width": 1280, "height": 900})
 
-    page.get_by_role("tab", name="Inspect").click()
+    open_tab(page, "Inspect")
     page.wait_for_function("document.querySelector('#inspect-model-note')?.innerText.length > 0")
     for _ in range(20):  # the list of runs is looked at again every few seconds
         page.click("#inspect-run input")
@@ -114,7 +114,7 @@ def test_push_list_and_pull(visit, server: Server, hub: LoopbackHub) -> None:
 
 def test_a_problem_is_said_in_place(visit, server: Server) -> None:
     page = visit().open()
-    page.get_by_role("tab", name="Models").click()
+    open_tab(page, "Models")
     page.fill("#hub-reference textarea, #hub-reference input", "anna/not-there")
     page.click("#hub-pull")
     page.wait_for_selector("#hub-pull-state .problem", timeout=60_000)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from altub.runs import Run
+from tests.ui.conftest import open_tab
 
 pytestmark = pytest.mark.browser
 
@@ -18,14 +19,14 @@ pytestmark = pytest.mark.browser
 def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, data_folder: Path, tmp_path: Path) -> None:
     visitor = visit()
     page = visitor.open()
-    page.get_by_role("tab", name="Inspect").click()
+    open_tab(page, "Inspect")
 
     # Nothing trained: the page says what to do, and notices the first run by itself.
     page.wait_for_selector("#inspect-to-train")
     assert "No trained model yet" in page.inner_text("#inspect-right")
     page.click("#inspect-to-train")
     page.wait_for_selector("#inspect-to-train", state="hidden")
-    page.get_by_role("tab", name="Inspect").click()
+    open_tab(page, "Inspect")
     shutil.copytree(trained_run.path, server.runs / trained_run.id)
     page.wait_for_selector("#inspect-examples img")
     page.wait_for_selector("#inspect-to-train", state="hidden")
@@ -106,7 +107,7 @@ def test_stepping_through_a_batch_and_stopping_it(
         shutil.copytree(trained_run.path, server.runs / trained_run.id)
     visitor = visit()
     page = visitor.open("?__theme=dark")
-    page.get_by_role("tab", name="Inspect").click()
+    open_tab(page, "Inspect")
     page.wait_for_selector("#inspect-examples img")
     assert "blot/000.png" in page.inner_text("#inspect-examples")
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from altub.runs import Run
 from altub.space.contents import assemble
+from tests.ui.conftest import open_tab
 
 pytestmark = pytest.mark.browser
 if "ALTUB_SPACE_PYTHON" not in os.environ:  # another interpreter, with the Space's requirements, may be named there
@@ -87,7 +88,7 @@ def test_a_visitor_inspects_an_image_with_the_starting_model(
         page.get_by_text("does not train on images that visitors upload").wait_for()
         assert not page.locator("#train-folder").is_visible() and not page.locator("#upload-store").is_visible()
 
-        page.get_by_role("tab", name="Inspect").click()
+        open_tab(page, "Inspect")
         chosen = page.locator("#inspect-run input").first
         page.wait_for_function("document.querySelector('#inspect-run input')?.value.includes('weave')")
         assert "4 epochs" in chosen.input_value()
@@ -105,7 +106,7 @@ def test_a_visitor_inspects_an_image_with_the_starting_model(
         page.get_by_text("exceed the maximum allowed size", exact=False).first.wait_for()
         if folder := os.environ.get("ALTUB_SCREENSHOTS"):
             page.screenshot(path=str(Path(folder) / "space-inspect.png"))
-            page.get_by_role("tab", name="Train").click()
+            open_tab(page, "Train")
             page.screenshot(path=str(Path(folder) / "space-train.png"))
     finally:
         context.close()

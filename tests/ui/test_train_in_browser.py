@@ -18,6 +18,7 @@ from playwright.sync_api import Page, expect
 
 from altub.runs import list_runs
 from tests.conftest import write_category
+from tests.ui.conftest import open_tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -87,7 +88,7 @@ def test_sample_start_watch_reload_stop_resume_finish_inspect(visit, server) -> 
     base_turns = sum(event["phase"] == "base" for event in run.events())
     expect(page.locator("#loss-chart svg rect")).to_have_count(base_turns)
 
-    page.get_by_role("tab", name="Inspect").click()
+    open_tab(page, "Inspect")
     image = next((server.data / "sample/fabric/test/hole").glob("*.png"))
     page.set_input_files("#inspect-files input[type=file]", str(image))
     expect(page.locator("#inspect-slider img")).to_have_count(2, timeout=LONG)

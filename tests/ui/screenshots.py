@@ -7,12 +7,13 @@ test images, and writes assets/screenshot-<tab>[-dark|-phone].png.
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.ui.conftest import CHROMIUM, FLAGS, REPOSITORY, Server
+from tests.ui.conftest import CHROMIUM, FLAGS, REPOSITORY, Server, open_tab
 from tests.ui.test_train_in_browser import choose
 
 MINUTES = 60_000  # milliseconds
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=REPOSITORY / "assets")
     parser.add_argument("--folder", type=Path, help="data and runs live here; where a run is there, nothing is trained")
     parser.add_argument("--category", default="fabric")
+    parser.add_argument("--study", type=Path, help="a study's folder: its runs are shown in Compare")
     parser.add_argument("--epochs", type=int, help="instead of the preset's")
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
@@ -43,6 +45,8 @@ def main() -> None:
                 ("light", 390, 844, "-phone"),
             ):
                 take(page, server, given, theme, (width, height), name)
+            if given.study:
+                compare(page, server, given)
             browser.close()
     finally:
         server.kill()
@@ -64,13 +68,31 @@ def take(page: Page, server: Server, given: argparse.Namespace, theme: str, size
     expect(page.locator("#drift-picture img")).to_be_visible(timeout=MINUTES)
     page.wait_for_timeout(2000)
     page.screenshot(path=given.output / f"screenshot-train{name}.png", full_page=True)
-    page.get_by_role("tab", name="Inspect").click()
+    open_tab(page, "Inspect")
     tested = server.data / "sample" / given.category / "test"
     images = [next(iter(sorted(kind.glob("*.png")))) for kind in sorted(tested.iterdir())]
     page.set_input_files("#inspect-files input[type=file]", [str(path) for path in images])
     expect(page.locator("#inspect-slider img")).to_have_count(2, timeout=5 * MINUTES)
     page.wait_for_timeout(2000)
     page.screenshot(path=given.output / f"screenshot-inspect{name}.png", full_page=True)
+
+
+def compare(page: Page, server: Server, given: argparse.Namespace) -> None:
+    """The study's runs alone, seeds of a setting together."""
+    kept = server.runs.with_name("runs-of-the-other-pictures")
+    server.runs.rename(kept)
+    try:
+        shutil.copytree(given.study / "runs", server.runs)
+        page.set_viewport_size({"width": 1440, "height": 900})
+        page.goto(f"{server.url}?__theme=light")
+        open_tab(page, "Compare")
+        expect(page.locator("#compare-chart svg .line").first).to_be_visible(timeout=MINUTES)
+        page.locator("#compare-together input").check()
+        page.wait_for_timeout(5000)
+        page.screenshot(path=given.output / "screenshot-compare.png", full_page=True)
+    finally:
+        shutil.rmtree(server.runs)
+        kept.rename(server.runs)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,11 @@ def test_fits_every_screen(visit, server, trained_run: Run, width: int, theme: s
         add_run(trained_run, server.runs, "weave-1", 1.0)
     visitor = visit(width, 900, same_browser=False)
     page = visitor.open(f"?__theme={theme}")
-    assert page.get_by_role("tab").all_text_contents() == ["Train", "Inspect", "Compare", "Models"]
+    tabs = page.get_by_role("tab")  # what Gradio keeps behind "More tabs" has no such role
+    expect(tabs).to_have_text(["Train", "Inspect", "Compare", "Models"])
+    assert all(
+        tab.is_visible() and tab.bounding_box()["x"] + tab.bounding_box()["width"] <= width for tab in tabs.all()
+    )
     open_tab(page, "Compare")
     expect(page.locator("#compare-chart svg .line").first).to_be_visible(timeout=LONG)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -94,3 +98,14 @@ def test_fits_every_screen(visit, server, trained_run: Run, width: int, theme: s
     )
     assert len(set(colours)) == 2
     assert visitor.complaints == []
+
+
+def test_a_tab_that_a_wider_font_moves_behind_the_menu_still_opens(visit, server) -> None:
+    visitor = visit(360, 900, same_browser=False)
+    wide = "document.head.insertAdjacentHTML('beforeend', '<style>#altub-tabs button { letter-spacing: 5px }</style>')"
+    visitor.page.add_init_script(f"addEventListener('DOMContentLoaded', () => {wide})")
+    page = visitor.open()
+    expect(page.get_by_role("button", name="More tabs")).to_be_visible()
+    open_tab(page, "Models")
+    expect(page.locator("#hub-pull")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -477,6 +477,17 @@ def test_a_stopped_batch_keeps_what_is_done(runs_folder, sessions, cache, source
     assert len(sessions.get(session).items) == 6 and more[2] == ""  # a new batch is not stopped by the old wish
     handlers.stop("nobody")
 
+    # A click between the button's appearance and the first image counts; one after the end does not.
+    handlers.stop(session)
+    handlers.begin(session)
+    handlers.stop(session)
+    early = handlers.inspect_files(files, run_id, session, DEFAULT_RATE, 0.5, "inferno", True, progress=quiet)
+    assert len(sessions.get(session).items) == 8 and "Stopped after 2 of 8 images" in early[2]
+    handlers.stop(session)
+    handlers.begin(session)
+    handlers.inspect_files(files, run_id, session, DEFAULT_RATE, 0.5, "inferno", True, progress=quiet)
+    assert len(sessions.get(session).items) == 16
+
 
 def test_examples_say_their_defect_and_name(trained_run):
     assert {"blot/000.png", "good/000.png"} <= {example.caption for example in examples_of(trained_run)}

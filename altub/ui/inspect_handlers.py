@@ -187,7 +187,9 @@ def step(by: int, session: str, shown: int, position: float, *look: Any) -> tupl
 
 def begin(session: str) -> tuple:
     """The session of a batch that begins, which the page must know to stop it, and the Stop button."""
-    return session if SESSIONS.knows(session) else SESSIONS.new(), gr.Button(visible=True)
+    session = session if SESSIONS.knows(session) else SESSIONS.new()
+    SESSIONS.stop_signal(session).clear()  # a click that came after the end of the last batch
+    return session, gr.Button(visible=True)
 
 
 def stop(session: str) -> None:

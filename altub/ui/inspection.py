@@ -78,8 +78,8 @@ def add_to_batch(
         raise RunError("No model is chosen: choose one from the list, or train one first.")
     run = find_model(run_id)
     with SESSIONS.alone(session):
+        # Not cleared here: the button is there before the work begins, and an early click counts.
         stop = SESSIONS.stop_signal(session)
-        stop.clear()
         model = MODELS.get(run.model_dir)
         batch = SESSIONS.get(session)
         grows = batch is not None and (batch.run_id, batch.weights_sha256) == (run.id, model.weights_sha256)
@@ -107,6 +107,8 @@ def add_to_batch(
             if not grows:
                 shutil.rmtree(batch.folder, ignore_errors=True)
             raise
+        finally:
+            stop.clear()
         batch = replace(batch, items=(*batch.items, *items))
         SESSIONS.put(session, batch)
     return batch, (items[len(kept) :] or items) if sources else items

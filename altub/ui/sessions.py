@@ -71,7 +71,7 @@ class SessionStore:
             yield
 
     def stop_signal(self, session: str) -> threading.Event:
-        """Set by `stop`; whoever starts a batch clears it."""
+        """Set by `stop`; cleared when a batch is announced and when it has ended."""
         with self._lock:
             return self._sessions.setdefault(session, _Session()).stop
 

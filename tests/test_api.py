@@ -131,7 +131,7 @@ def test_a_file_of_the_server_is_never_read(client, trained_run, defective):
     file = {"path": str(defective), "meta": {"_type": "gradio.FileData"}}
     for answer in (
         call(client, "predict", [file, trained_run.id]),
-        call(client, "inspect_files", [[file], trained_run.id, None, 7, *LOOK]),
+        call(client, "inspect_files", [[file], ["part.png"], trained_run.id, None, 7, *LOOK]),
     ):
         assert not answer["success"]
         assert "verdict" not in json.dumps(answer) and "defect" not in json.dumps(answer)

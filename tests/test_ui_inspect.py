@@ -23,6 +23,7 @@ from altub.ui import inspect_handlers as handlers
 from altub.ui import models as models_module
 from altub.ui import views
 from altub.ui.batch import SCREEN_SIDE, Batch, Inspected, Source, Unreadable, for_screen, inspect_images
+from altub.ui.dropped import dropped_sources, shown_name, told_apart
 from altub.ui.histogram import number, score_histogram_html
 from altub.ui.inspect_examples import SHOWN, choose_examples, examples_of
 from altub.ui.inspection import DEFAULT_RATE, RATES, Look, add_to_batch, neighbour, overlay_file, rate_at, threshold_at
@@ -470,10 +471,13 @@ def test_a_stopped_batch_keeps_what_is_done(runs_folder, sessions, cache, source
     session, button = handlers.begin("")
     assert button.visible
     run_id, files = runs_folder_id(runs_folder), [str(source.path) for source in sources]
-    shown = handlers.inspect_files(files, run_id, session, DEFAULT_RATE, 0.5, "inferno", True, progress=progress)
+    names = [source.name for source in sources]
+    shown = handlers.inspect_files(files, names, run_id, session, DEFAULT_RATE, 0.5, "inferno", True, progress=progress)
     assert len(sessions.get(session).items) == 4 and "Stopped after 4 of 8 images" in shown[2]
     quiet = lambda *_, **__: None  # noqa: E731
-    more = handlers.inspect_files(files[:2], run_id, session, DEFAULT_RATE, 0.5, "inferno", True, progress=quiet)
+    more = handlers.inspect_files(
+        files[:2], names[:2], run_id, session, DEFAULT_RATE, 0.5, "inferno", True, progress=quiet
+    )
     assert len(sessions.get(session).items) == 6 and more[2] == ""  # a new batch is not stopped by the old wish
     handlers.stop("nobody")
 
@@ -481,12 +485,82 @@ def test_a_stopped_batch_keeps_what_is_done(runs_folder, sessions, cache, source
     handlers.stop(session)
     handlers.begin(session)
     handlers.stop(session)
-    early = handlers.inspect_files(files, run_id, session, DEFAULT_RATE, 0.5, "inferno", True, progress=quiet)
+    early = handlers.inspect_files(files, names, run_id, session, DEFAULT_RATE, 0.5, "inferno", True, progress=quiet)
     assert len(sessions.get(session).items) == 8 and "Stopped after 2 of 8 images" in early[2]
     handlers.stop(session)
     handlers.begin(session)
-    handlers.inspect_files(files, run_id, session, DEFAULT_RATE, 0.5, "inferno", True, progress=quiet)
+    handlers.inspect_files(files, names, run_id, session, DEFAULT_RATE, 0.5, "inferno", True, progress=quiet)
     assert len(sessions.get(session).items) == 16
+
+
+def test_inspecting_all_again_and_stopping_keeps_what_was_there(batch, runs_folder, sessions, monkeypatch):
+    monkeypatch.setattr("altub.ui.batch.CHUNK_IMAGES", 2)
+    look = (DEFAULT_RATE, 0.5, "inferno", True)
+
+    def progress(share: tuple[int, int], **_) -> None:
+        if share[0] == 4:
+            handlers.stop("me")
+
+    shutil.copytree(runs_folder / batch.run_id, runs_folder / "other-run")
+    shown = handlers.inspect_again("other-run", "me", *look, progress=progress)
+    stopped = sessions.get("me")
+    assert stopped.run_id == "other-run" and stopped.sources == batch.sources
+    assert [item.number for item in stopped.items] == list(range(1, 9)) and len(stopped.inspected) == 4
+    assert "Stopped after 4 of 8 images" in shown[2] and "4 from before wait" in shown[2]
+    assert [row[2] for row in shown[12]].count('<span class="chip plain">Waiting</span>') == 4
+    assert "4 waiting" in shown[11] and "not read" not in shown[11]
+    assert "inspect all again" in stopped.rows(threshold_at(stopped, DEFAULT_RATE))[-1]["error"]
+
+    # The same model again: everything, also what waits.
+    handlers.inspect_again("other-run", "me", *look, progress=lambda *_, **__: None)
+    assert len(sessions.get("me").inspected) == 8 and sessions.get("me").sources == batch.sources
+
+
+def test_an_example_of_one_visitor_is_not_in_the_batch_of_another(runs_folder, sessions, cache):
+    click, quiet = SimpleNamespace(index=0), lambda *_, **__: None
+    look = (DEFAULT_RATE, 0.5, "inferno", True)
+    first, second = (
+        handlers.inspect_example(click, runs_folder_id(runs_folder), "", *look, progress=quiet)[0] for _ in range(2)
+    )
+    assert first and second and first != second
+    assert [len(sessions.get(session).items) for session in (first, second)] == [1, 1]
+    assert sessions.get("") is None
+
+
+def test_files_keep_the_names_that_they_have_at_the_visitors():
+    stored = ["/tmp/a/Teil 1.png"] * 5
+    names = ["Teil #1: lid.png", "", "C:\\parts\\<b>.png", "\u202e/\n", 7]
+    found = dropped_sources(stored, names)
+    assert [source.name for source in found] == [
+        "Teil #1: lid.png",
+        "Teil 1.png",
+        "<b>.png",
+        "Teil 1.png",
+        "Teil 1.png",
+    ]
+    assert {source.path for source in found} == {Path(stored[0])}
+    for odd in (None, "x", names[:2], {"0": "a"}):
+        assert [source.name for source in dropped_sources(stored, odd)] == ["Teil 1.png"] * 5
+    assert shown_name("x" * 500 + ".tiff") == "x" * 114 + "….tiff"
+
+
+def test_equal_names_are_told_apart(batch, sources):
+    assert [source.name for source in told_apart([Source(Path(), "a.png")] * 3, ["b.png", "a (2).png"])] == [
+        "a.png",
+        "a (3).png",
+        "a (4).png",
+    ]
+    assert [
+        source.name for source in told_apart([Source(Path(), name) for name in (".", ".", "good/1", "good/1")])
+    ] == [
+        ".",
+        ". (2)",
+        "good/1",
+        "good/1 (2)",
+    ]
+    grown, new = add_to_batch("me", batch.run_id, sources[:2])
+    assert [item.source.name for item in new] == ["blot/000 (2).png", "blot/001 (2).png"]
+    assert len({source.name for source in grown.sources}) == len(grown.items)
 
 
 def test_examples_say_their_defect_and_name(trained_run):

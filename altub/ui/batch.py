@@ -46,11 +46,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An image of the batch that could not be opened, and why."""
+    """An image of the batch without a result, and why.
+
+    Attributes:
+        waits: it was not tried, because the batch was stopped before.
+    """
 
     number: int
     source: Source
     error: str
+    waits: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import gradio as gr
 from altub.plots import COLOUR_MAPS
 from altub.ui import inspect_handlers as on
 from altub.ui import views
+from altub.ui.dropped import NAMES_JS
 from altub.ui.inspection import DEFAULT_RATE, RATES, Look
 from altub.ui.sessions import SESSIONS
 
@@ -73,6 +74,7 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
             files = gr.File(
                 file_count="multiple", show_label=False, label="Images to inspect", height=120, elem_id="inspect-files"
             )
+            names = gr.JSON(visible=False)  # of the files, sent with them
             notice = gr.HTML(elem_id="inspect-notice")
             stop = gr.Button("Stop, keep what is done", size="sm", visible=False, elem_id="inspect-stop")
             with gr.Column(visible=False, elem_id="inspect-examples-group") as examples_group:
@@ -194,7 +196,7 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
     begins = {"outputs": [session, stop], **QUIET}
     ended = {"fn": lambda: gr.Button(visible=False), "inputs": None, "outputs": stop, **QUIET}
     dropped = files.upload(on.begin, session, **begins).then(
-        on.inspect_files, [files, run, session, rate, *look], **works
+        on.inspect_files, [files, names, run, session, rate, *look], js=NAMES_JS, **works
     )
     dropped.then(lambda: None, None, files, **QUIET)  # the place is free for the next ones
     dropped.then(**ended)

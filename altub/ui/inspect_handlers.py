@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -17,6 +16,7 @@ from altub.calibration import Threshold
 from altub.errors import AltUBError, DataError, RunError
 from altub.ui import views
 from altub.ui.batch import Batch, Inspected, Source, Unreadable
+from altub.ui.dropped import dropped_sources
 from altub.ui.histogram import score_histogram_html
 from altub.ui.inspect_examples import examples_of
 from altub.ui.inspection import DEFAULT_RATE, Look, add_to_batch, neighbour, overlay_file, rate_at, threshold_at
@@ -96,12 +96,17 @@ def choose_run(run_id: str | None) -> tuple:
 
 @in_words
 def inspect_files(
-    files: list[str] | None, run_id: str | None, session: str, *controls: Any, progress: gr.Progress = gr.Progress()
+    files: list[str] | None,
+    names: Any,
+    run_id: str | None,
+    session: str,
+    *controls: Any,
+    progress: gr.Progress = gr.Progress(),
 ) -> tuple:
-    """Adds uploaded files; Gradio has checked that they are uploads."""
+    """Adds dropped files; Gradio has checked that they are uploads. names: what the visitor calls them."""
     if not files:
         raise DataError("No file arrived: drop one or many images.")
-    return _inspect(session, run_id, [Source(Path(file), Path(file).name) for file in files], controls, progress)
+    return _inspect(session, run_id, dropped_sources(files, names), controls, progress)
 
 
 @in_words
@@ -124,6 +129,8 @@ def inspect_again(run_id: str | None, session: str, *controls: Any, progress: gr
 def _inspect(
     session: str, run_id: str | None, sources: list[Source], controls: Sequence[Any], progress: gr.Progress
 ) -> tuple:
+    if not SESSIONS.knows(session):  # no batch was announced, or the server has started again since
+        session = SESSIONS.new()
     asked = len(sources) or len(batch.items if (batch := SESSIONS.get(session)) else ())
 
     def tell(done: int, of: int) -> None:
@@ -132,7 +139,8 @@ def _inspect(
     batch, new = add_to_batch(session, run_id, sources, tell)
     first = next((item for item in new if isinstance(item, Inspected)), None) or next(iter(batch.inspected), None)
     notice = views.problems([item for item in new if isinstance(item, Unreadable)])
-    notice += views.stopped(len(new), asked)
+    waiting = sum(isinstance(item, Unreadable) and item.waits for item in batch.items)
+    notice += views.stopped(len(new), asked, waiting)
     return _everything(session, batch, first, notice, *controls)
 
 

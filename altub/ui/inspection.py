@@ -17,6 +17,7 @@ from altub.errors import ConfigError, DataError, RunError
 from altub.files import explain_full_disk
 from altub.plots import overlay
 from altub.ui.batch import JPEG, Batch, Inspected, Source, Unreadable, inspect_images
+from altub.ui.dropped import told_apart
 from altub.ui.models import MODELS, find_model
 from altub.ui.sessions import MAX_BATCH, SESSIONS
 
@@ -26,6 +27,7 @@ __all__ = ["DEFAULT_RATE", "RATES", "Look", "add_to_batch", "neighbour", "overla
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 DEFAULT_RATE = RATES.index(0.05)
 
+_WAITS = "{} was not inspected again because the batch was stopped: inspect all again."
 OVERLAYS_KEPT = 48  # of one batch; any can be drawn again
 
 
@@ -66,8 +68,9 @@ def add_to_batch(
 ) -> tuple[Batch, list[Inspected | Unreadable]]:
     """Inspects images and adds them to the session's batch; returns the batch and what was new.
 
-    A batch is one model's view. With another run, or with newer weights of the same one, its earlier images are
-    inspected again too. `SESSIONS.stop` ends it early; what was done by then is kept.
+    A batch is one model's view. With another run, with newer weights of the same one, or without sources, its earlier
+    images are inspected again too. `SESSIONS.stop` ends it early: what was done by then is kept, and earlier images
+    that were not reached wait in the batch. A name that the batch has already gets a number.
 
     Raises:
         RunError: no run was chosen, it is gone, or has no model yet.
@@ -82,7 +85,8 @@ def add_to_batch(
         stop = SESSIONS.stop_signal(session)
         model = MODELS.get(run.model_dir)
         batch = SESSIONS.get(session)
-        grows = batch is not None and (batch.run_id, batch.weights_sha256) == (run.id, model.weights_sha256)
+        same_model = batch is not None and (batch.run_id, batch.weights_sha256) == (run.id, model.weights_sha256)
+        grows = same_model and bool(sources)
         kept = [] if batch is None or grows else batch.sources
         if not kept and not sources:
             raise DataError("There is nothing to inspect yet: drop an image or click an example.")
@@ -92,6 +96,7 @@ def add_to_batch(
                 f"That would be {total:,} images; the page holds {MAX_BATCH}. Clear the batch first, or use "
                 "`python -m altub predict` for more."
             )
+        sources = told_apart(sources, (source.name for source in batch.sources) if batch is not None else ())
         if not grows:
             batch = _empty_batch(run.id, model.detector, model.weights_sha256, SESSIONS.new_folder())
         try:
@@ -109,9 +114,13 @@ def add_to_batch(
             raise
         finally:
             stop.clear()
-        batch = replace(batch, items=(*batch.items, *items))
+        waiting = [
+            Unreadable(number, source, _WAITS.format(source.name), waits=True)
+            for number, source in enumerate(kept[len(items) :], start=len(items) + 1)
+        ]
+        batch = replace(batch, items=(*batch.items, *items, *waiting))
         SESSIONS.put(session, batch)
-    return batch, (items[len(kept) :] or items) if sources else items
+    return batch, items[len(kept) :] if sources else items
 
 
 def neighbour(batch: Batch, number: int, step: int) -> int:

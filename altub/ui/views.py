@@ -166,11 +166,14 @@ def problems(items: Sequence[Unreadable]) -> str:
     return f'<div class="problems" role="alert"><b>{count} left out</b><ul>{lines}{rest}</ul></div>'
 
 
-def stopped(done: int, asked: int) -> str:
-    """A word on a batch that was stopped."""
+def stopped(done: int, asked: int, waiting: int = 0) -> str:
+    """A word on a batch that was stopped; waiting: images that were there before and not inspected again."""
     if done >= asked:
         return ""
-    return f'<p class="hint">Stopped after {done} of {asked} images; those are kept.</p>'
+    words = f"Stopped after {done} of {asked} images; those are kept."
+    if waiting:
+        words += f" {waiting} from before wait{'s' if waiting == 1 else ''} in the table: inspect all again."
+    return f'<p class="hint">{words}</p>'
 
 
 def stale(is_stale: bool) -> str:
@@ -184,7 +187,8 @@ def batch_summary(batch: Batch, threshold: Threshold) -> str:
     """One line over the table."""
     inspected = batch.inspected
     defects = sum(batch.verdict(item, threshold).is_anomalous for item in inspected)
-    left_out = len(batch.items) - len(inspected)
+    waiting = sum(isinstance(item, Unreadable) and item.waits for item in batch.items)
+    left_out = len(batch.items) - len(inspected) - waiting
     parts = [
         f"<b>{len(inspected)}</b> image{'s' if len(inspected) != 1 else ''}",
         f'<span class="chip defect">{defects} defect</span>',
@@ -192,6 +196,8 @@ def batch_summary(batch: Batch, threshold: Threshold) -> str:
     ]
     if left_out:
         parts.append(f'<span class="chip plain">{left_out} not read</span>')
+    if waiting:
+        parts.append(f'<span class="chip plain">{waiting} waiting</span>')
     return f'<div class="batch-line">{" ".join(parts)}<span class="model">{escape(batch.title)}</span></div>'
 
 
@@ -200,7 +206,8 @@ def table_rows(batch: Batch, threshold: Threshold) -> list[list[object]]:
     rows: list[list[object]] = []
     for item in batch.items:
         if isinstance(item, Unreadable):
-            rows.append([item.number, item.source.name, '<span class="chip plain">Not read</span>', None, None, None])
+            word = "Waiting" if item.waits else "Not read"
+            rows.append([item.number, item.source.name, f'<span class="chip plain">{word}</span>', None, None, None])
             continue
         verdict = batch.verdict(item, threshold)
         kind, word = VERDICTS[verdict.is_anomalous]

@@ -40,7 +40,7 @@ def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, dat
 
     # Several files at once, one of them no image.
     (tmp_path / "notes.txt").write_text("hello")
-    wide = tmp_path / "wide.png"
+    wide = tmp_path / "wide #1: {left}.png"
     Image.open(data_folder / "weave/test/good/000.png").resize((2400, 600)).save(wide)
     files = [data_folder / "weave/test/good/001.png", tmp_path / "notes.txt", wide]
     page.set_input_files("#inspect-files input[type=file]", files)
@@ -50,8 +50,8 @@ def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, dat
     assert "1 not read" in page.inner_text("#inspect-summary")
 
     # A row of the table shows its image, at most as large as a screen.
-    page.locator("#inspect-table [role=gridcell]", has_text="wide.png").first.click()
-    page.wait_for_function("() => document.querySelector('#inspect-verdict .name').innerText === 'wide.png'")
+    page.locator("#inspect-table [role=gridcell]", has_text=wide.name).first.click()
+    page.wait_for_function("() => document.querySelector('#inspect-verdict .name').innerText === 'wide #1: {left}.png'")
     page.wait_for_function("() => document.querySelectorAll('#inspect-slider img')[1].naturalWidth === 1600")
 
     # The table sorts, and a row shows its own image wherever it has moved to.
@@ -87,13 +87,13 @@ def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, dat
         page.click("#inspect-csv")
     download.value.save_as(tmp_path / "table.csv")
     rows = list(csv.DictReader((tmp_path / "table.csv").open(encoding="utf-8")))
-    assert [row["image"] for row in rows] == ["blot/000.png", "001.png", "notes.txt", "wide.png"]
+    assert [row["image"] for row in rows] == ["blot/000.png", "001.png", "notes.txt", wide.name]
     assert rows[2]["error"] and float(rows[0]["score"]) > float(rows[0]["threshold"])
     with page.expect_download() as download:
         page.click("#inspect-zip")
     download.value.save_as(tmp_path / "all.zip")
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
-        assert "maps/wide.tiff" in archive.namelist() and "masks/000_mask.png" in archive.namelist()
+        assert "maps/wide #1_ {left}.tiff" in archive.namelist() and "masks/000_mask.png" in archive.namelist()
 
     page.click("#inspect-clear")
     page.wait_for_selector("#inspect-empty")

@@ -270,6 +270,8 @@ def test_ctrl_c_detaches_and_says_how_to_go_on(home: Home, hub: LoopbackHub) -> 
         env={**home.environment, "ALTUB_FOLLOW_SECONDS": "600"},
         stderr=subprocess.PIPE,
         text=True,
+        # As in a terminal: what a shell starts in the background is born deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     until = time.monotonic() + 60
     while not any(f"/api/jobs/anna/{job}" in line for line in hub.state()["log"]) and time.monotonic() < until:

@@ -23,7 +23,7 @@ from altub.compare import (
 )
 from altub.config import TrainingConfig, make_config
 from altub.schedule import READINGS, BaseSchedule
-from altub.ui.compare_view import DASHES, Entry, chart, compare, csv_link, settings_table, stats_table
+from altub.ui.compare_view import DASHES, MOST_LINES, Entry, chart, compare, csv_link, settings_table, stats_table
 
 
 def event(epoch: int, value: float | None, nll: float = 1.0) -> dict[str, Any]:
@@ -162,3 +162,12 @@ def test_the_download_holds_the_numbers_and_runs_nothing() -> None:
     assert (first["run"], first["seed"], first["pixel_auroc_best_epoch"]) == ("a", "7", "2")
     assert float(first["pixel_auroc_last"]) == 0.6 and first["aupro_last"] == ""
     assert second["category"] == "'=cmd()" and "/secret" not in text
+
+
+def test_lines_that_are_not_drawn_are_said() -> None:
+    entries = [entry(f"run-{seed}", [0.5, 0.6], seed=seed) for seed in range(MOST_LINES + 2)]
+    html = chart(compare(entries, False), "pixel_auroc")
+    assert html.count("<polyline") == MOST_LINES
+    assert f"draws the first {MOST_LINES} of {MOST_LINES + 2} lines" in html
+    assert "draws the first" not in chart(compare(entries[:MOST_LINES], False), "pixel_auroc")
+    assert "draws the first" not in chart(compare(entries, True), "pixel_auroc"), "together they are one line"

@@ -35,13 +35,13 @@ def build_app(options: ServerOptions | None = None) -> gr.Blocks:
         theme_switch = header()
         if options.space:
             gr.HTML(notice_html())
-        with gr.Tabs(elem_id="altub-tabs"):
+        with gr.Tabs(elem_id="altub-tabs") as tabs:
             with gr.Tab("Train", id="train"):
                 train = altub.ui.train.build(demo, may_name_folders=options.is_local)
             with gr.Tab("Inspect", id="inspect") as tab:
                 altub.ui.inspect.build(demo, tab)
             with gr.Tab("Compare", id="compare") as compare_tab:
-                altub.ui.compare.build(compare_tab)
+                altub.ui.compare.build(compare_tab, tabs)
             with gr.Tab("Models", id="models") as models_tab:
                 altub.ui.hub.build(demo, models_tab, options)
         theme_switch.click(

@@ -46,8 +46,8 @@ class Choice:
         return Choice()  # every visitor's own
 
 
-def build(tab: gr.Tab) -> None:
-    """Fills the tab; call it inside `with gr.Tab(...)`."""
+def build(tab: gr.Tab, tabs: gr.Tabs) -> None:
+    """Fills the tab; call it inside `with gr.Tab(...)`, one of `tabs`."""
     choice = gr.State(Choice())
     timer = gr.Timer(LOOK_EVERY, active=False)
     with gr.Column(elem_id="compare"):
@@ -109,8 +109,11 @@ def build(tab: gr.Tab) -> None:
     def choose_together(choice: Choice, wish: bool) -> None:
         choice.together = bool(wish)
 
+    def look_while_open(event: gr.SelectData) -> gr.Timer:
+        return gr.Timer(active=event.value == tab.label)
+
     tab.select(look, choice, outputs, **QUIET)
-    tab.select(lambda: gr.Timer(active=True), None, timer, **QUIET)
+    tabs.select(look_while_open, None, timer, **QUIET)
     timer.tick(look, choice, outputs, **QUIET)
     for component, note in ((picker, choose_runs), (metric, choose_metric), (together, choose_together)):
         component.input(note, [choice, component], None, **QUIET).success(look, choice, outputs, **QUIET)

@@ -114,15 +114,22 @@ def chart(compared: Sequence[Compared], metric: str) -> str:
     )
     if areas:
         note += "; line: mean over seeds, band: lowest to highest"
-    if len(compared) > MOST_LINES:
-        note += f"; only the first {MOST_LINES} are drawn"
     drawn = line_chart(title, lines, areas=areas, robust=not higher, note=note, digits=4)
-    return drawn + _legend(compared[:MOST_LINES])
+    return drawn + _legend(compared[:MOST_LINES]) + _not_drawn(compared)
 
 
 def _legend(compared: Sequence[Compared]) -> str:
     return (
         '<div class="key">' + "".join(f"<span>{_mark(item)}{escape(item.label)}</span>" for item in compared) + "</div>"
+    )
+
+
+def _not_drawn(compared: Sequence[Compared]) -> str:
+    if len(compared) <= MOST_LINES:
+        return ""
+    return (
+        f'<p class="hint" role="note">The chart draws the first {MOST_LINES} of {len(compared)} lines; the table below '
+        "has all of them. Take some out, or put seeds together, to see the others.</p>"
     )
 
 

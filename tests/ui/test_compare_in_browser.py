@@ -109,3 +109,34 @@ def test_a_tab_that_a_wider_font_moves_behind_the_menu_still_opens(visit, server
     open_tab(page, "Models")
     expect(page.locator("#hub-pull")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_looks_at_runs_only_while_it_is_open(visit, server) -> None:
+    visitor = visit(same_browser=False)
+    page = visitor.open()
+    # The number of Gradio's function that the tab's timer calls, from what it draws.
+    tick = page.evaluate(
+        """() => {
+          const {components, dependencies} = window.gradio_config;
+          const chart = components.find((one) => one.props.elem_id === 'compare-chart').id;
+          const timers = components.filter((one) => one.type === 'timer').map((one) => one.id);
+          return dependencies.find((one) => one.outputs.includes(chart)
+            && one.targets.some(([id, event]) => event === 'tick' && timers.includes(id))).id;
+        }"""
+    )
+    looks = []
+    page.on("request", lambda request: looks.append(1) if f'"fn_index":{tick},' in (request.post_data or "") else None)
+
+    def looks_within(seconds: float) -> int:
+        looks.clear()
+        page.wait_for_timeout(1000 * seconds)
+        return len(looks)
+
+    assert looks_within(5) == 0
+    open_tab(page, "Compare")
+    assert looks_within(5) >= 1
+    open_tab(page, "Inspect")
+    page.wait_for_timeout(2500)  # the last look may be under way
+    assert looks_within(5) == 0
+    open_tab(page, "Compare")
+    assert looks_within(5) >= 1

@@ -113,6 +113,9 @@ def train(
     interval: Annotated[int | None, typer.Option(help="Every how many units the base has its turn.")] = None,
     interval_unit: Annotated[str | None, typer.Option(help="epoch or step.")] = None,
     warmup: Annotated[int | None, typer.Option(help="Units before the base moves at all.")] = None,
+    on_top: Annotated[
+        bool | None, typer.Option("--on-top/--in-place", help="Does the base's turn follow the flow's, or replace it?")
+    ] = None,
     joint: Annotated[
         bool | None, typer.Option("--joint/--strict", help="Does the base train in the flow's turn?")
     ] = None,
@@ -162,7 +165,7 @@ def train(
     if reading is not None and reading not in READINGS:
         raise ConfigError(f"There is no reading {reading!r} of the alternation: choose {', '.join(READINGS)}.")
     schedule = {"base_update": base_update, "interval": interval, "interval_unit": interval_unit}
-    schedule |= {"warmup": warmup, "joint": joint, "lr": base_lr}
+    schedule |= {"on_top": on_top, "warmup": warmup, "joint": joint, "lr": base_lr}
     schedule = {**READINGS.get(reading, {}), **given(schedule)}
     settings = {
         # Absolute, because a run may be resumed from another working directory; "" is left to be refused.

@@ -149,7 +149,7 @@ def _relevant(schedule: BaseSchedule) -> dict[str, Any]:
     if schedule.base_update == "off":
         return {"base_update": "off"}
     if schedule.base_update == "moments":
-        return {key: settings[key] for key in ("base_update", "interval", "interval_unit", "warmup")}
+        return {key: settings[key] for key in ("base_update", "interval", "interval_unit", "on_top", "warmup")}
     if schedule.lr is not None:
         del settings["lr_factor"]
     return settings

@@ -21,9 +21,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["READINGS", "BaseSchedule", "Phase"]
+__all__ = ["READINGS", "WITH_BASE", "BaseSchedule", "Phase"]
 
 Phase = Literal["flow", "base"]
+WITH_BASE = ("base", "both")  # what an epoch's record calls one in which the base had a turn of its own
 
 
 class BaseSchedule(BaseModel):
@@ -31,6 +32,8 @@ class BaseSchedule(BaseModel):
 
     base_update: "gradient", "moments", or "off" for the plain flow with base N(0, I).
     interval: every interval-th epoch (or step) is the base's turn; the flow is frozen in it.
+    on_top: the base's turn follows the flow's epoch (or step) instead of taking its place, so that the flow learns as
+        long as it would without a learnable base.
     warmup: epochs (or steps) at the start during which the base stays at N(0, I).
     joint: outside its own turn the base is trained together with the flow (gradient only).
     lr: learning rate of the base's turn; None = `lr_factor` times the flow's current one.
@@ -42,6 +45,7 @@ class BaseSchedule(BaseModel):
     base_update: Literal["gradient", "moments", "off"] = "gradient"
     interval: int = Field(5, ge=1)
     interval_unit: Literal["epoch", "step"] = "epoch"
+    on_top: bool = False
     warmup: int = Field(0, ge=0)
     joint: bool = True
     optimizer: Literal["adam", "sgd"] = "adam"
@@ -63,25 +67,23 @@ class BaseSchedule(BaseModel):
         """The first epoch (from 1) that is the base's turn, where the unit is the epoch."""
         return (self.warmup // self.interval + 1) * self.interval
 
-    def epoch_phase(self, epoch: int) -> Phase:
-        """Whose turn the whole of `epoch` (from 1) is; by step, every epoch counts as the flow's."""
-        if self.base_update == "off" or self.interval_unit == "step":
-            return "flow"
-        return self._phase(epoch)
+    def epoch_turns(self, epoch: int) -> tuple[Phase, ...]:
+        """Who learns in `epoch` (from 1), a pass over the data each; by step, every epoch counts as the flow's."""
+        return ("flow",) if self.interval_unit == "step" else self._turns(epoch)
 
-    def step_phase(self, epoch: int, step: int) -> Phase:
-        """Whose turn global training step `step` (from 1) in `epoch` (from 1) is."""
-        if self.base_update != "off" and self.interval_unit == "step":
-            return self._phase(step)
-        return self.epoch_phase(epoch)
+    def step_turns(self, step: int) -> tuple[Phase, ...]:
+        """Who learns in global training step `step` (from 1) of an epoch of the flow."""
+        return ("flow",) if self.interval_unit == "epoch" else self._turns(step)
 
     def base_joins_flow(self, epoch: int, step: int) -> bool:
         """Does the base take part in the flow's turn at this epoch and global step?"""
         now = step if self.interval_unit == "step" else epoch
         return self.base_update == "gradient" and self.joint and now > self.warmup
 
-    def _phase(self, index: int) -> Phase:
-        return "base" if index > self.warmup and index % self.interval == 0 else "flow"
+    def _turns(self, index: int) -> tuple[Phase, ...]:
+        if self.base_update == "off" or index <= self.warmup or index % self.interval:
+            return ("flow",)
+        return ("flow", "base") if self.on_top else ("base",)
 
 
 READINGS: dict[str, dict[str, Any]] = {
@@ -89,6 +91,7 @@ READINGS: dict[str, dict[str, Any]] = {
         "base_update": "gradient",
         "interval": 5,
         "interval_unit": "epoch",
+        "on_top": False,
         "warmup": 20,
         "joint": True,
         "optimizer": "sgd",
@@ -99,6 +102,7 @@ READINGS: dict[str, dict[str, Any]] = {
         "base_update": "gradient",
         "interval": 5,
         "interval_unit": "step",
+        "on_top": False,
         "warmup": 0,
         "joint": True,
         "optimizer": "adam",
@@ -109,6 +113,7 @@ READINGS: dict[str, dict[str, Any]] = {
         "base_update": "gradient",
         "interval": 5,
         "interval_unit": "epoch",
+        "on_top": False,
         "warmup": 0,
         "joint": False,
         "optimizer": "adam",

@@ -138,13 +138,17 @@ class _Trainer:
         status.state = "running"
         try:
             yield from self.prepare()
-            training_began, progress_began = time.monotonic(), self.epoch * self.steps + self.step
+            in_all, training_began, progress_began = (
+                self.steps_until(config.epochs),
+                time.monotonic(),
+                self.steps_done(),
+            )
             while self.epoch < config.epochs:
                 for _ in self.train_epoch():
-                    done = self.epoch * self.steps + self.step
-                    status.progress = done / (config.epochs * self.steps)
+                    done = self.steps_done()
+                    status.progress = done / in_all
                     pace = (time.monotonic() - training_began) / max(done - progress_began, 1)
-                    status.seconds_left = pace * (config.epochs * self.steps - done)
+                    status.seconds_left = pace * (in_all - done)
                     yield self.tell(f"training, epoch {self.epoch + 1} of {config.epochs}")
                 yield from self.finish_epoch()
         except _Stopped:
@@ -154,6 +158,13 @@ class _Trainer:
         status.progress, status.seconds_left, status.step = 1.0, 0.0, 0
         self.write_status()
         yield TrainingEvent("finished", status)
+
+    def steps_until(self, epoch: int) -> int:
+        """Steps of all turns from the start to the end of `epoch`."""
+        return self.steps * sum(len(self.config.base.epoch_turns(e)) for e in range(1, epoch + 1))
+
+    def steps_done(self) -> int:
+        return self.steps_until(self.epoch) + self.step
 
     def prepare(self) -> Iterator[TrainingEvent]:
         """Backbone, data, cached features, flow; then the checkpoint if there is one."""
@@ -278,35 +289,41 @@ class _Trainer:
     # One epoch.
 
     def train_epoch(self) -> Iterator[None]:
-        """The steps of epoch `self.epoch + 1` that are not done yet."""
+        """The steps of epoch `self.epoch + 1` that are not done yet; one pass over the data for every turn in it."""
         epoch, config = self.epoch + 1, self.config
-        phase = config.base.epoch_phase(epoch)
-        self.status.phase = phase
-        if phase == "base" and config.base.base_update == "moments":
-            yield from self.moments_epoch()
-            return
+        turns = config.base.epoch_turns(epoch)
         generator = torch.Generator().manual_seed(_mix(config.seed, epoch))
         order = torch.randperm(len(self.trained), generator=generator).tolist()
-        while self.step < self.steps:
+        self.status.steps = len(turns) * self.steps
+        while self.step < len(turns) * self.steps:
+            passes, step = divmod(self.step, self.steps)
+            self.status.phase = turns[passes]
+            if turns[passes] == "base" and config.base.base_update == "moments":
+                yield from self.moments_turn(passes)
+                continue
             began = time.monotonic()
-            indices = order[self.step * config.batch_size : (self.step + 1) * config.batch_size]
+            indices = order[step * config.batch_size : (step + 1) * config.batch_size]
             features = self.trained.batch(indices, epoch)
-            global_step = self.epoch * self.steps + self.step + 1
-            step_phase = config.base.step_phase(epoch, global_step)
+            global_step = self.epoch * self.steps + step + 1
             progress = (global_step - 1) / (config.epochs * self.steps)
-            losses = self.alternation.step(features, step_phase, epoch, global_step, progress)
-            if not all(map(math.isfinite, losses)):
-                raise self.non_finite(epoch)
-            self.sums.add(losses, len(indices))
-            self.sums.base_steps += step_phase == "base"
+            for turn in config.base.step_turns(global_step) if turns[passes] == "flow" else ("base",):
+                losses = self.alternation.step(features, turn, epoch, global_step, progress)
+                if not all(map(math.isfinite, losses)):
+                    raise self.non_finite(epoch)
+                if turn == "flow" or not config.base.on_top:  # every image counts once in the epoch's loss
+                    self.sums.add(losses, len(indices))
+                self.sums.base_steps += turn == "base"
             self.sums.seconds += time.monotonic() - began
             self.step += 1
             self.status.step, self.status.loss = self.step, _overall(self.sums.means(), self.pyramid)
             yield
             self.stop_if_asked()
 
-    def moments_epoch(self) -> Iterator[None]:
-        """The base's turn in closed form: mu and sigma become the moments of z over the training set."""
+    def moments_turn(self, passes: int) -> Iterator[None]:
+        """The base's turn in closed form, after so many `passes` of this epoch.
+
+        mu and sigma become the moments of z over the training set.
+        """
         began = time.monotonic()
 
         def latents() -> Iterator[list[Tensor]]:
@@ -320,9 +337,10 @@ class _Trainer:
 
         for base, (mean, std) in zip(self.pyramid.bases, _moments(latents()), strict=True):
             base.set_moments(mean, std)
-        self.sums.base_steps, self.sums.seconds = 1, time.monotonic() - began
-        self.step = self.steps
-        self.status.step, self.status.loss = self.step, None
+        self.sums.base_steps = 1
+        self.sums.seconds += time.monotonic() - began
+        self.step = (passes + 1) * self.steps
+        self.status.step, self.status.loss = self.step, _overall(self.sums.means(), self.pyramid)
         yield
 
     def finish_epoch(self) -> Iterator[TrainingEvent]:
@@ -353,7 +371,7 @@ class _Trainer:
         means = self.sums.means()
         record = {
             "epoch": epoch,
-            "phase": self.status.phase,
+            "phase": "both" if len(turns := self.config.base.epoch_turns(epoch)) > 1 else turns[0],
             "loss": _overall(means, self.pyramid),
             "loss_heads": means and _per_dimension(means, self.pyramid),
             "held_out": _overall(held_losses, self.pyramid),
@@ -371,7 +389,7 @@ class _Trainer:
         self.save_model(record)
         self.save_checkpoint()
         self.status.epoch, self.status.step = epoch, 0
-        self.status.progress = epoch / self.config.epochs
+        self.status.progress = self.steps_done() / self.steps_until(self.config.epochs)
         yield TrainingEvent("epoch", self.tell(f"epoch {epoch} done", now=True).status, record)
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from altub.schedule import READINGS, BaseSchedule
 
 
 def base_epochs(schedule: BaseSchedule, epochs: int) -> list[int]:
-    return [epoch for epoch in range(1, epochs + 1) if schedule.epoch_phase(epoch) == "base"]
+    return [epoch for epoch in range(1, epochs + 1) if "base" in schedule.epoch_turns(epoch)]
 
 
 def test_reading_a_warms_up_for_20_epochs_then_takes_every_fifth() -> None:
@@ -28,7 +28,7 @@ def test_reading_a_keeps_the_rate_that_follows_the_flow() -> None:
 def test_reading_b_counts_steps() -> None:
     schedule = BaseSchedule(**READINGS["B"])
     assert base_epochs(schedule, 20) == []
-    assert [step for step in range(1, 16) if schedule.step_phase(1, step) == "base"] == [5, 10, 15]
+    assert [step for step in range(1, 16) if schedule.step_turns(step) == ("base",)] == [5, 10, 15]
     assert schedule.base_joins_flow(1, 1)
 
 
@@ -41,7 +41,15 @@ def test_reading_c_is_strict() -> None:
 def test_off_is_the_plain_flow() -> None:
     schedule = BaseSchedule(base_update="off")
     assert base_epochs(schedule, 20) == [] and not schedule.base_joins_flow(9, 9)
-    assert schedule.step_phase(5, 5) == "flow"
+    assert schedule.step_turns(5) == ("flow",)
+
+
+def test_on_top_the_flow_learns_in_every_epoch() -> None:
+    schedule = BaseSchedule(interval=2, on_top=True)
+    assert [schedule.epoch_turns(epoch) for epoch in (1, 2, 3, 4)] == [("flow",), ("flow", "base")] * 2
+    by_step = BaseSchedule(interval=2, interval_unit="step", on_top=True)
+    assert by_step.epoch_turns(2) == ("flow",)
+    assert [by_step.step_turns(step) for step in (1, 2)] == [("flow",), ("flow", "base")]
 
 
 def test_first_base_epoch_is_the_first_one() -> None:

@@ -209,6 +209,48 @@ def test_by_step_the_base_has_its_turn_within_an_epoch(small_config: TrainingCon
     assert [event["base_steps"] for event in events] == [1, 2]  # steps 2, 4 and 6 of 6
 
 
+@pytest.mark.parametrize("update", ["gradient", "moments"])
+def test_on_top_the_flow_loses_nothing_to_the_base(small_config: TrainingConfig, tmp_path: Path, update: str) -> None:
+    """Until the base has moved, flow and loss are the plain flow's to the last bit; then the base has its turn too."""
+    on_top = {"base_update": update, "interval": 2, "joint": False, "on_top": True}
+    plain = run_through(tmp_path / "plain", variant(small_config, base={"base_update": "off"}, epochs=2))
+    run = run_through(tmp_path / "r", variant(small_config, base=on_top, epochs=2))
+    ours, theirs = weights(run), weights(plain)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours if ".flow." in name)
+    assert run.base_history()[0][0][2].any() and not plain.base_history()[0][0][2].any()
+    assert [event["phase"] for event in run.events()] == ["flow", "both"]
+    assert [event["loss"] for event in run.events()] == [event["loss"] for event in plain.events()]
+    assert run.events()[1]["base_steps"] == (3 if update == "gradient" else 1)
+
+
+def test_on_top_by_step_the_base_follows_the_flow_on_the_same_images(
+    small_config: TrainingConfig, tmp_path: Path
+) -> None:
+    base = {"base_update": "gradient", "interval": 2, "interval_unit": "step", "joint": False, "on_top": True}
+    events = run_through(tmp_path / "r", variant(small_config, base=base, epochs=2)).events()
+    assert [event["base_steps"] for event in events] == [1, 2] and [event["phase"] for event in events] == ["flow"] * 2
+
+
+@pytest.mark.parametrize("update", ["gradient", "moments"])
+def test_stopped_in_the_base_turn_on_top_and_resumed_is_undisturbed(
+    small_config: TrainingConfig, tmp_path: Path, update: str
+) -> None:
+    config = variant(small_config, base={"base_update": update, "interval": 1, "on_top": True}, epochs=2)
+    whole, stopped = run_through(tmp_path / "whole", config), Run.create(tmp_path / "stopped", config)
+    progress = []
+    for event in train(stopped):
+        progress.append(event.status.progress)
+        if event.status.epoch == 1 and event.status.step > 3:
+            stopped.request_stop()
+    assert stopped.status.state == "stopped" and stopped.status.step > 3 and progress == sorted(progress)
+    run = Run.open(stopped.path)
+    for _ in train(run):
+        pass
+    assert run.status.progress == 1.0
+    assert_same_weights(whole, run)
+    assert [event["loss"] for event in run.events()] == [event["loss"] for event in whole.events()]
+
+
 def test_a_loss_that_is_not_finite_keeps_the_last_good_state(
     small_config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ class _Event(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     epoch: int = Field(ge=1, le=100_000)
-    phase: Literal["flow", "base"]
+    phase: Literal["flow", "base", "both"]
     loss: float | None = None
     loss_heads: list[float] | None = None
     held_out: float | None = None

@@ -14,6 +14,7 @@ from PIL import Image
 
 from altub.plots.overlays import placeholder
 from altub.plots.palette import BASE_PHASE, DEFECT, FLOW_PHASE, GOOD, HELD_OUT, inks
+from altub.schedule import WITH_BASE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +113,7 @@ def channel_drift_image(
     Args:
         history: (E, C), one row per epoch, or (E + 1, C) with the values before training first, as a run keeps it.
         kind: what the values are.
-        phases: E values, "flow" or "base"; epochs that trained the base get a mark below the picture.
+        phases: E values, "flow", "base" or "both"; epochs that trained the base get a mark below the picture.
     """
     if kind not in ("mean", "log_std"):
         raise ValueError(f"kind is 'mean' or 'log_std', got {kind!r}")
@@ -149,7 +150,7 @@ def channel_drift_image(
     axes.set_yticks([0, channels], ["highest", "lowest"])
     axes.set_ylabel(f"{channels} channels by last {symbol}")
     axes.set_xlabel("epoch (0: before training)" if first == 0 else "epoch")
-    base = [epoch for epoch, phase in enumerate(phases or (), 1) if phase == "base"]
+    base = [epoch for epoch, phase in enumerate(phases or (), 1) if phase in WITH_BASE]
     if base:
         marks = {"marker": "^", "linestyle": "none", "color": BASE_PHASE, "clip_on": False, "markersize": 6}
         # In axes heights, so that the marks touch the picture from below whatever the number of channels.
@@ -180,7 +181,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], *, dark: bool = False) ->
     measured = any(_series(rows, key)[0] for key in tests)
     panels = [("loss per dimension (nats)", losses)] + ([("test set", tests)] if measured else [])
     figure, axes = _figure((760, 540 if measured else 320), dark, rows=len(panels))
-    base = [row.get("epoch", n) for n, row in enumerate(rows, 1) if row.get("phase") == "base"]
+    base = [row.get("epoch", n) for n, row in enumerate(rows, 1) if row.get("phase") in WITH_BASE]
     for panel, (title, lines) in zip(np.atleast_1d(axes), panels, strict=True):
         for key, (label, colour, style) in lines.items():
             x, y = _series(rows, key)

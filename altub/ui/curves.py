@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from altub.schedule import WITH_BASE
 from altub.ui.charts import Area, Line, empty_chart, line_chart
 
 __all__ = ["drift_charts", "loss_chart", "metric_chart", "metric_tiles"]
@@ -104,8 +105,8 @@ def metric_tiles(last: Mapping[str, Any], best: Mapping[str, Any]) -> str:
 
 
 def base_epochs(events: Sequence[Event]) -> list[int]:
-    """Epochs that were the base's turn."""
-    return [event["epoch"] for event in events if event.get("phase") == "base"]
+    """Epochs in which the base had a turn of its own."""
+    return [event["epoch"] for event in events if event.get("phase") in WITH_BASE]
 
 
 def _pair(first: str, second: str) -> str:

@@ -31,7 +31,7 @@ READING_CHOICES = [
 ]
 AUTO_LR = 0.0  # shown where a learning rate is not a number: the usual one, or a multiple of the flow's
 TOP = ("backbone", "image_size", "epochs", "batch_size")
-BASE = ("base_update", "interval", "interval_unit", "warmup", "joint", "optimizer", "lr", "clip")
+BASE = ("base_update", "interval", "interval_unit", "on_top", "warmup", "joint", "optimizer", "lr", "clip")
 ADVANCED = (
     "stages",
     "lr",
@@ -159,6 +159,12 @@ def build_form() -> SettingsForm:
             number("base.interval", "Every")
             choice("base.interval_unit", "Unit", [("epochs", "epoch"), ("steps", "step")], filterable=False)
             number("base.warmup", "Warm-up")
+        choice(
+            "base.on_top",
+            "The base's turn",
+            [("takes the place of the flow's", False), ("follows the flow's, on top", True)],
+            filterable=False,
+        )
         choice(
             "base.joint",
             "In the flow's turns",
@@ -289,10 +295,10 @@ def schedule_strip(config: TrainingConfig) -> str:
     cells = []
     for index in range(1, length + 1):
         if by_step:
-            phase, along = base.step_phase(1, index), base.base_joins_flow(1, index)
+            turns, along = base.step_turns(index), base.base_joins_flow(1, index)
         else:
-            phase, along = base.epoch_phase(index), base.base_joins_flow(index, 1)
-        kind = "base" if phase == "base" else "flow joint" if along else "flow"
+            turns, along = base.epoch_turns(index), base.base_joins_flow(index, 1)
+        kind = " then ".join("base" if turn == "base" else "flow joint" if along else "flow" for turn in turns)
         cells.append(f'<i class="{kind}" title="{base.interval_unit} {index}: {kind}"></i>')
     more = " …" if by_step or config.epochs > length else ""
     words = "Each square is one step" if by_step else "Each square is one epoch"

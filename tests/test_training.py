@@ -240,7 +240,7 @@ def test_stopped_in_the_base_turn_on_top_and_resumed_is_undisturbed(
     progress = []
     for event in train(stopped):
         progress.append(event.status.progress)
-        if event.status.epoch == 1 and event.status.step > 3:
+        if event.kind == "progress" and event.status.epoch == 1 and event.status.step > 3:
             stopped.request_stop()
     assert stopped.status.state == "stopped" and stopped.status.step > 3 and progress == sorted(progress)
     run = Run.open(stopped.path)

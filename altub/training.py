@@ -138,14 +138,12 @@ class _Trainer:
         status.state = "running"
         try:
             yield from self.prepare()
-            in_all, training_began, progress_began = (
-                self.steps_until(config.epochs),
-                time.monotonic(),
-                self.steps_done(),
-            )
+            in_all, progress_began = self.steps_until(config.epochs), self.steps_until(self.epoch) + self.step
+            training_began = time.monotonic()
             while self.epoch < config.epochs:
+                before = self.steps_until(self.epoch)
                 for _ in self.train_epoch():
-                    done = self.steps_done()
+                    done = before + self.step
                     status.progress = done / in_all
                     pace = (time.monotonic() - training_began) / max(done - progress_began, 1)
                     status.seconds_left = pace * (in_all - done)
@@ -162,9 +160,6 @@ class _Trainer:
     def steps_until(self, epoch: int) -> int:
         """Steps of all turns from the start to the end of `epoch`."""
         return self.steps * sum(len(self.config.base.epoch_turns(e)) for e in range(1, epoch + 1))
-
-    def steps_done(self) -> int:
-        return self.steps_until(self.epoch) + self.step
 
     def prepare(self) -> Iterator[TrainingEvent]:
         """Backbone, data, cached features, flow; then the checkpoint if there is one."""
@@ -389,7 +384,7 @@ class _Trainer:
         self.save_model(record)
         self.save_checkpoint()
         self.status.epoch, self.status.step = epoch, 0
-        self.status.progress = self.steps_done() / self.steps_until(self.config.epochs)
+        self.status.progress = self.steps_until(epoch) / self.steps_until(self.config.epochs)
         yield TrainingEvent("epoch", self.tell(f"epoch {epoch} done", now=True).status, record)
 
     @torch.no_grad()

@@ -16,8 +16,10 @@ from altub.flows import FlowPyramid
 from altub.parallel import Workers
 from altub.schedule import Phase
 
-__all__ = ["Alternation"]
+__all__ = ["Alternation", "images_a_piece"]
 
+VALUES_A_PIECE = 1 << 21  # of x in one backward pass on a CPU: the same gradient from tensors that fit its caches
+FEWEST_IMAGES, MOST_IMAGES = 8, 16  # a piece; small matrices waste a core, and several cores share one batch
 FIBRES_A_PIECE = 1024  # fibres per backward pass on a CPU: the same gradient from tensors that fit its caches
 WARMUP_START = 0.1  # share of the learning rate where a warm-up begins; CFLOW-AD's code
 BASE_CLIP = 100.0  # bound of the base's gradient in its own turn, by norm or by value; both public readings use 100
@@ -28,8 +30,7 @@ class Alternation:
 
     Args:
         pyramid: flows and bases, on their device.
-        micro_batch: images per backward pass; gradients add up to those of the whole batch, always in the same order.
-        workers: run the passes of a batch side by side.
+        workers: run the passes of a batch side by side; gradients always add up in the same order.
         precision: gives the autocast context of a forward pass.
     """
 
@@ -37,11 +38,10 @@ class Alternation:
         self,
         config: TrainingConfig,
         pyramid: FlowPyramid,
-        micro_batch: int,
         precision: Callable[[], AbstractContextManager],
         workers: Workers,
     ) -> None:
-        self.config, self.pyramid, self.micro_batch = config, pyramid, micro_batch
+        self.config, self.pyramid = config, pyramid
         self.precision, self.workers = precision, workers
         self.flow_parameters = list(pyramid.flow_parameters())
         self.base_parameters = list(pyramid.base_parameters())
@@ -77,22 +77,21 @@ class Alternation:
             other.zero_grad(set_to_none=True)
         if self.config.flow.kind == "cflow" and phase == "flow":
             return self._fibre_steps(features, epoch, global_step)
-        trained = [p for p in (*self.flow_parameters, *self.base_parameters) if p.requires_grad]
-
         count = len(features[0])
         totals = torch.zeros(len(features), dtype=torch.float64, device=features[0].device)
+        trained = [[p for p in self.pyramid.scale_parameters(k) if p.requires_grad] for k in range(len(features))]
 
-        def gradients(part: list[Tensor]) -> tuple[tuple[Tensor | None, ...], Tensor]:
-            losses = torch.stack([head.sum() for head in self._nll(part, phase)])
-            return torch.autograd.grad(losses.sum() / count, trained, allow_unused=True), losses.detach()
+        def gradients(piece: tuple[int, Tensor]) -> tuple[int, tuple[Tensor, ...], Tensor]:
+            scale, part = piece
+            loss = self._nll(scale, part, phase).sum()
+            return scale, torch.autograd.grad(loss / count, trained[scale]), loss.detach()
 
-        starts = range(0, count, self.micro_batch)
-        parts = ([level[start : start + self.micro_batch] for level in features] for start in starts)
-        for grads, losses in self.workers.map(gradients, parts):
-            totals += losses
-            for parameter, grad in zip(trained, grads, strict=True):
-                if grad is not None:
-                    parameter.grad = grad if parameter.grad is None else parameter.grad.add_(grad)
+        # The scales share no parameters: each is cut into pieces of the size that suits its maps.
+        pieces = ((k, part) for k, maps in enumerate(features) for part in maps.split(images_a_piece(maps)))
+        for scale, grads, loss in self.workers.map(gradients, pieces):
+            totals[scale] += loss
+            for parameter, grad in zip(trained[scale], grads, strict=True):
+                parameter.grad = grad if parameter.grad is None else parameter.grad.add_(grad)
         losses = (totals / count).tolist()
         if all(map(math.isfinite, losses)):
             if phase == "base":
@@ -147,14 +146,15 @@ class Alternation:
         optimizer.step()
         return total
 
-    def _nll(self, part: Sequence[Tensor], phase: Phase) -> list[Tensor]:
-        normalised = self.pyramid.normalise(part)  # in fp32: autocast is for the subnets alone
+    def _nll(self, scale: int, part: Tensor, phase: Phase) -> Tensor:
+        """Of every image at one scale, in nats: (N,)."""
+        head, base = self.pyramid.heads[scale], self.pyramid.bases[scale]
+        normalised = self.pyramid.norms[scale](part)  # in fp32: autocast is for the subnets alone
         with self.precision():
-            if phase == "flow":
-                return self.pyramid.nll(normalised)
-            with torch.no_grad():  # the flow is frozen: z is data, only the base sees a gradient
-                latents = self.pyramid.latents(normalised)
-            return [-base.log_prob(z) - log_det for base, (z, log_det) in zip(self.pyramid.bases, latents, strict=True)]
+            # In the base's turn the flow is frozen: z is data, only the base sees a gradient.
+            with torch.set_grad_enabled(phase == "flow"):
+                z, log_det = head(normalised)
+            return -base.log_prob(z) - log_det
 
     def _clip(self) -> None:
         if self.config.base.clip == "norm":
@@ -184,3 +184,13 @@ class Alternation:
             own = schedule.lr * factor if schedule.lr is not None else schedule.lr_factor * self.lr_now
             for group in self.optimizers["base"].param_groups:
                 group["lr"] = own
+
+
+def images_a_piece(maps: Tensor) -> int:
+    """How many of these images (N, C, H, W) one backward pass takes: on a CPU as many as suit a core, else all.
+
+    It depends on the maps alone, so that the number of cores never shows in the weights.
+    """
+    if maps.device.type != "cpu":
+        return len(maps)
+    return min(max(VALUES_A_PIECE // max(maps[0].numel(), 1), FEWEST_IMAGES), MOST_IMAGES)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["DiagonalGaussian"]
+__all__ = ["DiagonalGaussian", "latent_moments"]
 
 MIN_STD = 1e-4  # a channel that is constant over the training set must not get an infinite density
 
@@ -50,3 +51,21 @@ class DiagonalGaussian(nn.Module):
         """
         self.mean.copy_(mean)
         self.log_std.copy_(std.clamp_min(MIN_STD).log())
+
+
+def latent_moments(batches: Iterable[list[Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Per scale the mean and standard deviation (C,) of each channel of z over all images and positions.
+
+    Args:
+        batches: per batch one z (N, C, H, W) for every scale. Added up in float64.
+    """
+    sums: list[list[Tensor | int]] = []
+    for batch in batches:
+        sums = sums or [[0, 0, 0] for _ in batch]
+        for total, values in zip(sums, batch, strict=True):
+            values = values.double()
+            total[0] += values.numel() // values.shape[1]
+            total[1] += values.sum((0, 2, 3))
+            total[2] += values.square().sum((0, 2, 3))
+    means = [(total / n, square / n) for n, total, square in sums]
+    return [(mean.float(), (square - mean**2).clamp_min(0).sqrt().float()) for mean, square in means]

@@ -33,7 +33,7 @@ import torch
 from FrEIA.modules import AllInOneBlock
 from torch import Tensor, nn
 
-from altub.alternation import Alternation
+from altub.alternation import Alternation, images_a_piece
 from altub.backbones import create_backbone
 from altub.config import FlowConfig, make_config
 from altub.data import Sample
@@ -43,7 +43,6 @@ from altub.features import FeatureStore, load_images
 from altub.flows import AffineCoupling, FlowPyramid
 from altub.flows.fastflow import convolution_subnet
 from altub.parallel import Workers
-from altub.training import CPU_MICRO_BATCH
 
 __all__ = ["run_bench"]
 
@@ -178,7 +177,7 @@ class _Ours:
             category="bench", batch_size=EPOCH_BATCH, lr=1e-3, weight_decay=1e-5, base={"base_update": "off"}
         )
         self.workers = Workers(torch.device("cpu"))
-        self.alternation = Alternation(config, pyramid, CPU_MICRO_BATCH, nullcontext, self.workers)
+        self.alternation = Alternation(config, pyramid, nullcontext, self.workers)
         self.store = FeatureStore(
             _backbone(), samples, IMAGE_SIZE, device=torch.device("cpu"), budget=1 << 40, spill=folder / "spill"
         )
@@ -193,10 +192,12 @@ class _Ours:
         block, x = _coupling(images, channels, side, kernel)
 
         def run() -> list[Tensor]:
-            size = min(CPU_MICRO_BATCH, -(-len(x) // self.workers.count))  # every core has a piece
+            size = min(images_a_piece(x), -(-len(x) // self.workers.count))  # every core has a piece
             pieces = self.workers.map(lambda part: _gradients(block, part), x.split(size))
+            # As in training, where a piece goes through all blocks by itself, its own gradient goes on in that piece;
+            # only the parameters' gradients meet.
             inputs, *parameters = zip(*pieces, strict=True)
-            return [torch.cat(inputs), *(torch.stack(grads).sum(0) for grads in parameters)]
+            return [*inputs, *(torch.stack(grads).sum(0) for grads in parameters)]
 
         return run
 

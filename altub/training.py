@@ -20,28 +20,19 @@ import torch
 from torch import Tensor
 
 from altub.alternation import Alternation
-from altub.backbones import FILTER_BANK, create_backbone, resolve_auto
+from altub.base import latent_moments
 from altub.calibration import Calibration
 from altub.checkpoint import load_checkpoint, save_checkpoint
-from altub.data import load_category
-from altub.detector import AnomalyDetector, DetectorConfig
-from altub.device import autocast, choose_device, choose_precision, describe_device
 from altub.errors import AltUBError, RunError
-from altub.evaluation import ExampleMaps, TestSet, collect_maps
-from altub.features import FeatureStore
+from altub.evaluation import collect_maps
 from altub.flows import CFlowHead, FlowPyramid
-from altub.parallel import Workers
+from altub.preparation import prepare
 from altub.runs import Run, Status
-from altub.settings import feature_memory_bytes
-from altub.splits import augmentation, split_held_out
 
 __all__ = ["NonFiniteLossError", "TrainingEvent", "train"]
 
 STATUS_INTERVAL = 0.5  # seconds between two writes of status.json within an epoch
 EVALUATION_BATCH = 8
-USUAL_LR = {"fastflow": 5e-4, "cflow": 1e-3}  # measured; published are 1e-3 and 2e-4
-FILTER_BANK_LR = 1e-2  # heads on 30 channels take larger steps: measured on the sample, where 1e-3 is far from done
-CPU_MICRO_BATCH = 8  # images per backward pass on a CPU: the same gradient from tensors that fit its caches
 
 
 class NonFiniteLossError(AltUBError):
@@ -117,7 +108,6 @@ class _Trainer:
         self.epoch, self.step = 0, 0  # completed epochs, completed steps of the running one
         self.sums = _EpochSums()
         self.prepared = False
-        self.kept_bytes = 0  # of cached features, in memory
         self.history: list[tuple[np.ndarray, np.ndarray]] = []
         self.seconds_before = self.status.seconds  # of earlier processes
         self.started = time.monotonic()
@@ -137,7 +127,13 @@ class _Trainer:
             return
         status.state = "running"
         try:
-            yield from self.prepare()
+            self.parts = yield from prepare(self.run, self.config, status, self.stack, self.tell)
+            self.config = self.parts.config
+            self.alternation = Alternation(self.config, self.parts.pyramid, self.parts.autocast, self.parts.workers)
+            self.steps = math.ceil(len(self.parts.trained) / self.config.batch_size)
+            status.steps = self.steps
+            self.resume_or_begin()
+            config = self.config
             in_all, progress_began = self.steps_until(config.epochs), self.steps_until(self.epoch) + self.step
             training_began = time.monotonic()
             while self.epoch < config.epochs:
@@ -161,110 +157,9 @@ class _Trainer:
         """Steps of all turns from the start to the end of `epoch`."""
         return self.steps * sum(len(self.config.base.epoch_turns(e)) for e in range(1, epoch + 1))
 
-    def prepare(self) -> Iterator[TrainingEvent]:
-        """Backbone, data, cached features, flow; then the checkpoint if there is one."""
-        config = self.config
-        self.device = choose_device(config.device)
-        self.precision = choose_precision(config.precision, self.device)
-        self.workers = Workers(self.device)
-        self.stack.callback(self.workers.close)
-        self.status.device = f"{describe_device(self.device)}, {self.precision}"
-        yield self.tell("reading the data", now=True)
-        self.category = load_category(config.data, config.category)
-        yield self.tell("loading the backbone", now=True)
-        name = config.backbone
-        if name == "auto":
-            name, why = resolve_auto()
-            self.status.notes.append(why)
-            # A resumed run must go on with the backbone it began with, even where another one is to be had by then.
-            self.replace_config(backbone=name)
-        if config.lr is None:
-            self.replace_config(lr=FILTER_BANK_LR if name == FILTER_BANK else USUAL_LR[config.flow.kind])
-        config = self.config
-        self.backbone = create_backbone(name, config.stages, image_size=config.image_size).to(self.device)
-        self.backbone.check_image_size(config.image_size, config.image_size)
-        self.status.backbone = self.backbone.name
-        self.status.notes += [note for note in self.category.notes if note not in self.status.notes]
-
-        trained, held_out = split_held_out(self.category.train, config.held_out, config.seed)
-        self.trained = yield from self.features(trained, "training", augment=True)
-        self.held_out = yield from self.features(held_out, "held-out")
-        self.test = TestSet(self.category, config.image_size)
-        self.tested = yield from self.features(self.category.test, "test")
-        self.examples = ExampleMaps(self.run.examples_dir, self.category.test or held_out)
-
-        torch.manual_seed(config.seed)
-        flow = config.flow
-        if self.backbone.has_final_norm and flow.norm != "none":
-            flow = flow.model_copy(update={"norm": "none"})  # transformers bring their own, frozen
-        self.pyramid = FlowPyramid(flow, self.trained.shapes)
-        self.pyramid.to(self.device)
-        self.fit_norms()
-        self.detector = AnomalyDetector(
-            DetectorConfig(
-                backbone=self.backbone.name,
-                stages=self.backbone.stages,
-                backbone_sha256=self.backbone.weights.sha256,
-                image_size=config.image_size,
-                shapes=self.trained.shapes,
-                flow=flow,
-                map_kind=config.map_kind,
-                smoothing=config.smoothing,
-                score_share=config.score_share,
-            ),
-            self.backbone,
-            self.pyramid,
-        )
-        micro_batch = CPU_MICRO_BATCH if self.device.type == "cpu" else config.batch_size
-        self.alternation = Alternation(
-            config, self.pyramid, micro_batch, lambda: autocast(self.device, self.precision), self.workers
-        )
-        self.steps = math.ceil(len(self.trained) / config.batch_size)
-        self.status.steps = self.steps
-        self.resume_or_begin()
-
-    def replace_config(self, **settings: Any) -> None:
-        """Writes down what "auto" came to mean: a resumed run must go on with it."""
-        self.config = self.config.model_copy(update=settings)
-        self.run.replace_config(self.config)
-
-    def features(self, samples, what: str, augment: bool = False) -> Iterator[TrainingEvent]:
-        store = FeatureStore(
-            self.backbone,
-            samples,
-            self.config.image_size,
-            device=self.device,
-            budget=feature_memory_bytes() - self.kept_bytes,
-            spill=self.run.path / "cache" / what,
-            augment=augmentation(self.config) if augment and self.config.augment else None,
-            workers=self.workers,
-        )
-        self.stack.callback(store.close)
-        self.kept_bytes += store.bytes if store.mode == "memory" else 0
-        for done in store.fill():
-            yield self.tell(f"features of {what} images, {done} of {len(store)}")
-        return store
-
-    def fit_norms(self) -> None:
-        """Gives the norms that need it the mean and covariance of the training features."""
-        norms = list(self.pyramid.norms)
-        if not any(norm.needs_fit for norm in norms):
-            return
-        count, sums, products = 0, [0.0] * len(norms), [0.0] * len(norms)
-        for _, features in self.trained.batches(EVALUATION_BATCH):
-            for k, level in enumerate(features):
-                rows = level.transpose(0, 1).flatten(1)  # (C, positions)
-                sums[k] = sums[k] + rows.sum(1, dtype=torch.float64)
-                products[k] = products[k] + (rows @ rows.T).double()
-            count += len(features[0])
-        for norm, total, product, (_, height, width) in zip(norms, sums, products, self.trained.shapes, strict=True):
-            positions = count * height * width
-            mean = total / positions
-            norm.fit(mean, product / positions - mean[:, None] * mean)
-
     def resume_or_begin(self) -> None:
         if self.run.checkpoint_file.exists():
-            counters = load_checkpoint(self.run.checkpoint_file, self.pyramid, self.alternation.optimizers)
+            counters = load_checkpoint(self.run.checkpoint_file, self.parts.pyramid, self.alternation.optimizers)
             self.epoch, self.step = counters["epoch"], counters["step"]
             if counters["steps"] != self.steps:
                 raise RunError(
@@ -288,7 +183,7 @@ class _Trainer:
         epoch, config = self.epoch + 1, self.config
         turns = config.base.epoch_turns(epoch)
         generator = torch.Generator().manual_seed(_mix(config.seed, epoch))
-        order = torch.randperm(len(self.trained), generator=generator).tolist()
+        order = torch.randperm(len(self.parts.trained), generator=generator).tolist()
         self.status.steps = len(turns) * self.steps
         while self.step < len(turns) * self.steps:
             passes, step = divmod(self.step, self.steps)
@@ -298,7 +193,7 @@ class _Trainer:
                 continue
             began = time.monotonic()
             indices = order[step * config.batch_size : (step + 1) * config.batch_size]
-            features = self.trained.batch(indices, epoch)
+            features = self.parts.trained.batch(indices, epoch)
             global_step = self.epoch * self.steps + step + 1
             progress = (global_step - 1) / (config.epochs * self.steps)
             for turn in config.base.step_turns(global_step) if turns[passes] == "flow" else ("base",):
@@ -310,7 +205,7 @@ class _Trainer:
                 self.sums.base_steps += turn == "base"
             self.sums.seconds += time.monotonic() - began
             self.step += 1
-            self.status.step, self.status.loss = self.step, _overall(self.sums.means(), self.pyramid)
+            self.status.step, self.status.loss = self.step, _overall(self.sums.means(), self.parts.pyramid)
             yield
             self.stop_if_asked()
 
@@ -323,19 +218,19 @@ class _Trainer:
 
         def latents() -> Iterator[list[Tensor]]:
             with torch.no_grad():
-                for _, features in self.trained.batches(EVALUATION_BATCH):
-                    normalised = self.pyramid.normalise(features)
-                    with autocast(self.device, self.precision):
-                        pairs = self.pyramid.latents(normalised)
+                for _, features in self.parts.trained.batches(EVALUATION_BATCH):
+                    normalised = self.parts.pyramid.normalise(features)
+                    with self.parts.autocast():
+                        pairs = self.parts.pyramid.latents(normalised)
                     yield [z for z, _ in pairs]
                     self.stop_if_asked()
 
-        for base, (mean, std) in zip(self.pyramid.bases, _moments(latents()), strict=True):
+        for base, (mean, std) in zip(self.parts.pyramid.bases, latent_moments(latents()), strict=True):
             base.set_moments(mean, std)
         self.sums.base_steps = 1
         self.sums.seconds += time.monotonic() - began
         self.step = (passes + 1) * self.steps
-        self.status.step, self.status.loss = self.step, _overall(self.sums.means(), self.pyramid)
+        self.status.step, self.status.loss = self.step, _overall(self.sums.means(), self.parts.pyramid)
         yield
 
     def finish_epoch(self) -> Iterator[TrainingEvent]:
@@ -344,19 +239,19 @@ class _Trainer:
         yield self.tell(f"evaluating epoch {epoch}", now=True)
         self.fit_offsets()
         held_maps, held_scores, held_losses = collect_maps(
-            self.detector, self.held_out, EVALUATION_BATCH, self.workers, loss=True
+            self.parts.detector, self.parts.held_out, EVALUATION_BATCH, self.parts.workers, loss=True
         )
         if not all(map(math.isfinite, held_losses)) or not np.isfinite(held_scores).all():
             raise self.non_finite(epoch)
-        self.detector.calibration = Calibration.fit(held_scores, held_maps, peaks=held_maps.max(axis=(1, 2)))
+        self.parts.detector.calibration = Calibration.fit(held_scores, held_maps, peaks=held_maps.max(axis=(1, 2)))
 
         test = None
-        if len(self.tested) and (epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs):
-            maps, scores, _ = collect_maps(self.detector, self.tested, EVALUATION_BATCH, self.workers)
-            test = self.test.evaluate(maps, scores).as_dict()
-            self.examples.write(epoch, maps, self.detector.calibration)
-        elif not len(self.tested):
-            self.examples.write(epoch, held_maps, self.detector.calibration)
+        if len(self.parts.tested) and (epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs):
+            maps, scores, _ = collect_maps(self.parts.detector, self.parts.tested, EVALUATION_BATCH, self.parts.workers)
+            test = self.parts.test.evaluate(maps, scores).as_dict()
+            self.parts.examples.write(epoch, maps, self.parts.detector.calibration)
+        elif not len(self.parts.tested):
+            self.parts.examples.write(epoch, held_maps, self.parts.detector.calibration)
         self.stop_if_asked()  # nothing is written yet: resuming computes this epoch's end again
 
         self.history = [
@@ -367,15 +262,15 @@ class _Trainer:
         record = {
             "epoch": epoch,
             "phase": "both" if len(turns := self.config.base.epoch_turns(epoch)) > 1 else turns[0],
-            "loss": _overall(means, self.pyramid),
-            "loss_heads": means and _per_dimension(means, self.pyramid),
-            "held_out": _overall(held_losses, self.pyramid),
-            "held_out_heads": _per_dimension(held_losses, self.pyramid),
+            "loss": _overall(means, self.parts.pyramid),
+            "loss_heads": means and _per_dimension(means, self.parts.pyramid),
+            "held_out": _overall(held_losses, self.parts.pyramid),
+            "held_out_heads": _per_dimension(held_losses, self.parts.pyramid),
             "base": [_drift(mean, log_std) for mean, log_std in self.base_values()],
             "base_steps": self.sums.base_steps,
             "test": test,
             "seconds": self.sums.seconds,
-            "images_per_second": len(self.trained) / max(self.sums.seconds, 1e-9),
+            "images_per_second": len(self.parts.trained) / max(self.sums.seconds, 1e-9),
             "lr": self.alternation.lr_now,
         }
         self.run.append_event(record)
@@ -390,14 +285,16 @@ class _Trainer:
     @torch.no_grad()
     def fit_offsets(self) -> None:
         """Where CFLOW's energies begin: at the least of every scale in the held-out good images."""
-        heads = self.pyramid.heads
+        heads = self.parts.pyramid.heads
         if not isinstance(heads[0], CFlowHead):
             return
 
         def least(features: list[Tensor]) -> list[Tensor]:
-            return [energy.amin() for energy in self.pyramid.energy_maps(self.pyramid.normalise(features))]
+            return [energy.amin() for energy in self.parts.pyramid.energy_maps(self.parts.pyramid.normalise(features))]
 
-        pieces = list(self.workers.map(least, (features for _, features in self.held_out.batches(EVALUATION_BATCH))))
+        pieces = list(
+            self.parts.workers.map(least, (features for _, features in self.parts.held_out.batches(EVALUATION_BATCH)))
+        )
         for head, values in zip(heads, zip(*pieces, strict=True), strict=True):
             head.offset.copy_(torch.stack(values).amin())
 
@@ -405,18 +302,22 @@ class _Trainer:
 
     def save_checkpoint(self) -> None:
         counters = {"epoch": self.epoch, "step": self.step, "steps": self.steps, "sums": vars(self.sums)}
-        save_checkpoint(self.run.checkpoint_file, self.pyramid, self.alternation.optimizers, counters)
+        save_checkpoint(self.run.checkpoint_file, self.parts.pyramid, self.alternation.optimizers, counters)
 
     def save_model(self, record: dict[str, Any]) -> None:
-        self.detector.info = {
-            "category": self.category.name,
+        self.parts.detector.info = {
+            "category": self.parts.category.name,
             "epoch": record["epoch"],
             "metrics": record["test"],
             "held_out": record["held_out"],
             "training": self.config.model_dump(mode="json", exclude={"data"}),
-            "images": {"trained": len(self.trained), "held_out": len(self.held_out), "test": len(self.tested)},
+            "images": {
+                "trained": len(self.parts.trained),
+                "held_out": len(self.parts.held_out),
+                "test": len(self.parts.tested),
+            },
         }
-        self.detector.save(self.run.model_dir)
+        self.parts.detector.save(self.run.model_dir)
 
     def tell(self, stage: str, now: bool = False) -> TrainingEvent:
         """Shows `stage` in the status, at most every half second unless it must be seen."""
@@ -468,22 +369,8 @@ class _Trainer:
     def base_values(self) -> list[tuple[np.ndarray, np.ndarray]]:
         return [
             (base.mean.detach().cpu().numpy().copy(), base.log_std.detach().cpu().numpy().copy())
-            for base in self.pyramid.bases
+            for base in self.parts.pyramid.bases
         ]
-
-
-def _moments(batches: Iterator[list[Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Per scale the mean and standard deviation (C,) of each channel over all images and positions, in float64."""
-    sums: list[list[Tensor | int]] = []
-    for batch in batches:
-        sums = sums or [[0, 0, 0] for _ in batch]
-        for total, values in zip(sums, batch, strict=True):
-            values = values.double()
-            total[0] += values.numel() // values.shape[1]
-            total[1] += values.sum((0, 2, 3))
-            total[2] += values.square().sum((0, 2, 3))
-    means = [(total / n, square / n) for n, total, square in sums]
-    return [(mean.float(), (square - mean**2).clamp_min(0).sqrt().float()) for mean, square in means]
 
 
 def _per_dimension(sums: list[float], pyramid: FlowPyramid) -> list[float]:

@@ -39,7 +39,7 @@ def test_a_preset_has_the_published_size_and_trains_a_step(name: str) -> None:
     device = torch.device("cpu")
     workers = Workers(device)
     try:
-        alternation = Alternation(config, pyramid, 2, lambda: autocast(device, "fp32"), workers)
+        alternation = Alternation(config, pyramid, lambda: autocast(device, "fp32"), workers)
         before = [head.state_dict()["flow.module_list.0.global_offset"].clone() for head in pyramid.heads]
         features = [torch.randn(2, *shape) for shape in shapes]
         losses = alternation.step(features, "flow", 1, 1, 0.0)
@@ -58,7 +58,7 @@ def test_cflow_is_trained_as_published(name: str) -> None:
     assert (config.flow.loss, config.flow.permutation, config.flow.fibres) == ("logsigmoid", "soft", 256)
     pyramid = FlowPyramid(make_config(category="x", flow={"kind": "cflow", "steps": 1}).flow, [(4, 2, 2)])
     workers = Workers(torch.device("cpu"))
-    alternation = Alternation(config, pyramid, 1, lambda: autocast(torch.device("cpu"), "fp32"), workers)
+    alternation = Alternation(config, pyramid, lambda: autocast(torch.device("cpu"), "fp32"), workers)
     workers.close()
     rates = []
     for progress in (0.0, 16 / 200, 0.5, 1.0):

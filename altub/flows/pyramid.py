@@ -43,6 +43,11 @@ class FlowPyramid(nn.Module):
         """mu and log sigma of every head: what AltUB's base phase trains."""
         yield from self.bases.parameters()
 
+    def scale_parameters(self, scale: int) -> Iterator[nn.Parameter]:
+        """All that belongs to one scale: norm, head and base. The scales share nothing."""
+        for modules in (self.norms, self.heads, self.bases):
+            yield from modules[scale].parameters()
+
     def normalise(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Applies each scale's norm."""
         return [norm(x) for norm, x in zip(self.norms, features, strict=True)]

@@ -300,13 +300,14 @@ def schedule_strip(config: TrainingConfig) -> str:
             turns, along = base.epoch_turns(index), base.base_joins_flow(index, 1)
         kind = " then ".join("base" if turn == "base" else "flow joint" if along else "flow" for turn in turns)
         cells.append(f'<i class="{kind}" title="{base.interval_unit} {index}: {kind}"></i>')
+    two = "; two colours in one square are two turns, one after the other" if base.on_top else ""
     more = " …" if by_step or config.epochs > length else ""
     words = "Each square is one step" if by_step else "Each square is one epoch"
     notes = "".join(f'<p class="warning">{escape(note)}</p>' for note in config.notes)
     return (
         f'<div class="strip" aria-label="schedule">{"".join(cells)}{more}</div><p class="muted small">{words}: '
         '<span class="phase flow">the flow learns</span>, <span class="phase joint">both learn</span>, '
-        f'<span class="phase base">the base learns</span>.</p>{notes}'
+        f'<span class="phase base">the base learns</span>{two}.</p>{notes}'
     )
 
 

@@ -9,8 +9,9 @@
 Each side has a process of its own and runs as it does in use: ours as `python -m altub train` sets itself up and works
 through a batch in pieces, theirs with PyTorch's defaults and the batch in one piece. That also gives the peak memory.
 
-Both of a pair take turns within each repeat, so that a busy machine disturbs both, and medians are compared. Only the
-ratios mean something. The backbone has random weights here: they cost the same as pretrained ones.
+Both of a pair take turns within each repeat, so that a busy machine disturbs both, and medians are compared. A turn of
+steps begins with one that is not measured: in training, too, one step follows the other. Only the ratios mean
+something. The backbone has random weights here: they cost the same as pretrained ones.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ STEPS = {
 }
 EPOCH_IMAGES, EPOCH_BATCH, IMAGE_SIZE = 64, 32, 256  # batch 32 as published
 SHAPES = STEPS["resnet18"][1]  # channels and side of the stages at 256 px
+STEPS_A_TURN = 3  # measured, after one that is not
 LONG_TRAINING = 30  # epochs over which the cost of caching is spread in the last line
 
 
@@ -290,9 +292,17 @@ def _serve(name: str, folder: str, threads: str) -> None:
         order, *numbers = line.split()
         if order == "step" and line != last:
             step = side.step(*map(int, numbers))
-        last, began = line, time.perf_counter()
-        losses = side.epoch() if order == "epoch" else step() and None
-        seconds = time.perf_counter() - began
+        last, losses = line, None
+        if order == "epoch":
+            began = time.perf_counter()
+            losses = side.epoch()
+            seconds = time.perf_counter() - began
+        else:
+            step()  # the other side has just had the cores and the caches: as little like training as can be
+            began = time.perf_counter()
+            for _ in range(STEPS_A_TURN):
+                step()
+            seconds = (time.perf_counter() - began) / STEPS_A_TURN
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
         print(json.dumps({"seconds": seconds, "losses": losses, "peak": peak}), flush=True)
 

@@ -300,7 +300,7 @@ def schedule_strip(config: TrainingConfig) -> str:
             turns, along = base.epoch_turns(index), base.base_joins_flow(index, 1)
         kind = " then ".join("base" if turn == "base" else "flow joint" if along else "flow" for turn in turns)
         cells.append(f'<i class="{kind}" title="{base.interval_unit} {index}: {kind}"></i>')
-    two = "; two colours in one square are two turns, one after the other" if base.on_top else ""
+    two = "; two colours side by side are two turns, one after the other" if base.on_top else ""
     more = " …" if by_step or config.epochs > length else ""
     words = "Each square is one step" if by_step else "Each square is one epoch"
     notes = "".join(f'<p class="warning">{escape(note)}</p>' for note in config.notes)

@@ -103,9 +103,11 @@ def test_push_list_and_pull(visit, server: Server, hub: LoopbackHub) -> None:
     page.wait_for_function("document.querySelector('#inspect-model-note')?.innerText.length > 0")
     for _ in range(20):  # the list of runs is looked at again every few seconds
         page.click("#inspect-run input")
+        page.wait_for_timeout(500)  # the options unfold a moment after the click
         if page.get_by_role("option").count() == 2:
             break
         page.keyboard.press("Escape")
+        page.locator("#inspect-run input").blur()  # a field that still has the focus does not unfold again
         page.wait_for_timeout(1000)
     assert page.get_by_role("option").count() == 2
     assert ANNA not in "".join(server.output)

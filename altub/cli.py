@@ -16,6 +16,7 @@ import typer
 
 from altub import cli_hub, cli_remote
 from altub.cli_deploy import deploy
+from altub.cli_options import DATA_HELP, Data, Json, Model
 from altub.cli_study import study
 from altub.errors import AltUBError, ConfigError, DataError
 from altub.threads import wait_passively
@@ -35,10 +36,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Data = Annotated[str, typer.Option(help="Folder of categories (MVTec AD layout) or of good images; or 'sample'.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Model = Annotated[Path, typer.Option(help="A run's model folder, such as runs/bottle/model.")]
 
 
 def main() -> None:
@@ -90,9 +87,7 @@ def download(
 @app.command()
 def train(
     run_dir: Annotated[Path, typer.Option(help="Where the run lives; must be new, or given with --resume.")],
-    data: Annotated[
-        str | None, typer.Option(help="Folder of categories or of good images; or 'sample'.", show_default="sample")
-    ] = None,
+    data: Annotated[str | None, typer.Option(help=DATA_HELP, show_default="sample")] = None,
     category: Annotated[str | None, typer.Option(help="Category to train; see `categories`.")] = None,
     preset: Annotated[
         str | None,

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from altub.cli_options import Json
+
 __all__ = ["register"]
 
 
@@ -28,7 +30,7 @@ def push(
     include_examples: Annotated[
         bool, typer.Option("--include-examples", help="Publish heatmaps over test images too. No image goes without.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Pushes a model, its card and its curves to the Hugging Face Hub, in one commit."""
     from altub.hub import push as push_model

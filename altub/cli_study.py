@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from altub.cli_options import Data, Json
 from altub.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ LINE_EVERY = 30.0  # seconds between two lines of progress where there is no ter
 
 def study(
     study_dir: Annotated[Path, typer.Option(help="Where the runs, tables and figures live; goes on where it was.")],
-    data: Annotated[str, typer.Option(help="Folder of categories or of good images; or 'sample'.")] = "sample",
+    data: Data = "sample",
     categories: Annotated[str, typer.Option(help="Categories with commas.")] = "",
     flows: Annotated[str, typer.Option(help="fastflow, cflow, or both with a comma.")] = "fastflow",
     base_updates: Annotated[
@@ -40,7 +41,7 @@ def study(
     report: Annotated[
         bool, typer.Option("--report", help="Train nothing: tables and figures of the runs there.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """How stable training is: categories x flows x base updates x seeds, as a table, CSV, JSON and figures.
 

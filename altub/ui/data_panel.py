@@ -91,7 +91,7 @@ def build_data_panel(demo: gr.Blocks, *, may_name_folders: bool) -> DataPanel:
         with gr.Accordion("Folder on this machine", open=False, visible=may_name_folders):
             folder = gr.Textbox(
                 label="Folder",
-                info="A folder of good images, optionally with defect/ and masks/ beside them, or the MVTec AD layout.",
+                info="Good images, optionally with defect/ and masks/ beside them; or MVTec AD, BTAD or VisA.",
                 placeholder="/data/lids",
                 max_lines=1,
                 elem_id="train-folder",

@@ -14,18 +14,18 @@ Anomaly Detection", 2022, https://arxiv.org/abs/2210.14913.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from altub.errors import AltUBError
+from altub.lazy import lazy_exports
 from altub.version import __version__
 
 if TYPE_CHECKING:
-    from altub.config import PRESETS, TrainingConfig, make_config
     from altub.data import list_categories, load_category
-    from altub.detector import AnomalyDetector, Prediction
-    from altub.runs import Run, list_runs
-    from altub.training import train
+    from altub.inference.detector import AnomalyDetector, Prediction
+    from altub.runs.run import Run, list_runs
+    from altub.training.config import PRESETS, TrainingConfig, make_config
+    from altub.training.loop import train
 
 __all__ = [
     "PRESETS",
@@ -43,21 +43,18 @@ __all__ = [
 ]
 
 # Loaded when first used: torch and timm take seconds, and `python -m altub --help` needs neither.
-_HOMES = {
-    "PRESETS": "altub.config",
-    "AnomalyDetector": "altub.detector",
-    "Prediction": "altub.detector",
-    "Run": "altub.runs",
-    "TrainingConfig": "altub.config",
-    "list_categories": "altub.data",
-    "list_runs": "altub.runs",
-    "load_category": "altub.data",
-    "make_config": "altub.config",
-    "train": "altub.training",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'altub' has no attribute {name!r}")
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "PRESETS": ".training.config",
+        "AnomalyDetector": ".inference.detector",
+        "Prediction": ".inference.detector",
+        "Run": ".runs.run",
+        "TrainingConfig": ".training.config",
+        "list_categories": ".data",
+        "list_runs": ".runs.run",
+        "load_category": ".data",
+        "make_config": ".training.config",
+        "train": ".training.loop",
+    },
+)

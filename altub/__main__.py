@@ -1,6 +1,6 @@
 """`python -m altub`."""
 
-from altub.cli import main
+from altub.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -13,7 +13,9 @@ from typing import Any, BinaryIO
 
 from altub.errors import AltUBError, DiskFullError
 
-__all__ = ["explain_full_disk", "read_json", "replacing", "write_atomically", "write_json"]
+__all__ = ["PACKAGE", "explain_full_disk", "read_json", "replacing", "write_atomically", "write_json"]
+
+PACKAGE = Path(__file__).resolve().parent  # of the code; its parent is on the import path
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from altub.space.host import main
+from altub.ui.space import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,8 +14,8 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from altub.config import TrainingConfig, make_config  # noqa: E402
-from altub.runs import Run  # noqa: E402
+from altub.runs.run import Run  # noqa: E402
+from altub.training.config import TrainingConfig, make_config  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SIDE = 64  # pixels: the filter bank's levels are then 16, 8 and 4 wide
@@ -78,7 +78,7 @@ def small_config(data_folder: Path) -> TrainingConfig:
 @pytest.fixture(scope="session")
 def trained_run(small_config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run of `small_config`; read only."""
-    from altub.training import train
+    from altub.training.loop import train
 
     run = Run.create(tmp_path_factory.mktemp("runs") / "weave-run", small_config)
     for _ in train(run):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from altub import settings
-from altub.cli import app
+from altub.cli.app import app
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

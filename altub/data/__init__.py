@@ -10,7 +10,7 @@ from altub.data.catalog import list_categories, load_category
 from altub.data.category import Category, Sample
 from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE, DownloadStoppedError, Progress, Source, download_mvtec
 from altub.data.images import is_image_file, read_image, read_mask, to_tensor
-from altub.data.mvtec import MVTEC_CATEGORIES
+from altub.data.layouts.mvtec import MVTEC_CATEGORIES
 from altub.data.sample import SAMPLE_CATEGORIES, make_sample, render_example
 
 __all__ = [

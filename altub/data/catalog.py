@@ -10,11 +10,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from altub.data.btad import is_btad_category, load_btad_category
 from altub.data.category import Category, image_files, subfolders
-from altub.data.folder import is_plain_folder, load_plain_folder
-from altub.data.mvtec import is_mvtec_category, load_mvtec_category
-from altub.data.visa import is_visa_category, load_visa_category
+from altub.data.layouts.btad import is_btad_category, load_btad_category
+from altub.data.layouts.folder import is_plain_folder, load_plain_folder
+from altub.data.layouts.mvtec import is_mvtec_category, load_mvtec_category
+from altub.data.layouts.visa import is_visa_category, load_visa_category
 from altub.errors import DataError
 
 __all__ = ["SAMPLE", "list_categories", "load_category"]

@@ -25,7 +25,7 @@ from altub import settings
 from altub.data.archive import extract
 from altub.data.fetch import DownloadStoppedError, FetchError, Progress, Watch, fetch
 from altub.data.images import is_image_file
-from altub.data.mvtec import MVTEC_CATEGORIES, load_mvtec_category
+from altub.data.layouts.mvtec import MVTEC_CATEGORIES, load_mvtec_category
 from altub.errors import ConfigError, DataError, DiskFullError
 from altub.files import explain_full_disk
 

@@ -1,29 +1,38 @@
-"""Normalizing flows on feature pyramids."""
+"""Normalizing flows on feature pyramids, and AltUB's learnable base under them."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from altub.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from altub.flows.base import DiagonalGaussian
     from altub.flows.cflow import CFlowHead
+    from altub.flows.config import FlowConfig
     from altub.flows.coupling import AffineCoupling
     from altub.flows.fastflow import FastFlowHead, FeatureNorm
     from altub.flows.pyramid import FlowPyramid
 
-__all__ = ["AffineCoupling", "CFlowHead", "FastFlowHead", "FeatureNorm", "FlowPyramid"]
+__all__ = [
+    "AffineCoupling",
+    "CFlowHead",
+    "DiagonalGaussian",
+    "FastFlowHead",
+    "FeatureNorm",
+    "FlowConfig",
+    "FlowPyramid",
+]
 
-# Loaded when first used: `altub.flows.options` is read by the settings, which must not wait for torch.
-_HOMES = {
-    "AffineCoupling": "coupling",
-    "CFlowHead": "cflow",
-    "FastFlowHead": "fastflow",
-    "FeatureNorm": "fastflow",
-    "FlowPyramid": "pyramid",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"altub.flows.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'altub.flows' has no attribute {name!r}")
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "DiagonalGaussian": ".base",
+        "CFlowHead": ".cflow",
+        "FlowConfig": ".config",
+        "AffineCoupling": ".coupling",
+        "FastFlowHead": ".fastflow",
+        "FeatureNorm": ".fastflow",
+        "FlowPyramid": ".pyramid",
+    },
+)

@@ -9,8 +9,8 @@ import FrEIA.framework as Ff
 import torch
 from torch import Tensor, nn
 
+from altub.flows.config import Permutation
 from altub.flows.coupling import AffineCoupling
-from altub.flows.options import Permutation
 
 __all__ = ["CFlowHead", "position_code"]
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from FrEIA.modules import InvertibleModule
 from torch import Tensor, nn
 
-from altub.flows.options import Permutation
+from altub.flows.config import Permutation
 
 __all__ = ["AffineCoupling"]
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from altub.flows.config import Kernels, Norm
 from altub.flows.coupling import AffineCoupling
-from altub.flows.options import Kernels, Norm
 
 __all__ = ["FastFlowHead", "FeatureNorm", "convolution_subnet"]
 

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from altub.base import DiagonalGaussian
+from altub.flows.base import DiagonalGaussian
 from altub.flows.cflow import CFlowHead
 from altub.flows.fastflow import FastFlowHead, FeatureNorm
 
 if TYPE_CHECKING:
-    from altub.config import FlowConfig
+    from altub.flows.config import FlowConfig
 
 __all__ = ["FlowPyramid"]
 

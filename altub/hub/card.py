@@ -8,7 +8,7 @@ from typing import Any
 
 from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE
 from altub.errors import ConfigError
-from altub.flows.options import PAPERS
+from altub.flows.config import PAPERS
 
 __all__ = ["LICENCES", "METRICS", "check_licence", "make_card"]
 

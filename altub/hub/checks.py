@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from altub.config import TrainingConfig
 from altub.hub.words import HubError
-from altub.model_files import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE
+from altub.inference.config import DetectorConfig
+from altub.inference.model_files import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE
+from altub.training.config import TrainingConfig
 from altub.version import __version__
 
 __all__ = [
@@ -113,7 +114,6 @@ def parse_config(repo: str, content: bytes) -> dict[str, Any]:
     Raises:
         HubError: it is another kind of model, of a newer format, names a pickle or an unknown architecture.
     """
-    from altub.detector import DetectorConfig  # torch takes seconds to import
 
     config = _read(repo, content)
     if not isinstance(config, dict) or config.get("format") != "altub":
@@ -164,7 +164,7 @@ def _read(repo: str, content: bytes) -> Any:
 def _is_known(backbone: str) -> bool:
     import timm
 
-    from altub.backbones import FILTER_BANK
+    from altub.backbones.backbone import FILTER_BANK
 
     return backbone == FILTER_BANK or timm.is_model(backbone)
 

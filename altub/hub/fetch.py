@@ -12,7 +12,7 @@ from altub.errors import ModelError
 from altub.hub.checks import CARD_FILE, HISTORY_FILE, check_content, check_listing, parse_config
 from altub.hub.reference import Reference, parse_reference
 from altub.hub.words import HubError, hub_words, is_out_of_reach
-from altub.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model
+from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model
 
 __all__ = ["Report", "Snapshot", "Token", "fetch_model"]
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from altub.runs import Run
+from altub.runs.run import Run
 
 __all__ = ["History", "pack_history", "unpack_history"]
 

@@ -13,7 +13,7 @@ from altub.data import read_image
 from altub.errors import ImageError
 from altub.files import read_json
 from altub.plots import channel_drift_image, figure_to_image, overlay, training_curves
-from altub.runs import Run
+from altub.runs.run import Run
 
 __all__ = ["card_pictures"]
 

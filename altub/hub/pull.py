@@ -11,15 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from altub.config import TrainingConfig
 from altub.errors import ModelError, RunError, WeightsError
 from altub.files import explain_full_disk, read_json, write_atomically, write_json
 from altub.hub.checks import CARD_FILE, HISTORY_FILE, LIMITS
 from altub.hub.fetch import Report, Snapshot, Token, fetch_model
 from altub.hub.history import unpack_history
 from altub.hub.words import HubError
-from altub.model_files import CONFIG_FILE, WEIGHTS_FILE
-from altub.runs import Run, Status
+from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE
+from altub.runs.run import Run, Status
+from altub.training.config import TrainingConfig
 
 __all__ = ["ORIGIN_FILE", "pull"]
 
@@ -112,7 +112,7 @@ def _fill(run: Run, snapshot: Snapshot) -> None:
 
 def _try_model(run: Run, snapshot: Snapshot) -> str | None:
     """Builds the model once, strictly; a note where it is whole but its backbone's weights are not to be had here."""
-    from altub.detector import AnomalyDetector
+    from altub.inference.detector import AnomalyDetector
 
     try:
         AnomalyDetector.load(run.model_dir, "cpu")

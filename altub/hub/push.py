@@ -19,8 +19,8 @@ from altub.hub.history import pack_history
 from altub.hub.pictures import card_pictures
 from altub.hub.reference import Reference, parse_reference
 from altub.hub.words import HubError, hub_words
-from altub.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model
-from altub.runs import Run
+from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model
+from altub.runs.run import Run
 
 __all__ = ["PushResult", "push"]
 

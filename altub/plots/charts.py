@@ -14,7 +14,7 @@ from PIL import Image
 
 from altub.plots.overlays import placeholder
 from altub.plots.palette import BASE_PHASE, DEFECT, FLOW_PHASE, GOOD, HELD_OUT, inks
-from altub.schedule import WITH_BASE
+from altub.training.schedule import WITH_BASE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -30,9 +30,9 @@ from gradio.utils import get_upload_folder
 
 from altub.data import read_image
 from altub.errors import ImageError
-from altub.exports import PredictionWriter
-from altub.ui.inspect_handlers import in_words
-from altub.ui.models import LATEST, MODELS, find_model, list_offers
+from altub.inference.exports import PredictionWriter
+from altub.ui.inspect.handlers import in_words
+from altub.ui.model_cache import LATEST, MODELS, find_model, list_offers
 
 __all__ = ["build", "predict", "runs"]
 

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-import altub.ui.api
-import altub.ui.compare
-import altub.ui.hub
-import altub.ui.inspect
-import altub.ui.train
+from altub.deploy.server.notices import notice_html
 from altub.errors import AltUBError
-from altub.space.notices import notice_html
+from altub.ui import api
+from altub.ui.compare import tab as compare_page
+from altub.ui.inspect import tab as inspect_page
 from altub.ui.launch import ServerOptions, launch, make_options
+from altub.ui.models import tab as models_page
 from altub.ui.theme import SWITCH_THEME_JS, header
+from altub.ui.train import tab as train_page
 
 __all__ = ["build_app", "main", "run"]
 
@@ -37,17 +37,17 @@ def build_app(options: ServerOptions | None = None) -> gr.Blocks:
             gr.HTML(notice_html())
         with gr.Tabs(elem_id="altub-tabs") as tabs:
             with gr.Tab("Train", id="train"):
-                train = altub.ui.train.build(demo, may_name_folders=options.is_local)
+                train = train_page.build(demo, may_name_folders=options.is_local)
             with gr.Tab("Inspect", id="inspect") as tab:
-                altub.ui.inspect.build(demo, tab)
+                inspect_page.build(demo, tab)
             with gr.Tab("Compare", id="compare") as compare_tab:
-                altub.ui.compare.build(compare_tab, tabs)
+                compare_page.build(compare_tab, tabs)
             with gr.Tab("Models", id="models") as models_tab:
-                altub.ui.hub.build(demo, models_tab, options)
+                models_page.build(demo, models_tab, options)
         theme_switch.click(
             None, outputs=train.dark, js=SWITCH_THEME_JS, api_visibility="private", show_progress="hidden"
         )
-        altub.ui.api.build()
+        api.build()
     return demo
 
 

@@ -6,15 +6,14 @@ hands them to its style sheet as variables (`--altub-flow`, ...).
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import gradio as gr
 
+from altub.files import PACKAGE
 from altub.plots import COLOURS
 
 __all__ = ["ASSETS", "HEAD", "IS_DARK_JS", "SWITCH_THEME_JS", "header", "make_theme"]
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+ASSETS = PACKAGE / "assets"
 
 #: True in a browser that shows the page dark.
 IS_DARK_JS = "() => document.body.classList.contains('dark')"

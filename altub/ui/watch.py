@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from altub import jobs
-from altub.config import TrainingConfig
 from altub.errors import RunError
-from altub.remote.link import Link, read_link
-from altub.remote.watching import keep_following
-from altub.runs import Run, Status, list_runs
+from altub.runs import queue as jobs
+from altub.runs.launchers.hf_jobs.link import Link, read_link
+from altub.runs.launchers.hf_jobs.watching import keep_following
+from altub.runs.run import Run, Status, list_runs
 from altub.settings import runs_root
+from altub.training.config import TrainingConfig
 
 __all__ = ["ACTIVE", "RunView", "RunWatch", "describe_view", "stamp"]
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from altub.config import make_config
-from altub.runs import Run
+from altub.runs.run import Run
+from altub.training.config import make_config
 from tests.hub.server import TOKENS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -95,7 +95,7 @@ def hub(loopback_hub: LoopbackHub) -> LoopbackHub:
 @pytest.fixture(scope="package")
 def pushed_run(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of two epochs at 64 px; read only."""
-    from altub.training import train
+    from altub.training.loop import train
 
     config = make_config(
         data=str(data_folder),

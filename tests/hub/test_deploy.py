@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from altub.runs import Run
+from altub.runs.run import Run
 from tests.hub.conftest import ANNA, BEN, Client, LoopbackHub
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from altub.runs import Run
+from altub.runs.run import Run
 from tests.hub.conftest import ANNA, BEN, REPOSITORY, LoopbackHub
 
 # Reads one JSON line a request, answers with one: the client is started once, as its import takes seconds.

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from altub.runs import Run
+from altub.runs.run import Run
 from tests.hub.conftest import ANNA, Client, LoopbackHub
 
 PREDICT = """

@@ -104,9 +104,9 @@ def server(chromium: playwright_api.Browser, tmp_path_factory: pytest.TempPathFa
     yield server
     server.kill()
     # Trainings outlive their server: none may outlive the tests.
-    from altub import jobs
     from altub.errors import RunError
-    from altub.runs import list_runs
+    from altub.runs import queue as jobs
+    from altub.runs.run import list_runs
 
     for run in list_runs(server.runs):
         try:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from altub.runs import Run
-from altub.space.contents import assemble
+from altub.deploy.contents import assemble
+from altub.runs.run import Run
 from tests.ui.conftest import open_tab
 
 pytestmark = pytest.mark.browser

@@ -1,0 +1,100 @@
+"""Which run and which settings a `train` command means: a new one, or one to go on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from altub.data import load_category
+from altub.data.catalog import SAMPLE
+from altub.errors import RunError
+from altub.runs.run import Run
+from altub.training.config import PRESETS, TrainingConfig, make_config
+
+__all__ = ["configure", "given", "open_or_create"]
+
+_MAY_CHANGE = ("epochs", "device", "evaluate_every")  # they leave what was trained so far as it is
+
+
+def open_or_create(run_dir: Path, preset: str | None, settings: dict[str, Any], resume: bool) -> Run:
+    """The run in `run_dir`: with `resume` the one that is there, else a new one.
+
+    Args:
+        settings: those that were given; the preset and the defaults fill the rest.
+
+    Raises:
+        RunError: there is a run that this is not, or no category was given for a new one.
+        ConfigError: a setting is unknown or out of range.
+        DataError: the data is not there, or has no such category.
+    """
+    if resume and (run_dir / "config.json").exists():
+        run = Run.open(run_dir)
+        # A first try that failed before it had anything to keep binds nobody to its settings.
+        if run.checkpoint_file.exists() or run.is_remote or "category" not in settings:
+            _change_settings(run, preset, settings)
+            return run
+    if "category" not in settings:
+        raise RunError("Say what to train: --category NAME (and --data DIR; see `python -m altub categories`).")
+    config = configure(preset, settings)
+    if config.data != SAMPLE:  # which may have to be made first, under the progress bar
+        load_category(config.data, config.category)  # a slip is said at once and leaves no run behind
+    return Run.create(run_dir, config)
+
+
+def configure(preset: str | None, settings: dict[str, Any], old: TrainingConfig | None = None) -> TrainingConfig:
+    """`settings` over those of the preset over those of `old`, or over the defaults."""
+    layers = [settings]
+    if old is not None:
+        layers = [old.model_dump(), PRESETS[preset].settings if preset in PRESETS else {}, settings]
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+    config = make_config(preset if old is None or preset not in PRESETS else None, **merged)
+    base = merged.get("base", {})
+    if "lr" in base and base["lr"] is None:  # a meaning of its own ("by the flow's"); to make_config it is "not given"
+        config = config.model_copy(update={"base": config.base.model_copy(update={"lr": None})})
+    return config
+
+
+def _change_settings(run: Run, preset: str | None, settings: dict[str, Any]) -> None:
+    """On resume only what does not change the model so far may differ: more epochs, the device, the evaluations."""
+    old = run.config
+    wished = configure(preset, settings, old)
+    differing = _differences(old.model_dump(), wished.model_dump())
+    if wished.backbone == "auto":  # replaced by what it stood for when the run began
+        differing.discard("backbone")
+    allowed = {key: getattr(wished, key) for key in differing.intersection(_MAY_CHANGE)}
+    forbidden = ", ".join("--" + name.replace("_", "-") for name in sorted(differing.difference(_MAY_CHANGE)))
+    if forbidden:
+        raise RunError(
+            f"Run {run.id} was begun with another {forbidden}: leave that out to go on with it, or start a new run in "
+            "another directory."
+        )
+    if not allowed:
+        return
+    trained = run.read_status().epoch
+    if wished.epochs < trained:
+        raise RunError(f"Run {run.id} has trained {trained} epochs already, more than {wished.epochs}.")
+    if run.is_alive():
+        raise RunError(f"Run {run.id} is being trained right now. Watch it, or stop it first; nothing was changed.")
+    run.replace_config(old.model_copy(update=allowed))
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> set[str]:
+    """Names of the settings that differ, by the words of the command line: the base's own ones without their prefix."""
+    keys: set[str] = set()
+    for key in old.keys() | new.keys():
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            inner = _differences(a, b)
+            words = {("base", "lr"): "base_lr", ("flow", "kind"): "flow"}
+            keys |= {words.get((key, name), name) for name in inner}
+        elif a != b:
+            keys.add(key)
+    return keys
+
+
+def given(settings: dict[str, Any]) -> dict[str, Any]:
+    """Without the options that were left out."""
+    return {key: value for key, value in settings.items() if value is not None}

@@ -1,0 +1,255 @@
+"""`python -m altub study`: a grid of trainings, their table and their figures."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from altub.cli.options import Data, Json
+from altub.errors import ConfigError
+
+if TYPE_CHECKING:
+    from altub.evaluation.study import Progress, StudyResults, Summary
+
+__all__ = ["study"]
+
+SOME_FAILED, STOPPED = 1, 130
+LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
+
+
+def study(
+    study_dir: Annotated[Path, typer.Option(help="Where the runs, tables and figures live; goes on where it was.")],
+    data: Data = "sample",
+    categories: Annotated[str, typer.Option(help="Categories with commas.")] = "",
+    flows: Annotated[str, typer.Option(help="fastflow, cflow, or both with a comma.")] = "fastflow",
+    base_updates: Annotated[
+        str, typer.Option(help="Any of off,gradient,A,B,C,moments; settings go behind: moments:interval=2.")
+    ] = "off,gradient,moments",
+    seeds: Annotated[str, typer.Option(help="Whole numbers with commas.")] = "0,1,2",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value for all runs: epochs=10, flow.norm=layer, base.lr=0.01."),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trainings at a time; default: one a device.")] = None,
+    devices: Annotated[str, typer.Option(help="auto, cpu, or GPUs such as cuda:0,cuda:1.")] = "auto",
+    report: Annotated[
+        bool, typer.Option("--report", help="Train nothing: tables and figures of the runs there.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """How stable training is: categories x flows x base updates x seeds, as a table, CSV, JSON and figures.
+
+    The same command again continues what is unfinished; another grid in the same folder extends it. Exit code 1 if a
+    run failed, 130 if it was stopped (Ctrl+C: every run saves its state).
+    """
+    from altub.evaluation.study import StudyGrid, collect_results, parse_settings, plan_runs, run_study
+
+    if report:
+        _report(collect_results(study_dir), study_dir, as_json)
+        return
+    if not categories.strip():
+        raise ConfigError("Say what to study: --categories NAME,NAME (see `python -m altub categories`).")
+    grid = StudyGrid(
+        data=data,
+        categories=_words(categories),
+        flows=_words(flows) or ["fastflow"],
+        base_updates=_words(base_updates),
+        seeds=[_seed(word) for word in _words(seeds)],
+        settings=parse_settings(settings or ()),
+    )
+    planned = plan_runs(grid, study_dir)
+    places = _words(devices) or ["auto"]
+    _check_devices(places)
+    with _StopOnSignals() as stopping, _StudyBar(len(planned)) as bar:
+        ended = run_study(planned, jobs=jobs, devices=places, should_stop=stopping.asked, on_progress=bar.update)
+    if not ended:
+        again = f"python -m altub study {shlex.join(_without_report(sys.argv[2:]))}"
+        print(f"Stopped; every run has saved its state. Go on with: {again}", file=sys.stderr)
+        raise typer.Exit(STOPPED)
+    _report(collect_results(study_dir), study_dir, as_json)
+    unfinished = [entry for entry in planned if not entry.is_done()]
+    for entry in unfinished:
+        status = entry.run.status
+        print(f"{entry.name} {status.state}: {status.message}", file=sys.stderr)
+    if unfinished:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _report(results: StudyResults, study_dir: Path, as_json: bool) -> None:
+    from altub.evaluation.study.figures import write_figures
+    from altub.evaluation.study.results import as_json as to_json
+    from altub.evaluation.study.results import write_results
+
+    written = write_results(results, study_dir) + write_figures(results, study_dir)
+    for note in results.notes:
+        print(f"Note: {note}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(to_json(results)))
+        return
+    print(result_table(results))
+    figures = sum(path.suffix == ".png" for path in written)
+    print(f"\n{study_dir}: results.csv, summary.csv, results.json, {figures} figures (png and svg)")
+
+
+def result_table(results: StudyResults) -> str:
+    """The summaries as aligned text, the spreads below the numbers they belong to."""
+    if not results.summaries:
+        return "No run has finished yet."
+    metrics = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
+    first = [["category", "flow", "base update", "seeds", *metrics.values(), "NLL held out", "|mu|", "|sigma-1|"]]
+    second = [["category", "flow", "base update", "best-last", "over epochs", "x plain", "over seeds", "x plain"]]
+    for summary in results.summaries:
+        name = [summary.category, summary.flow, summary.update]
+        cells = [_mean_std(summary, metric) for metric in metrics]
+        rest = [_number(value) for value in (summary.held_out, summary.drift_mean, summary.drift_std)]
+        first.append([*name, str(len(summary.seeds)), *cells, *rest])
+        pixel = summary.metrics.get("pixel_auroc") or summary.metrics.get("image_auroc")
+        if pixel is not None:
+            values = [_number(pixel.mean_gap), _number(pixel.mean_spread), _number(pixel.ratio_spread, 2)]
+            second.append([*name, *values, _number(pixel.std_last), _number(pixel.ratio_std, 2)])
+    return (
+        "Last epoch, mean ± standard deviation over seeds\n"
+        + _aligned(first)
+        + "\n\nStability of the pixel AUROC (of the image AUROC where there are no masks): standard deviation over the "
+        "last third\nof the epochs and over the seeds, and what share of the plain flow's that is\n" + _aligned(second)
+    )
+
+
+def _mean_std(summary: Summary, metric: str) -> str:
+    found = summary.metrics.get(metric)
+    if found is None:
+        return "-"
+    return _number(found.mean_last) + (f" ± {found.std_last:.4f}" if found.std_last is not None else "")
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _words(text: str) -> list[str]:
+    return list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+
+
+def _seed(word: str) -> int:
+    if not word.isdigit():
+        raise ConfigError(f"Seeds are whole numbers with commas, such as 0,1,2, not {word!r}.")
+    return int(word)
+
+
+def _check_devices(places: list[str]) -> None:
+    """A slip is said before anything is trained."""
+    if any(place not in ("auto", "cpu") for place in places):  # importing torch takes seconds
+        from altub.device import choose_device
+
+        for place in places:
+            choose_device(place)
+
+
+def _without_report(arguments: list[str]) -> list[str]:
+    return [argument for argument in arguments if argument != "--report"]
+
+
+class _StopOnSignals:
+    """The first Ctrl+C, SIGTERM or closed terminal stops all runs after the step at hand; the second one kills them."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _StopOnSignals:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if number := getattr(signal, name, None):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def asked(self) -> bool:
+        return self._asked
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+
+
+class _StudyBar:
+    """On a terminal a bar over the study and one for each run under way; elsewhere a line now and then. On stderr."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[more]}", markup=False),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task(f"{total} runs", total=1.0, more="")
+        self.lines: dict[str, Any] = {}
+        self.told_at = -LINE_EVERY
+
+    def __enter__(self) -> _StudyBar:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def update(self, progress: Progress) -> None:
+        for name, status in progress.ended:
+            if name in self.lines:
+                self.bar.remove_task(self.lines.pop(name))
+            words = f": {status.message}" if status.message and status.state != "finished" else ""
+            self.console.print(f"{name} {status.state} after epoch {status.epoch} of {status.epochs}{words}")
+        for name, status in progress.active:
+            if name not in self.lines:
+                self.lines[name] = self.bar.add_task(name, total=1.0, more="")
+            more = f"epoch {status.epoch} of {status.epochs}" if status.epoch else status.stage
+            self.bar.update(self.lines[name], completed=status.progress, more=more)
+        summary = _progress_words(progress)
+        self.bar.update(self.task, completed=progress.share, description=summary, more=_left_words(progress))
+        self._tell(progress, summary)
+
+    def _tell(self, progress: Progress, summary: str) -> None:
+        import time
+
+        if not self.bar.disable or (not progress.ended and time.monotonic() - self.told_at < LINE_EVERY):
+            return
+        self.told_at = time.monotonic()
+        active = ", ".join(f"{name} epoch {status.epoch}/{status.epochs}" for name, status in progress.active)
+        parts = (summary, active, _left_words(progress))
+        self.console.print("; ".join(filter(None, parts)))
+
+
+def _progress_words(progress: Progress) -> str:
+    failed = f", {progress.failed} failed" if progress.failed else ""
+    stopping = ", stopping" if progress.stopping else ""
+    return f"{progress.finished} of {progress.total} runs done{failed}{stopping}"
+
+
+def _left_words(progress: Progress) -> str:
+    if progress.seconds_left is None or progress.stopping:
+        return ""
+    minutes, seconds = divmod(round(progress.seconds_left), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min left" if hours else f"{minutes} min {seconds:02d} s left"

@@ -1,0 +1,193 @@
+"""From lists of choices to the runs of a study, checked against what is in its folder already."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from altub.data import load_category
+from altub.data.catalog import SAMPLE
+from altub.errors import ConfigError, RunError
+from altub.evaluation.compare import effective_settings, update_name
+from altub.runs.run import Run
+from altub.training.config import TrainingConfig, make_config, parse_stages
+from altub.training.schedule import READINGS, BaseSchedule
+
+__all__ = ["RUNS", "PlannedRun", "StudyGrid", "parse_settings", "plan_runs"]
+
+RUNS = "runs"  # folder of the run directories below the study's
+PLAIN_FLOW = "fastflow"
+
+_BASES: dict[str, dict[str, Any]] = {
+    "off": {"base_update": "off"},
+    "gradient": {},
+    **READINGS,
+    "moments": {"base_update": "moments"},
+}
+# Chosen by the grid itself, or per process.
+_NOT_TO_SET = ("category", "data", "seed", "device", "base.base_update", "flow.kind")
+
+
+@dataclass(frozen=True)
+class StudyGrid:
+    """What is combined with what. base_updates: off, gradient (the default schedule), A, B, C or moments, each with
+    settings behind it where wanted ("moments:interval=2"). settings: of all runs alike, as `make_config` takes them."""
+
+    data: str
+    categories: Sequence[str]
+    base_updates: Sequence[str]
+    seeds: Sequence[int]
+    flows: Sequence[str] = (PLAIN_FLOW,)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One training of the grid and where it lives."""
+
+    run: Run
+    config: TrainingConfig
+
+    @property
+    def name(self) -> str:
+        return self.run.id
+
+    def is_done(self) -> bool:
+        status = self.run.status
+        return status.state == "finished" and status.epoch >= self.config.epochs
+
+
+def plan_runs(grid: StudyGrid, study_dir: Path) -> list[PlannedRun]:
+    """The runs of the grid, seed by seed, so that every comparison has its first answer early. Writes nothing.
+
+    Raises:
+        ConfigError: a choice or a setting is unknown, or out of range.
+        DataError: the data is not there, or lacks a category.
+        RunError: the folder holds a run of the same name with other settings.
+    """
+    for what, values in (("category", grid.categories), ("base update", grid.base_updates), ("seed", grid.seeds)):
+        if not values:
+            raise ConfigError(f"A study needs at least one {what}.")
+    data = SAMPLE if grid.data == SAMPLE else str(Path(grid.data).expanduser().resolve())
+    if data != SAMPLE:  # which may have to be drawn first: the trainings do that, one of them at a time
+        for category in grid.categories:
+            load_category(data, category)
+    planned: dict[str, PlannedRun] = {}
+    for seed, category, flow, update in itertools.product(grid.seeds, grid.categories, grid.flows, grid.base_updates):
+        config = _config(grid, data, category, flow, update, seed)
+        name = _run_name(category, flow, config.base, seed)
+        run = Run(study_dir / RUNS / name)
+        if name not in planned:  # two words for one update are one run
+            planned[name] = PlannedRun(run, config)
+            _refuse_other_settings(run, config)
+    return list(planned.values())
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """["epochs=10", "flow.norm=layer"] -> {"epochs": 10, "flow": {"norm": "layer"}}.
+
+    Raises:
+        ConfigError: it is no key=value, or a setting that the grid itself chooses.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        key = key.strip()
+        if not sign or not key:
+            raise ConfigError(f"--set takes key=value, such as epochs=10, not {pair!r}.")
+        if key in _NOT_TO_SET:
+            raise ConfigError(f"{key} is not for --set: the study has an option of its own for it.")
+        outer, dot, inner = key.partition(".")
+        if dot and outer not in ("flow", "base"):
+            raise ConfigError(f"There is no setting {key!r}: only flow and base have settings within them.")
+        if not dot and key in ("flow", "base"):
+            raise ConfigError(
+                f"Say which setting of {key} is meant, such as {key}.{'norm' if key == 'flow' else 'lr'}."
+            )
+        if dot:
+            settings.setdefault(outer, {})[inner] = _value(text)
+        else:
+            settings[key] = _value(text, key)
+    return settings
+
+
+def _value(text: str, key: str = "") -> Any:
+    text = text.strip()
+    if key == "stages":
+        return parse_stages(text)
+    if key == "augment":
+        return tuple(filter(None, (part.strip() for part in text.split(","))))
+    if text.lower() in ("none", "null"):
+        return None
+    if text.lower() in ("true", "yes", "false", "no"):
+        return text.lower() in ("true", "yes")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, int | float | str) else text
+
+
+def _config(grid: StudyGrid, data: str, category: str, flow: str, update: str, seed: int) -> TrainingConfig:
+    settings = dict(grid.settings)
+    base = _schedule_settings(update)
+    if base.get("base_update") != "off":
+        base = {**base, **settings.get("base", {})}
+        base |= _own_settings(update)  # those behind the update's name count most
+    settings["base"] = base
+    if flow != PLAIN_FLOW:
+        _require_flow(flow)
+        settings["flow"] = {**settings.get("flow", {}), "kind": flow}
+    return make_config(**{**settings, "data": data, "category": category, "seed": seed})
+
+
+def _schedule_settings(update: str) -> dict[str, Any]:
+    name = update.partition(":")[0]
+    if name not in _BASES:
+        raise ConfigError(f"There is no base update {name!r}: choose {', '.join(_BASES)}.")
+    return {**_BASES[name], **_own_settings(update)}
+
+
+def _own_settings(update: str) -> dict[str, Any]:
+    name, _, rest = update.partition(":")
+    settings = {}
+    for part in filter(None, rest.split(":")):
+        key, sign, text = part.partition("=")
+        if not sign or key == "base_update" or key not in BaseSchedule.model_fields or name == "off":
+            raise ConfigError(f"{update!r} is not understood: settings go behind the name as in moments:interval=2.")
+        settings[key] = _value(text)
+    return settings
+
+
+def _require_flow(flow: str) -> None:
+    try:
+        make_config(category="any", flow={"kind": flow})
+    except ConfigError as error:
+        raise ConfigError(f"There is no flow {flow!r} in this version of AltUB: leave it out of --flows.") from error
+
+
+def _run_name(category: str, flow: str, base: BaseSchedule, seed: int) -> str:
+    parts = (category, flow, update_name(base))
+    words = [re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-.") or "run" for part in parts]
+    return "-".join([*words, f"seed{seed}"])
+
+
+def _refuse_other_settings(run: Run, config: TrainingConfig) -> None:
+    if not (run.path / "config.json").exists() or not run.checkpoint_file.exists():
+        return  # what ended before it had anything to keep binds nobody
+    old, new = effective_settings(run.config), effective_settings(config)
+    # A run writes down what "auto" came to mean on its machine; the device may change from call to call.
+    for key in ("device", *(key for key, value in new.items() if value is None or value == "auto")):
+        old.pop(key, None), new.pop(key, None)
+    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    if changed:
+        names = ", ".join(changed)
+        raise RunError(
+            f"Run {run.id} of this study was begun with another {names}: leave the setting as it was, or give another "
+            "--study-dir."
+        )

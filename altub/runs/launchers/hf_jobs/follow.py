@@ -1,0 +1,297 @@
+"""At home: the run directory of a remote run, brought up to date from its mirror, and how its job is in words.
+
+What comes from the mirror is checked like everything from outside: names, sizes, checksums, then what is in it. Only
+files that are known by name are taken, each replaces the old one in one step, and images are found by their names in
+the user's own data: no path of the mirror is ever opened.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from altub.data import load_category
+from altub.errors import AltUBError, DataError, ModelError
+from altub.files import explain_full_disk, write_atomically, write_json
+from altub.hub.checks import check_content, parse_config
+from altub.hub.fetch import ANSWER_TIMEOUT
+from altub.hub.history import unpack_history
+from altub.hub.words import HubError, hub_words
+from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model, write_model
+from altub.runs.launchers.hf_jobs.layout import image_names
+from altub.runs.launchers.hf_jobs.link import (
+    EXAMPLE,
+    LIMITS,
+    MODEL,
+    MOST_EXAMPLE_BYTES,
+    PROGRESS,
+    TRAINING,
+    Link,
+    Progress,
+    read_link,
+)
+from altub.runs.run import ENDED, Run, Status
+
+__all__ = ["Follower", "cancel"]
+
+MOST_EXAMPLES = 100  # files of heatmaps
+UNPACKED = 4  # times as large as its file may a file of heatmaps be
+
+
+class Follower:
+    """Looks at one remote run; `look` as often as one likes, from one thread at a time.
+
+    Raises:
+        RunError: the run is not remote.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.link = run, read_link(run)
+        self._commit = ""  # of the mirror, as the run directory holds it
+        self._hashes: dict[str, str] = {}
+        self._progress: Progress | None = None
+
+    def look(self) -> Status:
+        """Brings the run directory up to date and returns its status. A Hub that cannot be asked is said in the status
+        and changes nothing else."""
+        status = self.run.read_status()
+        if status.state in ENDED:
+            return status
+        try:
+            with hub_words(self.link.repo, "train"):
+                status = self._look(status)
+        except HubError as error:
+            status.message = str(error)
+        if status != self.run.read_status():
+            self.run.write_status(status)
+        return status
+
+    @property
+    def is_over(self) -> bool:
+        return self.run.read_status().state in ENDED
+
+    def _look(self, old: Status) -> Status:
+        from huggingface_hub import HfApi
+
+        api, link = HfApi(), self.link
+        job = api.inspect_job(job_id=link.job, namespace=link.namespace)
+        stage = str(getattr(job.status.stage, "value", job.status.stage))  # an enum in some versions
+        try:
+            self._fetch(api)  # after the job: what it uploaded before it ended is then seen
+        except _NotSoundError as error:
+            return old.model_copy(
+                update={"state": "failed", "stage": "failed", "message": f"{error} The job: {link.url}"}
+            )
+        progress = self._progress
+        status = old
+        if progress is not None:
+            kept = {"created": old.created, "queued_at": old.queued_at, "updated": old.updated, "pid": None}
+            status = progress.status.model_copy(update=kept)
+        status = status.model_copy(update={"message": status.message if progress else ""})
+        if status.state in ENDED:  # the job's own word
+            if status.state != "finished":
+                status.message = f"{status.message} The job: {link.url}".strip()
+            return status
+        return status.model_copy(update=_words(stage, job.status.message, progress is not None, status, link))
+
+    def _fetch(self, api: Any) -> None:
+        link = self.link
+        info = api.model_info(link.repo, files_metadata=True, timeout=ANSWER_TIMEOUT)
+        if info.sha == self._commit:
+            return
+        files = {file.rfilename: file for file in info.siblings or []}
+        _check_names(link.repo, files)
+        with self._folder() as folder:
+            fetched = {}
+            for name, file in files.items():
+                digest = file.lfs.sha256 if file.lfs else file.blob_id
+                if _limit(name) and name not in STATE_ONLY and self._hashes.get(name) != digest:
+                    _check_size(link.repo, name, file.size)
+                    fetched[name] = (_get(link.repo, file, info.sha, folder), digest)
+            if PROGRESS in fetched:
+                progress = _parse_progress(link.repo, fetched[PROGRESS][0])
+                # Of an earlier job: its curves and model stand, what it says about itself is over.
+                self._progress = progress if progress.attempt == link.attempt else None
+            self._take({name: path for name, (path, _) in fetched.items()}, files)
+        self._hashes |= {name: digest for name, (_, digest) in fetched.items()}
+        self._commit = info.sha
+
+    @contextmanager
+    def _folder(self) -> Iterator[Path]:
+        with explain_full_disk(self.run.path):
+            folder = Path(tempfile.mkdtemp(dir=self.run.path, prefix=".mirror-"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _take(self, fetched: dict[str, Path], files: dict[str, Any]) -> None:
+        run, repo = self.run, self.link.repo
+        if TRAINING in fetched:
+            history = unpack_history(fetched[TRAINING].read_bytes())
+            if history is None:
+                raise _NotSoundError(f"The curves in {repo} are damaged, so following has ended.")
+            if history.base_history:
+                run.write_base_history(history.base_arrays())
+            lines = "".join(json.dumps(event) + "\n" for event in history.event_dicts())
+            write_atomically(run.path / "events.jsonl", lines.encode())
+        for name, path in fetched.items():
+            match = EXAMPLE.fullmatch(name)
+            if match:
+                run.examples_dir.mkdir(exist_ok=True)
+                write_atomically(run.examples_dir / match[1], _checked_maps(repo, path))
+        for path in run.examples_dir.glob("epoch_*.npz"):
+            if f"run/examples/{path.name}" not in files:
+                path.unlink(missing_ok=True)
+        if self._progress is not None:
+            self._note_examples(self._progress)
+            self._note_settings(self._progress)
+        if any(name in fetched for name in MODEL):
+            self._take_model(fetched)
+
+    def _take_model(self, fetched: dict[str, Path]) -> None:
+        folder = next(path.parent for name, path in fetched.items() if name in MODEL)
+        for name in (CONFIG_FILE, WEIGHTS_FILE):  # one of the two may be as it was
+            if not (folder / name).exists() and (self.run.model_dir / name).exists():
+                shutil.copyfile(self.run.model_dir / name, folder / name)
+        try:
+            config, weights = read_model(folder)
+        except ModelError as error:
+            raise _NotSoundError(
+                f"The model in {self.link.repo} is not the one that its {CONFIG_FILE} names, so following has ended."
+            ) from error
+        parse_config(self.link.repo, (folder / CONFIG_FILE).read_bytes())
+        write_model(self.run.model_dir, config, weights)
+
+    def _note_examples(self, progress: Progress) -> None:
+        """examples.json with paths of this machine: the mirror's names, looked up in the user's own data."""
+        config = self.run.config
+        try:
+            names = image_names(load_category(config.data, config.category))
+        except DataError:  # the data is not on this machine (MVTec AD that the job fetched): heatmaps without photos
+            names = {}
+        images = []
+        for example in progress.examples:
+            sample = names.get(example.name)
+            mask = sample and sample.mask_path
+            images.append(
+                {
+                    "path": str(sample.path) if sample else "",
+                    "defect": sample.defect if sample else "",
+                    "mask_path": str(mask) if mask else None,
+                }
+            )
+        if images and all(image["path"] for image in images):
+            self.run.examples_dir.mkdir(exist_ok=True)
+            write_json(self.run.examples_dir / "examples.json", {"images": images})
+
+    def _note_settings(self, progress: Progress) -> None:
+        config = self.run.config
+        if (config.backbone, config.stages) != (progress.backbone, progress.stages):
+            found = {"backbone": progress.backbone[:200], "stages": progress.stages}
+            self.run.replace_config(config.model_validate({**config.model_dump(), **found}))
+
+
+class _NotSoundError(AltUBError):
+    """The mirror holds what no job of ours uploads: it was changed by somebody."""
+
+
+def cancel(run: Run) -> None:
+    """Cancels the job of a remote run; what its mirror holds is kept.
+
+    Raises:
+        HubError: the Hub refuses or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    link = read_link(run)
+    with hub_words(link.repo, "train"):
+        HfApi().cancel_job(job_id=link.job, namespace=link.namespace)
+    Follower(run).look()
+
+
+def _words(stage: str, said: str | None, mirrored: bool, status: Status, link: Link) -> dict[str, Any]:
+    """What of the status follows from the job's stage, where the mirror says that the training goes on."""
+    at = f"after epoch {status.epoch}"
+    ended = {"stage": "", "seconds_left": None, "pid": None}
+    again = "Resume begins a new job from the last state in its mirror."
+    why = " ".join(str(said or "").split())[:200].rstrip(".")
+    if stage == "CANCELED":
+        return ended | {"state": "stopped", "message": f"The job was cancelled {at}. {again} The job: {link.url}"}
+    if stage in ("ERROR", "DELETED"):
+        verb = "was deleted" if stage == "DELETED" else "ended with an error"
+        if "timeout" in why.lower() or "timed out" in why.lower():
+            verb, why = f"was ended at its time limit of {link.timeout}", ""
+        because = f" ({why})" if why else ""
+        message = f"The job {verb} {at}{because}. {again} Its log: {link.url}"
+        return ended | {"state": "failed", "message": message}
+    if stage == "COMPLETED":
+        message = f"The job ended {at}, but its last upload did not arrive. {again} Its log: {link.url}"
+        return ended | {"state": "failed", "message": message}
+    if mirrored:
+        return {"state": "running"}
+    if stage == "RUNNING":
+        return {"state": "running", "stage": "installing on Hugging Face Jobs"}
+    return {"state": "queued", "stage": f"waiting for {link.flavor} on Hugging Face Jobs"}
+
+
+STATE_ONLY = {name for name in LIMITS if name.startswith(("run/state/", "job/"))}  # for the next job, not for us
+
+
+def _limit(name: str) -> int | None:
+    return MOST_EXAMPLE_BYTES if EXAMPLE.fullmatch(name) else LIMITS.get(name)
+
+
+def _check_names(repo: str, files: dict[str, Any]) -> None:
+    for name in files:
+        if name.startswith(("/", "~")) or "\\" in name or ":" in name or ".." in name.split("/"):
+            raise _NotSoundError(
+                f"{repo} lists a file that leads out of its folder ({name[:80]!r}): nothing was taken."
+            )
+    if sum(bool(EXAMPLE.fullmatch(name)) for name in files) > MOST_EXAMPLES:
+        raise _NotSoundError(f"{repo} lists more files of heatmaps than a training makes: nothing was taken.")
+
+
+def _check_size(repo: str, name: str, size: int | None) -> None:
+    limit = _limit(name) or 0
+    if size is None or size > limit:
+        raise _NotSoundError(f"{name} in {repo} is larger than the {limit / 1e6:,.0f} MB that it may have.")
+
+
+def _get(repo: str, file: Any, commit: str, folder: Path) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    path = Path(hf_hub_download(repo, file.rfilename, revision=commit, local_dir=folder))
+    sha256 = file.lfs.sha256 if file.lfs else None
+    if not check_content(path, file.size, sha256, None if sha256 else file.blob_id):
+        raise HubError(f"{file.rfilename} of {repo} arrived damaged; it is fetched again.")
+    return path
+
+
+def _parse_progress(repo: str, path: Path) -> Progress:
+    try:
+        return Progress.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise _NotSoundError(f"The status in {repo} is damaged, so following has ended.") from error
+
+
+def _checked_maps(repo: str, path: Path) -> bytes:
+    """A file of heatmaps that unpacks to no more than its like."""
+    content = path.read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            sound = sum(entry.file_size for entry in archive.infolist()) <= UNPACKED * max(len(content), 1 << 24)
+    except zipfile.BadZipFile:
+        sound = False
+    if not sound:
+        raise _NotSoundError(f"{path.name} in {repo} is no file of heatmaps, so following has ended.")
+    return content

@@ -1,0 +1,370 @@
+"""The run directory: the only thing a trainer and its watchers share.
+
+    runs/<id>/
+      config.json         what was asked for (TrainingConfig)
+      status.json         queued | running | stopped | failed | finished, progress, the error in words
+      events.jsonl        one line an epoch
+      base_history.npz    head<k>_mean and head<k>_log_std, (epochs, C) each
+      checkpoint/         state.safetensors: all that exact resume needs
+      model/              what AnomalyDetector.load reads
+      examples/           heatmap data of a few images, for watching
+      cache/              features that do not fit into memory, while it is trained
+      run.lock, stop      who trains; a wish to stop
+      train.log           what the training process printed
+      remote.json         only of a run that is trained on Hugging Face Jobs: which job, and where its mirror is
+
+Everything is replaced in one step (temporary file, rename), so a reader never sees half a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+from zipfile import BadZipFile
+
+import filelock
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from altub.errors import RunError
+from altub.files import explain_full_disk, read_json, write_atomically, write_json
+from altub.settings import runs_root
+from altub.training.config import TrainingConfig
+
+__all__ = ["REMOTE_FILE", "Run", "State", "Status", "list_runs", "new_run_id", "remove_left_caches"]
+
+State = Literal["queued", "running", "stopped", "failed", "finished", "interrupted"]
+ENDED: tuple[State, ...] = ("stopped", "failed", "finished", "interrupted")
+REMOTE_FILE = "remote.json"  # marks a run that is trained elsewhere; see altub/remote
+STARTING_PATIENCE = 60.0  # seconds that a process may take to import and take its run's lock
+LOCK_PATIENCE = 3.0  # seconds; a watcher that asks whether the run is alive holds the lock for an instant
+GLANCE = 0.002  # seconds; as long as a watcher looks, so that it does not take another watcher for a trainer
+
+
+class Status(BaseModel):
+    """Where a run is. "interrupted" is never written: it is what a reader sees when the trainer is gone."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    state: State = "queued"
+    stage: str = ""  # what is being done right now, in words
+    phase: str = ""  # "flow" or "base" while training
+    epoch: int = 0  # epochs completed
+    epochs: int = 0
+    step: int = 0  # steps done in the running epoch
+    steps: int = 0
+    progress: float = 0.0  # 0..1 of the whole training
+    loss: float | None = None  # nats per dimension, running mean of this epoch
+    seconds: float = 0.0  # trained so far, over all resumes
+    seconds_left: float | None = None
+    message: str = ""  # for the user: why it ended, what to know
+    notes: list[str] = []
+    device: str = ""
+    backbone: str = ""
+    pid: int | None = None
+    created: float = 0.0
+    queued_at: float = 0.0  # last time it was put into the queue
+    updated: float = 0.0
+
+
+class Run:
+    """One run directory. Opening is cheap; every read goes to the disk."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def model_dir(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        return self.path / "checkpoint" / "state.safetensors"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "train.log"
+
+    @property
+    def examples_dir(self) -> Path:
+        return self.path / "examples"
+
+    # Making and opening.
+
+    @classmethod
+    def create(cls, path: str | Path, config: TrainingConfig) -> Run:
+        """A new run directory at `path`, which may hold a run that ended before it had anything to keep.
+
+        Raises:
+            RunError: there is a run that was begun already, or something that is no run.
+            DiskFullError: no room.
+        """
+        run = cls(path)
+        try:
+            with explain_full_disk(run.path):
+                run.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"No run can be kept in {run.path}: {error.strerror}. Choose another directory.") from error
+        if os.path.lexists(run.path / "config.json"):
+            run._clear_for_another_try()
+        remove_left_caches(run.path.parent)  # the moment when the disk is needed
+        write_json(run.path / "config.json", config.model_dump(mode="json"))
+        now = time.time()
+        run.write_status(Status(state="queued", stage="starting", epochs=config.epochs, created=now, queued_at=now))
+        return run
+
+    def _clear_for_another_try(self) -> None:
+        """Removes what a run left that ended before its first checkpoint: its base history and model may not fit."""
+        try:
+            self.config  # noqa: B018 - is it a run's at all?
+        except RunError:
+            raise RunError(
+                f"{self.path} holds a config.json that is not a run's, which would be lost. Choose another directory."
+            ) from None
+        if self.checkpoint_file.exists() or self.is_remote:
+            raise RunError(
+                f"{self.path} already holds a run. Add --resume to go on with it, or choose another directory."
+            )
+        if self.status.state in ("queued", "running"):
+            raise RunError(f"The run in {self.path} is being trained right now: watch it, or choose another directory.")
+        for name in ("events.jsonl", "base_history.npz", "stop"):
+            (self.path / name).unlink(missing_ok=True)
+        for name in ("model", "examples"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """The run at `path`; RunError where there is none."""
+        run = cls(path)
+        if not os.path.isfile(run.path / "config.json"):
+            raise RunError(f"{run.path} holds no run: there is no config.json in it.")
+        return run
+
+    @classmethod
+    def find(cls, run_id: str, root: Path | None = None) -> Run:
+        """The run with this id under the runs folder; an id from outside never leads out of it.
+
+        Raises:
+            RunError: there is none; the message names no folder of this machine.
+        """
+        # One name of a folder that is not hidden: no separators of any system, no drive letters, no control characters.
+        if not re.fullmatch(r"[^./\\:\x00-\x1f\x7f][^/\\:\x00-\x1f\x7f]{0,127}", run_id):
+            raise RunError("That is not the id of a run.")
+        run = cls((root or runs_root()) / run_id)
+        if not os.path.isfile(run.path / "config.json"):
+            raise RunError(f"There is no run {run_id}: it may have been removed.")
+        return run
+
+    @property
+    def config(self) -> TrainingConfig:
+        """What was asked for; RunError where config.json is missing or damaged."""
+        try:
+            return TrainingConfig.model_validate(read_json(self.path / "config.json"))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "settings"
+            raise RunError(
+                f"config.json of run {self.id} is damaged or of another version of AltUB ({where}: {first['msg']})."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise RunError(f"config.json of run {self.id} cannot be read ({error}).") from error
+
+    def replace_config(self, config: TrainingConfig) -> None:
+        write_json(self.path / "config.json", config.model_dump(mode="json"))
+
+    @property
+    def is_remote(self) -> bool:
+        """Is the run trained on another machine, of which this directory is an image?"""
+        return os.path.isfile(self.path / REMOTE_FILE)
+
+    # Status.
+
+    def read_status(self) -> Status:
+        """The status as it was last written."""
+        try:
+            return Status.model_validate(read_json(self.path / "status.json"))
+        except (OSError, ValueError):  # also no UTF-8, no JSON, no Status: all of them are ValueErrors
+            return Status(message="status.json is missing or damaged.")
+
+    @property
+    def status(self) -> Status:
+        """The status, with a trainer that died without a word shown as "interrupted"."""
+        status = self.read_status()
+        if self.is_remote:  # no process of this machine holds it; who follows it writes how it is
+            return status
+        # A queued run has no trainer in the moments between the click and its process's first breath.
+        starting = (
+            status.state == "queued" and status.pid is None and time.time() - status.queued_at < STARTING_PATIENCE
+        )
+        if status.state in ("queued", "running") and not starting and not self.is_alive():
+            status = self.read_status()  # it may have ended between the two looks
+            if status.state in ("queued", "running"):
+                status.state = "interrupted"
+                status.message = (
+                    f"The training process ended without a word after epoch {status.epoch} "
+                    "(killed, out of memory, or the machine restarted). Resume goes on from there."
+                )
+        return status
+
+    def write_status(self, status: Status) -> None:
+        status.updated = time.time()
+        write_json(self.path / "status.json", status.model_dump(mode="json"))
+
+    # The lock: held by the process that trains.
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the run for this process.
+
+        Raises:
+            RunError: another process trains it.
+        """
+        lock = self._lock()
+        try:
+            lock.acquire(timeout=LOCK_PATIENCE)
+        except filelock.Timeout:
+            pid = self.read_status().pid
+            who = f" (process {pid})" if pid else ""
+            raise RunError(
+                f"Run {self.id} is already being trained{who}. Watch it, or stop it first; nothing was changed."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_alive(self) -> bool:
+        """Does a process hold the run? The operating system frees the lock of a killed one."""
+        if not os.path.exists(self.path / "run.lock"):  # asking must not make one, nor the folder of a removed run
+            return False
+        lock = self._lock()
+        try:
+            lock.acquire(timeout=GLANCE, poll_interval=GLANCE / 4)
+        except filelock.Timeout:
+            return True
+        lock.release()
+        return False
+
+    def _lock(self) -> filelock.FileLock:
+        return filelock.FileLock(self.path / "run.lock", is_singleton=False)
+
+    def remove_left_cache(self) -> None:
+        """Gives back the disk that a killed trainer's features take; nothing happens while somebody trains the run."""
+        if not os.path.isdir(self.path / "cache"):
+            return
+        lock = self._lock()
+        with suppress(OSError):  # a run of another user: its disk is not ours to free; filelock.Timeout is one
+            lock.acquire(timeout=GLANCE, poll_interval=GLANCE / 4)
+            try:
+                shutil.rmtree(self.path / "cache", ignore_errors=True)
+            finally:
+                lock.release()
+
+    # Stopping.
+
+    def request_stop(self) -> None:
+        """Asks the trainer to stop after the step at hand."""
+        write_atomically(self.path / "stop", b"")
+
+    def stop_requested(self) -> bool:
+        return (self.path / "stop").exists()
+
+    def clear_stop(self) -> None:
+        (self.path / "stop").unlink(missing_ok=True)
+
+    # Events and base history: one entry an epoch.
+
+    def events(self) -> list[dict[str, Any]]:
+        """The epochs so far; a line that is only half there is left out."""
+        try:
+            lines = (self.path / "events.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")
+        except OSError:
+            return []
+        events = []
+        for line in lines:
+            with suppress(json.JSONDecodeError):
+                event = json.loads(line)
+                if isinstance(event, dict) and isinstance(event.get("epoch"), int):
+                    events.append(event)
+        return events
+
+    def append_event(self, event: dict[str, Any]) -> None:
+        path = self.path / "events.jsonl"
+        line = json.dumps(event, allow_nan=False) + "\n"
+        with explain_full_disk(path), path.open("a", encoding="utf-8") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())  # as sure to be there as the checkpoint that counts on it
+
+    def keep_events(self, last_epoch: int) -> None:
+        """Drops what was written after `last_epoch`: a killed trainer repeats those epochs."""
+        kept = [json.dumps(event) + "\n" for event in self.events() if event["epoch"] <= last_epoch]
+        write_atomically(self.path / "events.jsonl", "".join(kept).encode())
+
+    def base_history(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Per head (mean, log_std), each float32 (epochs + 1, C); row 0 is the start. Empty where it is damaged."""
+        try:
+            with np.load(self.path / "base_history.npz", allow_pickle=False) as arrays:
+                heads = len(arrays.files) // 2
+                return [(arrays[f"head{k}_mean"], arrays[f"head{k}_log_std"]) for k in range(heads)]
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile, zlib.error):
+            return []  # not there yet, cut off, or with a checksum that does not fit
+
+    def write_base_history(self, history: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        buffer = BytesIO()
+        arrays = {}
+        for k, (mean, log_std) in enumerate(history):
+            arrays[f"head{k}_mean"], arrays[f"head{k}_log_std"] = mean, log_std
+        np.savez(buffer, **arrays)
+        write_atomically(self.path / "base_history.npz", buffer.getvalue())
+
+    # Metrics.
+
+    def last_and_best(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Test metrics of the last evaluated epoch, and of the best one *chosen on the test set*."""
+        measured = [{**event["test"], "epoch": event["epoch"]} for event in self.events() if event.get("test")]
+        if not measured:
+            return {}, {}
+
+        def merit(metrics: dict[str, Any]) -> float:
+            value = metrics.get("pixel_auroc")
+            return value if value is not None else metrics.get("image_auroc") or 0.0
+
+        return measured[-1], max(measured, key=merit)
+
+
+def new_run_id(category: str) -> str:
+    """A readable id that no other run has: category, date and time, a few random digits."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", category).strip("-").lower()[:40] or "run"
+    return f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
+
+
+def list_runs(root: Path | None = None) -> list[Run]:
+    """All runs under the runs folder, newest first. Folders that are none, or that cannot be read, are passed over."""
+    root = root or runs_root()
+    try:
+        names = os.listdir(root)
+    except OSError:
+        return []
+    runs = [Run(root / name) for name in names if name[0] != "." and os.path.isfile(root / name / "config.json")]
+    return sorted(runs, key=lambda run: (run.read_status().created, run.id), reverse=True)
+
+
+def remove_left_caches(root: Path | None = None) -> None:
+    """`Run.remove_left_cache` for every run under the runs folder."""
+    for run in list_runs(root):
+        run.remove_left_cache()

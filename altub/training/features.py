@@ -1,0 +1,140 @@
+"""Features of a frozen backbone, computed once: kept in memory, on disk, or made anew where neither has room."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from altub.backbones.backbone import Backbone
+from altub.data import Sample, read_image, to_tensor
+from altub.files import explain_full_disk
+from altub.parallel import Workers
+
+__all__ = ["FeatureStore", "load_images"]
+
+EXTRACTION_BATCH = 16  # images per backbone call; fixed, so that features never depend on the training's batch size
+DISK_RESERVE = 2 << 30  # bytes left free on the disk for checkpoints and everybody else
+DECODERS = 4  # threads; Pillow decodes and resizes without holding the interpreter's lock
+
+Augment = Callable[[Tensor, int], Tensor]
+
+
+def load_images(samples: Sequence[Sample], size: int) -> Tensor:
+    """Decodes and resizes: (N, 3, size, size) float32 in [0, 1]."""
+    with ThreadPoolExecutor(DECODERS) as pool:
+        return torch.stack(list(pool.map(lambda sample: to_tensor(read_image(sample.path), size), samples)))
+
+
+class FeatureStore:
+    """Feature pyramids of a list of images, by index.
+
+    Args:
+        backbone: frozen feature pyramid, already on its device.
+        samples: the images.
+        image_size: side that images are resized to.
+        budget: bytes that this store may keep in memory; more goes to `spill` (a folder that is removed by `close`)
+            if the disk has room, else features are computed anew at every call.
+        augment: called as augment(images, epoch) on each batch; nothing is kept then.
+        workers: compute several batches side by side.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        samples: Sequence[Sample],
+        image_size: int,
+        *,
+        device: torch.device,
+        budget: int,
+        spill: Path,
+        augment: Augment | None = None,
+        workers: Workers | None = None,
+    ) -> None:
+        self.backbone, self.samples, self.image_size = backbone, list(samples), image_size
+        self.device, self.spill, self.augment, self.workers = device, spill, augment, workers
+        with torch.inference_mode():
+            probe = backbone(torch.zeros(1, 3, image_size, image_size, device=device))
+        self.shapes: list[tuple[int, int, int]] = [tuple(x.shape[1:]) for x in probe]
+        self.bytes = len(self.samples) * sum(c * h * w for c, h, w in self.shapes) * 4
+        self.mode = "recompute" if augment is not None else self._place(budget)
+        self._arrays: list[Tensor] | list[np.memmap] = []
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def _place(self, budget: int) -> str:
+        if self.device.type == "cuda" and self.bytes < torch.cuda.mem_get_info(self.device)[0] // 3:
+            return "device"
+        if self.bytes <= budget:
+            return "memory"
+        self.spill.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.spill.parent).free
+        return "disk" if self.bytes + DISK_RESERVE < free else "recompute"
+
+    def fill(self) -> Iterator[int]:
+        """Computes what is kept; yields the number of images done, so that a caller can show it or stop."""
+        if self.mode == "disk":
+            yield from self._fill_files()
+        elif self.mode != "recompute":
+            where = self.device if self.mode == "device" else "cpu"
+            self._arrays = [torch.empty((len(self), *shape), device=where) for shape in self.shapes]
+            for start, stop, features in self._all_features():
+                for array, level in zip(self._arrays, features, strict=True):
+                    array[start:stop] = level
+                yield stop
+
+    def _fill_files(self) -> Iterator[int]:
+        # Written as files and only then mapped: on a full disk, writing to a mapping kills the process.
+        paths = [self.spill / f"{level}.f32" for level in range(len(self.shapes))]
+        with explain_full_disk(self.spill), ExitStack() as stack:
+            self.spill.mkdir(parents=True, exist_ok=True)
+            files = [stack.enter_context(path.open("wb")) for path in paths]
+            for _, stop, features in self._all_features():
+                for file, level in zip(files, features, strict=True):
+                    file.write(level.cpu().contiguous().numpy().data)
+                yield stop
+        self._arrays = [
+            np.memmap(path, dtype=np.float32, mode="r", shape=(len(self), *shape))
+            for path, shape in zip(paths, self.shapes, strict=True)
+        ]
+
+    def _all_features(self) -> Iterator[tuple[int, int, list[Tensor]]]:
+        def piece(start: int) -> tuple[int, int, list[Tensor]]:
+            stop = min(start + EXTRACTION_BATCH, len(self.samples))
+            return start, stop, self._extract(load_images(self.samples[start:stop], self.image_size))
+
+        starts = range(0, len(self.samples), EXTRACTION_BATCH)
+        yield from map(piece, starts) if self.workers is None else self.workers.map(piece, starts)
+
+    def _extract(self, images: Tensor) -> list[Tensor]:
+        with torch.no_grad():
+            return self.backbone(images.to(self.device))
+
+    def batch(self, indices: Sequence[int], epoch: int = 0) -> list[Tensor]:
+        """Features of the images at `indices`, in that order, on the device: per scale (N, C, H, W) float32."""
+        if self.mode == "recompute":
+            images = load_images([self.samples[i] for i in indices], self.image_size)
+            return self._extract(images if self.augment is None else self.augment(images, epoch))
+        if self.mode == "disk":
+            rows = np.asarray(indices)
+            return [torch.from_numpy(array[rows]).to(self.device) for array in self._arrays]
+        rows = torch.as_tensor(indices, device=self._arrays[0].device)
+        return [array[rows].to(self.device) for array in self._arrays]
+
+    def batches(self, size: int) -> Iterator[tuple[list[int], list[Tensor]]]:
+        """All images in order: (indices, features) of at most `size` images at a time."""
+        for start in range(0, len(self.samples), size):
+            indices = list(range(start, min(start + size, len(self.samples))))
+            yield indices, self.batch(indices)
+
+    def close(self) -> None:
+        """Gives memory and disk back."""
+        self._arrays = []
+        shutil.rmtree(self.spill, ignore_errors=True)

@@ -1,0 +1,171 @@
+"""What a training needs before its first step: device, data, frozen backbone, cached features, flow and detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from altub.backbones.backbone import FILTER_BANK, create_backbone, resolve_auto
+from altub.data import Category, load_category
+from altub.data.splits import augmentation, split_held_out
+from altub.device import autocast, choose_device, choose_precision, describe_device
+from altub.evaluation.evaluate import ExampleMaps, TestSet
+from altub.flows import FlowPyramid
+from altub.inference.detector import AnomalyDetector, DetectorConfig
+from altub.parallel import Workers
+from altub.runs.run import Run, Status
+from altub.settings import feature_memory_bytes
+from altub.training.config import TrainingConfig
+from altub.training.features import FeatureStore
+
+if TYPE_CHECKING:
+    from altub.training.loop import TrainingEvent
+
+__all__ = ["Prepared", "prepare"]
+
+BATCH = 8  # images at a time where the norms are fitted
+USUAL_LR = {"fastflow": 5e-4, "cflow": 1e-3}  # measured; published are 1e-3 and 2e-4
+FILTER_BANK_LR = 1e-2  # heads on 30 channels take larger steps: measured on the sample, where 1e-3 is far from done
+
+Tell = Callable[..., "TrainingEvent"]  # tell(stage, now=False): shows what is being done; raises if a stop is asked for
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Ready for the first step. `config` is complete: every "auto" in it has become what it meant on this machine.
+
+    Attributes:
+        trained, held_out, tested: features of the training, held-out and test images.
+        test: what the test images are, to be compared with their maps.
+    """
+
+    config: TrainingConfig
+    device: torch.device
+    precision: Literal["fp32", "bf16"]
+    workers: Workers
+    category: Category
+    trained: FeatureStore
+    held_out: FeatureStore
+    tested: FeatureStore
+    test: TestSet
+    examples: ExampleMaps
+    pyramid: FlowPyramid
+    detector: AnomalyDetector
+
+    def autocast(self) -> AbstractContextManager:
+        """The context of a forward pass."""
+        return autocast(self.device, self.precision)
+
+
+def prepare(run: Run, config: TrainingConfig, status: Status, stack: ExitStack, tell: Tell) -> Iterator[TrainingEvent]:
+    """Yields the events of `tell` as it goes on and returns a `Prepared`, the same for the same run every time.
+
+    Args:
+        status: gets the device, the backbone and notes; `tell` writes it.
+        stack: closes what was opened.
+
+    Raises:
+        AltUBError: data, backbone or device cannot be had.
+    """
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    workers = Workers(device)
+    stack.callback(workers.close)
+    status.device = f"{describe_device(device)}, {precision}"
+    yield tell("reading the data", now=True)
+    category = load_category(config.data, config.category)
+    yield tell("loading the backbone", now=True)
+    config = _resolve(run, config, status)
+    backbone = create_backbone(config.backbone, config.stages, image_size=config.image_size).to(device)
+    backbone.check_image_size(config.image_size, config.image_size)
+    status.backbone = backbone.name
+    status.notes += [note for note in category.notes if note not in status.notes]
+
+    trained_on, kept_back = split_held_out(category.train, config.held_out, config.seed)
+    stores: list[FeatureStore] = []
+    for what, samples in (("training", trained_on), ("held-out", kept_back), ("test", category.test)):
+        store = FeatureStore(
+            backbone,
+            samples,
+            config.image_size,
+            device=device,
+            budget=feature_memory_bytes() - sum(other.bytes for other in stores if other.mode == "memory"),
+            spill=run.path / "cache" / what,
+            augment=augmentation(config) if what == "training" and config.augment else None,
+            workers=workers,
+        )
+        stack.callback(store.close)
+        stores.append(store)
+        for done in store.fill():
+            yield tell(f"features of {what} images, {done} of {len(store)}")
+    trained, held_out, tested = stores
+
+    torch.manual_seed(config.seed)
+    flow = config.flow
+    if backbone.has_final_norm and flow.norm != "none":
+        flow = flow.model_copy(update={"norm": "none"})  # transformers bring their own, frozen
+    pyramid = FlowPyramid(flow, trained.shapes)
+    pyramid.to(device)
+    _fit_norms(pyramid, trained)
+    detector_config = DetectorConfig(
+        backbone=backbone.name,
+        stages=backbone.stages,
+        backbone_sha256=backbone.weights.sha256,
+        image_size=config.image_size,
+        shapes=trained.shapes,
+        flow=flow,
+        map_kind=config.map_kind,
+        smoothing=config.smoothing,
+        score_share=config.score_share,
+    )
+    return Prepared(
+        config=config,
+        device=device,
+        precision=precision,
+        workers=workers,
+        category=category,
+        trained=trained,
+        held_out=held_out,
+        tested=tested,
+        test=TestSet(category, config.image_size),
+        examples=ExampleMaps(run.examples_dir, category.test or kept_back),
+        pyramid=pyramid,
+        detector=AnomalyDetector(detector_config, backbone, pyramid),
+    )
+
+
+def _resolve(run: Run, config: TrainingConfig, status: Status) -> TrainingConfig:
+    """Writes down what "auto" came to mean: a resumed run goes on with it, whatever is to be had by then."""
+    found = {}
+    if config.backbone == "auto":
+        found["backbone"], why = resolve_auto()
+        status.notes.append(why)
+    if config.lr is None:
+        bank = found.get("backbone", config.backbone) == FILTER_BANK
+        found["lr"] = FILTER_BANK_LR if bank else USUAL_LR[config.flow.kind]
+    if found:
+        config = config.model_copy(update=found)
+        run.replace_config(config)
+    return config
+
+
+def _fit_norms(pyramid: FlowPyramid, trained: FeatureStore) -> None:
+    """Gives the norms that need it the mean and covariance of the training features."""
+    norms = list(pyramid.norms)
+    if not any(norm.needs_fit for norm in norms):
+        return
+    count, sums, products = 0, [0.0] * len(norms), [0.0] * len(norms)
+    for _, features in trained.batches(BATCH):
+        for k, level in enumerate(features):
+            rows = level.transpose(0, 1).flatten(1)  # (C, positions)
+            sums[k] = sums[k] + rows.sum(1, dtype=torch.float64)
+            products[k] = products[k] + (rows @ rows.T).double()
+        count += len(features[0])
+    for norm, total, product, (_, height, width) in zip(norms, sums, products, trained.shapes, strict=True):
+        positions = count * height * width
+        mean = total / positions
+        norm.fit(mean, product / positions - mean[:, None] * mean)

@@ -1,0 +1,3 @@
+"""The Compare tab."""
+
+from __future__ import annotations

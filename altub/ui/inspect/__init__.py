@@ -1,0 +1,3 @@
+"""The Inspect tab."""
+
+from __future__ import annotations

@@ -1,0 +1,74 @@
+"""Pictures to try a model on: a few of the test set of the category it was trained for.
+
+The page shows thumbnails and hands out positions in this list, never paths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image
+
+from altub.data import Category, Sample, load_category, read_image
+from altub.data.category import GOOD
+from altub.errors import DataError, RunError
+from altub.runs.run import Run
+from altub.ui.inspect.batch import Source
+
+__all__ = ["Example", "choose_examples", "examples_of"]
+
+SHOWN = 12
+GOOD_SHARE = 3  # of them good, at least
+THUMBNAIL_SIDE = 160  # pixels
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image to try, with its caption and a small picture of it."""
+
+    source: Source
+    caption: str
+    thumbnail: Image.Image
+
+
+def examples_of(run: Run) -> list[Example]:
+    """Examples for a run; none where its data is no longer at its place or has no test set."""
+    try:
+        config = run.config
+        category = load_category(config.data, config.category)
+    except (DataError, RunError):
+        return []
+    examples = []
+    for sample in choose_examples(category):
+        picture = _thumbnail_of(sample.path)
+        if picture is not None:
+            source = Source(sample.path, f"{sample.defect}/{sample.path.name}")
+            examples.append(Example(source, source.name, picture))
+    return examples
+
+
+def choose_examples(category: Category) -> list[Sample]:
+    """A few test images: one of every kind of defect in turn, then good ones."""
+    kinds = [[sample for sample in category.test if sample.defect == defect] for defect in category.defects]
+    in_turn = [kind[k] for k in range(max(map(len, kinds), default=0)) for kind in kinds if k < len(kind)]
+    good = [sample for sample in category.test if sample.defect == GOOD]
+    good = good[: max(SHOWN - len(in_turn), GOOD_SHARE)]
+    return in_turn[: SHOWN - len(good)] + good
+
+
+def _thumbnail_of(path: Path) -> Image.Image | None:
+    """A small copy; None where the file is no image any more."""
+    try:
+        return _thumbnail(path, path.stat().st_mtime_ns)
+    except (OSError, DataError):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _thumbnail(path: Path, changed: int) -> Image.Image:
+    """`changed`, the file's time of change, makes a new version a new entry."""
+    image = read_image(path)
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=2)
+    return image

@@ -1,0 +1,299 @@
+"""Handlers of the Inspect tab: values of components in, values of components out.
+
+Each can be called by anybody who knows its number, whatever the page shows, so each checks what it gets. The order of
+the returned values is that of the outputs in `altub.ui.inspect.tab`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from altub.errors import AltUBError, DataError, RunError
+from altub.inference.calibration import Threshold
+from altub.ui.inspect import views
+from altub.ui.inspect.batch import Batch, Inspected, Source, Unreadable
+from altub.ui.inspect.dropped import dropped_sources
+from altub.ui.inspect.examples import examples_of
+from altub.ui.inspect.histogram import score_histogram_html
+from altub.ui.inspect.inspection import DEFAULT_RATE, Look, add_to_batch, neighbour, overlay_file, rate_at, threshold_at
+from altub.ui.inspect.sessions import SESSIONS
+from altub.ui.model_cache import find_model, list_offers
+
+__all__ = [
+    "begin",
+    "choose_run",
+    "clear",
+    "in_words",
+    "inspect_again",
+    "inspect_example",
+    "inspect_files",
+    "rate_label",
+    "refresh",
+    "relabel",
+    "select_row",
+    "show",
+    "step",
+    "stop",
+    "write_csv",
+    "write_zip",
+]
+
+
+def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Shows the problems that a user can do something about; all others stay bugs."""
+
+    @functools.wraps(handler)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handler(*args, **kwargs)
+        except AltUBError as error:
+            raise gr.Error(str(error), title="That did not work", print_exception=False) from error
+
+    return wrapped
+
+
+# Runs and examples.
+
+
+def refresh(run_id: str | None, seen: list | None, session: str) -> tuple:
+    """The list of runs, where it is no longer what the page has seen."""
+    offers = list_offers()
+    choices = [(offer.label, offer.id) for offer in offers]
+    batch = SESSIONS.get(session)
+    newest = {offer.id: offer.weights_sha256 for offer in offers}
+    stale = views.stale(batch is not None and newest.get(batch.run_id, batch.weights_sha256) != batch.weights_sha256)
+    if choices == seen:
+        return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), stale
+    ids = [offer.id for offer in offers]
+    value = run_id if run_id in ids else next((offer.id for offer in offers if offer.state == "finished"), None)
+    value = value or (ids[0] if ids else None)
+    empty = batch is None or not batch.inspected
+    return (
+        gr.Dropdown(choices=choices, value=value, interactive=bool(ids)),
+        choices,
+        gr.Column(visible=not ids and empty),
+        gr.HTML(visible=bool(ids) and empty),
+        gr.Column(visible=bool(ids) or not empty),
+        stale,
+    )
+
+
+@in_words
+def choose_run(run_id: str | None) -> tuple:
+    """Thumbnails of the test images that fit the run, and a line about its model."""
+    found = examples_of(find_model(run_id)) if run_id else []
+    pictures = [(example.thumbnail, example.caption) for example in found]
+    note = views.model_note(next((offer for offer in list_offers() if offer.id == run_id), None))
+    return gr.Gallery(value=pictures, selected_index=None), gr.Column(visible=bool(pictures)), note
+
+
+# The model runs.
+
+
+@in_words
+def inspect_files(
+    files: list[str] | None,
+    names: Any,
+    run_id: str | None,
+    session: str,
+    *controls: Any,
+    progress: gr.Progress = gr.Progress(),
+) -> tuple:
+    """Adds dropped files; Gradio has checked that they are uploads. names: what the visitor calls them."""
+    if not files:
+        raise DataError("No file arrived: drop one or many images.")
+    return _inspect(session, run_id, dropped_sources(files, names), controls, progress)
+
+
+@in_words
+def inspect_example(
+    event: gr.SelectData, run_id: str | None, session: str, *controls: Any, progress: gr.Progress = gr.Progress()
+) -> tuple:
+    """Adds the example at the place that was clicked."""
+    examples = examples_of(find_model(run_id or ""))
+    if not isinstance(event.index, int) or not 0 <= event.index < len(examples):
+        raise RunError("That example is no longer there: choose another one.")
+    return _inspect(session, run_id, [examples[event.index].source], controls, progress)
+
+
+@in_words
+def inspect_again(run_id: str | None, session: str, *controls: Any, progress: gr.Progress = gr.Progress()) -> tuple:
+    """Inspects the whole batch again with the chosen run as it is now."""
+    return _inspect(session, run_id, [], controls, progress)
+
+
+def _inspect(
+    session: str, run_id: str | None, sources: list[Source], controls: Sequence[Any], progress: gr.Progress
+) -> tuple:
+    if not SESSIONS.knows(session):  # no batch was announced, or the server has started again since
+        session = SESSIONS.new()
+    asked = len(sources) or len(batch.items if (batch := SESSIONS.get(session)) else ())
+
+    def tell(done: int, of: int) -> None:
+        progress((done, of), desc=f"Inspecting {done} of {of}", unit="images")
+
+    batch, new = add_to_batch(session, run_id, sources, tell)
+    first = next((item for item in new if isinstance(item, Inspected)), None) or next(iter(batch.inspected), None)
+    notice = views.problems([item for item in new if isinstance(item, Unreadable)])
+    waiting = sum(isinstance(item, Unreadable) and item.waits for item in batch.items)
+    notice += views.stopped(len(new), asked, waiting)
+    return _everything(session, batch, first, notice, *controls)
+
+
+# The model does not run.
+
+
+@in_words
+def relabel(session: str, shown: int, position: float, *look: Any) -> tuple:
+    """Everything that follows from the threshold."""
+    batch = SESSIONS.get(session)
+    if batch is None:
+        return (*[gr.skip()] * 7, gr.Slider(label=rate_label(position)), gr.skip())
+    threshold = threshold_at(batch, position)
+    return (
+        *_picture(batch, _item(batch, shown), threshold, Look(*look)),
+        views.batch_summary(batch, threshold),
+        views.table_rows(batch, threshold),
+        gr.Slider(label=rate_label(position)),
+        views.threshold_note(threshold, batch.calibration.scores.size),
+    )
+
+
+@in_words
+def show(session: str, shown: int, position: float, *look: Any) -> tuple:
+    """The image at hand in another look."""
+    batch = SESSIONS.require(session)
+    return _picture(batch, _item(batch, shown), threshold_at(batch, position), Look(*look))
+
+
+@in_words
+def select_row(event: gr.SelectData, session: str, shown: int, position: float, *look: Any) -> tuple:
+    """Shows the image of a row; the row says its number itself, because the page may have sorted the table."""
+    batch = SESSIONS.require(session)
+    try:
+        number = int(event.row_value[0])
+    except (TypeError, ValueError, IndexError, AttributeError):
+        raise RunError("That is no row of the table: choose another one.") from None
+    if number == shown:
+        return (gr.skip(),) * 6
+    return number, *_picture(batch, batch.item(number), threshold_at(batch, position), Look(*look))
+
+
+@in_words
+def step(by: int, session: str, shown: int, position: float, *look: Any) -> tuple:
+    """Shows the image after or before the one at hand."""
+    batch = SESSIONS.require(session)
+    number = neighbour(batch, shown, by)
+    if number in (0, shown):
+        return (gr.skip(),) * 6
+    return number, *_picture(batch, batch.item(number), threshold_at(batch, position), Look(*look))
+
+
+def begin(session: str) -> tuple:
+    """The session of a batch that begins, which the page must know to stop it, and the Stop button."""
+    session = session if SESSIONS.knows(session) else SESSIONS.new()
+    SESSIONS.stop_signal(session).clear()  # a click that came after the end of the last batch
+    return session, gr.Button(visible=True)
+
+
+def stop(session: str) -> None:
+    """Ends the running batch after the images at hand."""
+    SESSIONS.stop(session)
+
+
+@in_words
+def clear(session: str, run_id: str | None) -> tuple:
+    """Forgets the batch."""
+    SESSIONS.discard(session)
+    return (
+        "",
+        0,
+        "",
+        gr.HTML(visible=bool(run_id)),
+        gr.Column(visible=False),
+        *[gr.skip()] * 5,
+        gr.Column(visible=False),
+        "",
+        [],
+        gr.skip(),
+        "",
+        "",
+    )
+
+
+@in_words
+def write_csv(session: str, position: float) -> str:
+    """predictions.csv at the chosen threshold."""
+    batch = SESSIONS.require(session)
+    return str(batch.write_csv(threshold_at(batch, position)))
+
+
+@in_words
+def write_zip(
+    session: str,
+    position: float,
+    opacity: float,
+    colour_map: str,
+    contour: bool,
+    progress: gr.Progress = gr.Progress(),
+) -> str:
+    """Overlays as they look now, maps, masks and the table."""
+    batch = SESSIONS.require(session)
+    path = batch.write_zip(
+        threshold_at(batch, position),
+        opacity=opacity,
+        colour_map=colour_map,
+        contour=contour,
+        progress=lambda done, of: progress((done, of), desc=f"Packing {done} of {of}", unit="images"),
+    )
+    return str(path)
+
+
+def rate_label(position: float) -> str:
+    """The slider's label, which says the rate that its position stands for."""
+    return f"False-alarm rate: {views.percent(rate_at(position))}"
+
+
+# Parts of the above.
+
+
+def _everything(
+    session: str, batch: Batch, item: Inspected | None, notice: str, position: float = DEFAULT_RATE, *look: Any
+) -> tuple:
+    threshold = threshold_at(batch, position)
+    picture = _picture(batch, item, threshold, Look(*look))
+    return (
+        session,
+        item.number if item else 0,
+        notice,
+        gr.HTML(visible=item is None),
+        gr.Column(visible=item is not None),
+        *picture,
+        gr.Column(visible=True),
+        views.batch_summary(batch, threshold),
+        views.table_rows(batch, threshold),
+        gr.Slider(label=rate_label(position)),
+        views.threshold_note(threshold, batch.calibration.scores.size),
+        "",
+    )
+
+
+def _picture(batch: Batch, item: Inspected | None, threshold: Threshold, look: Look) -> tuple:
+    """Verdict, slider, legend, histogram and scales of one image."""
+    if item is None:
+        return (gr.skip(),) * 5
+    return (
+        views.verdict_card(batch, item, threshold),
+        (str(batch.screen_file(item)), str(overlay_file(batch, item, threshold, look))),
+        views.legend(batch.calibration, threshold.pixel_value, look.colour_map),
+        score_histogram_html(batch.calibration.scores, item.score, threshold.value),
+        views.scale_maps(batch, item, batch.maps(item)[1], look.colour_map),
+    )
+
+
+def _item(batch: Batch, shown: int) -> Inspected | None:
+    return batch.item(shown) if shown else None

@@ -1,0 +1,183 @@
+"""What the Inspect tab does: from clicks and dropped files to batches, and from batches to what is shown.
+
+Plain functions of the session, apart from the page's layout; `altub.ui.inspect.tab` wires them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from altub.errors import ConfigError, DataError, RunError
+from altub.files import explain_full_disk
+from altub.inference.calibration import Threshold
+from altub.inference.detector import AnomalyDetector
+from altub.plots import overlay
+from altub.ui.inspect.batch import JPEG, Batch, Inspected, Source, Unreadable, inspect_images
+from altub.ui.inspect.dropped import told_apart
+from altub.ui.inspect.sessions import MAX_BATCH, SESSIONS
+from altub.ui.model_cache import MODELS, find_model
+
+__all__ = ["DEFAULT_RATE", "RATES", "Look", "add_to_batch", "neighbour", "overlay_file", "rate_at", "threshold_at"]
+
+#: False-alarm rates that the slider steps through, and the position of the one it starts at (5 %).
+RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+DEFAULT_RATE = RATES.index(0.05)
+
+_WAITS = "{} was not inspected again because the batch was stopped: inspect all again."
+OVERLAYS_KEPT = 48  # of one batch; any can be drawn again
+
+
+@dataclass(frozen=True)
+class Look:
+    """How heatmaps are drawn."""
+
+    opacity: float = 0.6
+    colour_map: str = "inferno"
+    contour: bool = True
+
+
+def rate_at(position: float) -> float:
+    """The false-alarm rate at a position of the slider.
+
+    Raises:
+        ConfigError: there is no such position.
+    """
+    if position not in range(len(RATES)):
+        raise ConfigError("That is no position of the false-alarm slider: move it and try again.")
+    return RATES[int(position)]
+
+
+def threshold_at(batch: Batch, position: float) -> Threshold:
+    """The threshold at a position of the rate slider.
+
+    Raises:
+        ConfigError: there is no such position.
+    """
+    return batch.calibration.threshold(rate_at(position))
+
+
+def add_to_batch(
+    session: str,
+    run_id: str | None,
+    sources: Sequence[Source],
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Batch, list[Inspected | Unreadable]]:
+    """Inspects images and adds them to the session's batch; returns the batch and what was new.
+
+    A batch is one model's view. With another run, with newer weights of the same one, or without sources, its earlier
+    images are inspected again too. `SESSIONS.stop` ends it early: what was done by then is kept, and earlier images
+    that were not reached wait in the batch. A name that the batch has already gets a number.
+
+    Raises:
+        RunError: no run was chosen, it is gone, or has no model yet.
+        DataError: nothing to inspect, or more than a page can show.
+        ModelError, WeightsError, DiskFullError: as the model and the disk say.
+    """
+    if not run_id:
+        raise RunError("No model is chosen: choose one from the list, or train one first.")
+    run = find_model(run_id)
+    with SESSIONS.alone(session):
+        # Not cleared here: the button is there before the work begins, and an early click counts.
+        stop = SESSIONS.stop_signal(session)
+        model = MODELS.get(run.model_dir)
+        batch = SESSIONS.get(session)
+        same_model = batch is not None and (batch.run_id, batch.weights_sha256) == (run.id, model.weights_sha256)
+        grows = same_model and bool(sources)
+        kept = [] if batch is None or grows else batch.sources
+        if not kept and not sources:
+            raise DataError("There is nothing to inspect yet: drop an image or click an example.")
+        total = len(sources) + (len(batch.items) if batch is not None else 0)
+        if total > MAX_BATCH:
+            raise DataError(
+                f"That would be {total:,} images; the page holds {MAX_BATCH}. Clear the batch first, or use "
+                "`python -m altub predict` for more."
+            )
+        sources = told_apart(sources, (source.name for source in batch.sources) if batch is not None else ())
+        if not grows:
+            batch = _empty_batch(run.id, model.detector, model.weights_sha256, SESSIONS.new_folder())
+        try:
+            items = inspect_images(
+                model.detector,
+                [*kept, *sources],
+                batch.folder,
+                first_number=len(batch.items) + 1,
+                progress=progress,
+                should_stop=stop.is_set,
+            )
+        except BaseException:  # also when the page goes away: nobody knows of the new folder
+            if not grows:
+                shutil.rmtree(batch.folder, ignore_errors=True)
+            raise
+        finally:
+            stop.clear()
+        waiting = [
+            Unreadable(number, source, _WAITS.format(source.name), waits=True)
+            for number, source in enumerate(kept[len(items) :], start=len(items) + 1)
+        ]
+        batch = replace(batch, items=(*batch.items, *items, *waiting))
+        SESSIONS.put(session, batch)
+    return batch, items[len(kept) :] if sources else items
+
+
+def neighbour(batch: Batch, number: int, step: int) -> int:
+    """Number of the next readable image after (step 1) or before (step -1) the one shown, round and round; 0 = none."""
+    numbers = [item.number for item in batch.inspected]
+    if not numbers:
+        return 0
+    if number not in numbers:
+        return numbers[0 if step > 0 else -1]
+    return numbers[(numbers.index(number) + step) % len(numbers)]
+
+
+def overlay_file(batch: Batch, item: Inspected, threshold: Threshold, look: Look) -> Path:
+    """The overlay for the screen, drawn once for every threshold and look.
+
+    Raises:
+        ConfigError: the opacity or the colour map is not possible.
+        RunError: the results are no longer kept.
+    """
+    wanted = repr((item.number, threshold.pixel_value if look.contour else None, look))
+    path = batch.folder / f"overlay-{hashlib.sha256(wanted.encode()).hexdigest()[:24]}.jpg"
+    if path.is_file():
+        return path
+    drawn = overlay(
+        batch.screen_image(item),
+        batch.maps(item)[0],
+        batch.calibration.colour_low,
+        batch.calibration.colour_high,
+        threshold=threshold.pixel_value,
+        opacity=look.opacity,
+        colour_map=look.colour_map,
+        contour=look.contour,
+    )
+    _drop_old_overlays(batch.folder)
+    with explain_full_disk(path):
+        drawn.save(path, **JPEG)
+    return path
+
+
+def _drop_old_overlays(folder: Path) -> None:
+    files = list(folder.glob("overlay-*.jpg"))
+    if len(files) >= OVERLAYS_KEPT:
+        by_age = sorted(files, key=lambda path: path.stat().st_mtime_ns)
+        for path in by_age[: OVERLAYS_KEPT // 2]:
+            path.unlink(missing_ok=True)
+
+
+def _empty_batch(run_id: str, detector: AnomalyDetector, weights_sha256: str, folder: Path) -> Batch:
+    backbone, info = detector.backbone, detector.info
+    epoch = f"epoch {info['epoch']}" if info.get("epoch") else ""
+    return Batch(
+        run_id=run_id,
+        weights_sha256=weights_sha256,
+        title=" · ".join(filter(None, (str(info.get("category", run_id)), backbone.name, epoch))),
+        calibration=detector.calibration,
+        scale_titles=tuple(
+            f"Stage {stage}, stride {stride}" for stage, stride in zip(backbone.stages, backbone.strides, strict=True)
+        ),
+        folder=folder,
+    )

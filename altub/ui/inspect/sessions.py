@@ -1,0 +1,135 @@
+"""What the page remembers for each visitor between two clicks: the batch at hand, behind an id that nobody can guess.
+
+A page's own memory holds the id alone. Batches lie under Gradio's folder for temporary files; those not looked
+at for the longest go first when there are too many.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gradio.utils import get_upload_folder
+
+from altub.errors import RunError
+from altub.files import explain_full_disk
+from altub.ui.inspect.batch import Batch
+
+__all__ = ["MAX_BATCH", "SESSIONS", "SessionStore"]
+
+MAX_BATCH = 500  # images of one visitor
+MAX_IMAGES = 4000  # of all visitors; one takes one to two MB of disk
+
+
+@dataclass
+class _Session:
+    batch: Batch | None = None
+    busy: threading.Lock = field(default_factory=threading.Lock)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class SessionStore:
+    """Batches by session id; safe to use from many threads.
+
+    Args:
+        root: folder of the batches' folders; default one under Gradio's.
+        max_images: over all sessions; the one in use is kept whatever its size.
+    """
+
+    def __init__(self, root: Path | None = None, max_images: int = MAX_IMAGES) -> None:
+        self._root, self.max_images = root, max_images
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def root(self) -> Path:
+        return self._root or Path(get_upload_folder()) / "altub-inspect"
+
+    def new(self) -> str:
+        """The id of a new session, with no batch yet."""
+        session = secrets.token_urlsafe(24)
+        with self._lock:
+            self._sessions[session] = _Session()
+        return session
+
+    def knows(self, session: str | None) -> bool:
+        with self._lock:
+            return isinstance(session, str) and session in self._sessions
+
+    @contextmanager
+    def alone(self, session: str) -> Iterator[None]:
+        """Two clicks of one visitor must not both add to the batch: the second waits."""
+        with self._lock:
+            busy = self._sessions.setdefault(session, _Session()).busy
+        with busy:
+            yield
+
+    def stop_signal(self, session: str) -> threading.Event:
+        """Set by `stop`; cleared when a batch is announced and when it has ended."""
+        with self._lock:
+            return self._sessions.setdefault(session, _Session()).stop
+
+    def stop(self, session: str | None) -> None:
+        """Asks the batch that is being inspected to end; nothing happens where there is none."""
+        with self._lock:
+            entry = self._sessions.get(session) if isinstance(session, str) else None
+        if entry is not None:
+            entry.stop.set()
+
+    def new_folder(self) -> Path:
+        """An empty folder for a batch."""
+        folder = self.root / secrets.token_urlsafe(16)
+        with explain_full_disk(folder):
+            folder.mkdir(parents=True)
+        return folder
+
+    def get(self, session: str | None) -> Batch | None:
+        """The session's batch; None where there is none (yet, or any more)."""
+        with self._lock:
+            if not isinstance(session, str) or session not in self._sessions:
+                return None
+            self._sessions.move_to_end(session)
+            return self._sessions[session].batch
+
+    def require(self, session: str | None) -> Batch:
+        """The session's batch.
+
+        Raises:
+            RunError: there is none.
+        """
+        batch = self.get(session)
+        if batch is None:
+            raise RunError("There are no results any more: drop the images again.")
+        return batch
+
+    def put(self, session: str, batch: Batch) -> None:
+        """Replaces the session's batch; drops the files of the old one, and other sessions if there are too many."""
+        with self._lock:
+            entry = self._sessions.setdefault(session, _Session())
+            dropped, entry.batch = [entry.batch], batch
+            self._sessions.move_to_end(session)
+            while len(self._sessions) > 1 and self._count() > self.max_images:
+                dropped.append(self._sessions.popitem(last=False)[1].batch)
+        for old in dropped:
+            if old is not None and old.folder != batch.folder:
+                shutil.rmtree(old.folder, ignore_errors=True)
+
+    def discard(self, session: str | None) -> None:
+        """Forgets a session and its files."""
+        with self._lock:
+            entry = self._sessions.pop(session, None) if isinstance(session, str) else None
+        if entry is not None and entry.batch is not None:
+            shutil.rmtree(entry.batch.folder, ignore_errors=True)
+
+    def _count(self) -> int:
+        return sum(len(entry.batch.items) for entry in self._sessions.values() if entry.batch is not None)
+
+
+#: The page's sessions.
+SESSIONS = SessionStore()

@@ -1,0 +1,239 @@
+"""The Inspect tab: pictures in; heatmaps, verdicts and files out."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import gradio as gr
+
+from altub.plots import COLOUR_MAPS
+from altub.ui.inspect import handlers as on
+from altub.ui.inspect import views
+from altub.ui.inspect.dropped import NAMES_JS
+from altub.ui.inspect.inspection import DEFAULT_RATE, RATES, Look
+from altub.ui.inspect.sessions import SESSIONS
+
+__all__ = ["build"]
+
+REFRESH = 5.0  # seconds between two looks at the list of runs
+HEADERS = ["#", "Image", "Verdict", "Score", "p-value", "Marked %"]
+DATATYPES = ["number", "str", "html", "number", "number", "number"]
+WIDTHS = ["7%", "38%", "16%", "13%", "13%", "13%"]
+SLIDER_AT = 14  # per cent from the left: the original peeps out, the overlay is seen
+MODEL_WORK = {"concurrency_id": "altub-model", "concurrency_limit": 2}  # at most two batches at a time
+QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+
+TO_TRAIN_JS = """() => { document.querySelector('#altub-tabs button[role="tab"]')?.click(); }"""
+# On a phone the result stands far below the place that was touched.
+SHOW_RESULT_JS = """() => {
+  if (innerWidth < 768) document.querySelector('#inspect-result')?.scrollIntoView({behavior: 'smooth'});
+}"""
+# The arrow keys step through the batch, unless they move something themselves: a slider, a list, a table, the text
+# cursor, the tabs.
+KEYS_JS = """() => {
+  if (window.altubKeys) return;
+  window.altubKeys = true;
+  addEventListener('keydown', (event) => {
+    const button = {ArrowLeft: '#inspect-previous', ArrowRight: '#inspect-next'}[event.key];
+    if (!button || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
+    const owner = 'input, textarea, select, [contenteditable], [role=tab], [role=slider], [role=listbox], ' +
+      '[role=grid], table, [role=dialog], #inspect-slider';
+    if (event.target.closest?.(owner)) return;
+    const target = document.querySelector(button);
+    if (target && target.offsetParent !== null) target.click();
+  });
+}"""
+FETCH_JS = """() => {
+  // The button gets its address a moment after the answer arrives.
+  const click = (left) => {
+    const link = document.querySelector('#inspect-file a[href], a#inspect-file[href]');
+    if (link) link.click();
+    else if (document.querySelector('#inspect-file')) document.querySelector('#inspect-file').click();
+    else if (left) setTimeout(() => click(left - 1), 100);
+  };
+  setTimeout(() => click(20), 150);
+}"""
+
+
+def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
+    """Fills the tab; call it inside `with gr.Tab("Inspect", id="inspect") as tab:`.
+
+    Args:
+        demo: the page, for its load event.
+        tab: the tab, so that the list of runs is fresh whenever it is opened.
+    """
+    session = gr.State("", delete_callback=SESSIONS.discard)
+    shown = gr.State(0)  # number of the image on the right
+    seen = gr.State(None)  # list of runs as the page has it; None = not asked yet
+
+    with gr.Row(elem_id="inspect", equal_height=False):
+        with gr.Column(scale=2, min_width=320, elem_id="inspect-left") as left:
+            with gr.Column(elem_id="inspect-run-group"):
+                run = gr.Dropdown([], label="Model", elem_id="inspect-run")
+                model_note = gr.HTML(elem_id="inspect-model-note")
+            files = gr.File(
+                file_count="multiple", show_label=False, label="Images to inspect", height=120, elem_id="inspect-files"
+            )
+            names = gr.JSON(visible=False)  # of the files, sent with them
+            notice = gr.HTML(elem_id="inspect-notice")
+            stop = gr.Button("Stop, keep what is done", size="sm", visible=False, elem_id="inspect-stop")
+            with gr.Column(visible=False, elem_id="inspect-examples-group") as examples_group:
+                gr.HTML('<p class="caption">Or try a test image of this category</p>')
+                examples = gr.Gallery(
+                    show_label=False,
+                    height="auto",
+                    object_fit="cover",
+                    allow_preview=False,
+                    interactive=False,
+                    buttons=[],
+                    elem_id="inspect-examples",
+                )
+        with gr.Column(scale=5, min_width=320, elem_id="inspect-right"):
+            with gr.Column(visible=False, elem_id="inspect-no-model") as no_model:
+                gr.HTML(views.NO_MODEL)
+                to_train = gr.Button("Go to Train", variant="primary", elem_id="inspect-to-train")
+            no_image = gr.HTML(views.NO_IMAGE, elem_id="inspect-empty")
+            with gr.Row(visible=False, equal_height=False, elem_id="inspect-result") as result:
+                with gr.Column(scale=3, min_width=320, elem_id="inspect-picture"):
+                    slider = gr.ImageSlider(
+                        type="filepath",
+                        interactive=False,
+                        show_label=False,
+                        label="Original and overlay",
+                        max_height=620,
+                        slider_position=SLIDER_AT,
+                        buttons=["fullscreen"],
+                        elem_id="inspect-slider",
+                    )
+                    with gr.Row(elem_id="inspect-steps"):
+                        previous = gr.Button("← Previous", size="sm", min_width=80, elem_id="inspect-previous")
+                        following = gr.Button("Next →", size="sm", min_width=80, elem_id="inspect-next")
+                    legend = gr.HTML(elem_id="inspect-legend")
+                    with gr.Row(elem_id="inspect-look"):
+                        opacity = gr.Slider(
+                            0,
+                            1,
+                            value=Look.opacity,
+                            step=0.05,
+                            label="Heatmap opacity",
+                            buttons=[],
+                            min_width=140,
+                            elem_id="inspect-opacity",
+                        )
+                        colour_map = gr.Dropdown(
+                            list(COLOUR_MAPS), value=Look.colour_map, label="Colours", min_width=120, filterable=False
+                        )
+                        contour = gr.Checkbox(
+                            value=Look.contour,
+                            label="Outline defects",
+                            container=False,
+                            min_width=130,
+                            elem_id="inspect-contour",
+                        )
+                with gr.Column(scale=2, min_width=300, elem_id="inspect-side"):
+                    verdict = gr.HTML(elem_id="inspect-verdict")
+                    histogram = gr.HTML(elem_id="inspect-histogram")
+                    with gr.Column(elem_id="inspect-rate-group"):
+                        rate = gr.Slider(
+                            0,
+                            len(RATES) - 1,
+                            value=DEFAULT_RATE,
+                            step=1,
+                            label=on.rate_label(DEFAULT_RATE),
+                            info="How many good parts may be called defects. Moves the threshold at once.",
+                            buttons=[],
+                            elem_id="inspect-rate",
+                        )
+                        rate_note = gr.HTML(elem_id="inspect-rate-note")
+                    scales = gr.HTML(elem_id="inspect-scales")
+            with gr.Column(visible=False, elem_id="inspect-batch") as batch_group:
+                summary = gr.HTML(elem_id="inspect-summary")
+                stale = gr.HTML(elem_id="inspect-stale")
+                table = gr.Dataframe(
+                    headers=HEADERS,
+                    datatype=DATATYPES,
+                    column_widths=WIDTHS,
+                    interactive=False,
+                    type="array",
+                    show_label=False,
+                    max_height=380,
+                    show_search="search",
+                    buttons=[],
+                    elem_id="inspect-table",
+                )
+                with gr.Row(elem_id="inspect-actions"):
+                    csv_button = gr.Button("Table as CSV", size="sm", elem_id="inspect-csv")
+                    zip_button = gr.Button("Maps and masks as zip", size="sm", elem_id="inspect-zip")
+                    again = gr.Button("Inspect all again", size="sm", elem_id="inspect-again")
+                    clear = gr.Button("Clear", size="sm", elem_id="inspect-clear")
+                file = gr.DownloadButton(visible="hidden", elem_id="inspect-file")
+
+    look = [opacity, colour_map, contour]
+    picture = [verdict, slider, legend, histogram, scales]
+    everything = [
+        session,
+        shown,
+        notice,
+        no_image,
+        result,
+        *picture,
+        batch_group,
+        summary,
+        table,
+        rate,
+        rate_note,
+        stale,
+    ]
+
+    # The list of runs follows the runs folder; examples follow the chosen run.
+    moments = [demo.load, gr.Timer(REFRESH).tick, *([tab.select] if tab is not None else [])]
+    gr.on(moments, on.refresh, [run, seen, session], [run, seen, no_model, no_image, left, stale], **QUIET)
+    run.change(on.choose_run, run, [examples, examples_group, model_note], **QUIET)
+    to_train.click(None, js=TO_TRAIN_JS, api_visibility="private")
+
+    # The model runs.
+    works = {"outputs": everything, "show_progress_on": notice, "api_visibility": "private", **MODEL_WORK}
+    begins = {"outputs": [session, stop], **QUIET}
+    ended = {"fn": lambda: gr.Button(visible=False), "inputs": None, "outputs": stop, **QUIET}
+    dropped = files.upload(on.begin, session, **begins).then(
+        on.inspect_files, [files, names, run, session, rate, *look], js=NAMES_JS, **works
+    )
+    dropped.then(lambda: None, None, files, **QUIET)  # the place is free for the next ones
+    dropped.then(**ended)
+    clicked = examples.select(on.inspect_example, [run, session, rate, *look], **works)
+    for done in (dropped, clicked):
+        done.success(None, js=SHOW_RESULT_JS, api_visibility="private")
+    repeated = again.click(on.begin, session, **begins).then(on.inspect_again, [run, session, rate, *look], **works)
+    repeated.then(**ended)
+    stop.click(on.stop, session, None, **QUIET)
+
+    # The model does not run.
+    gr.on(
+        [rate.input],
+        on.relabel,
+        [session, shown, rate, *look],
+        [*picture, summary, table, rate, rate_note],
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    gr.on(
+        [opacity.input, colour_map.input, contour.input],
+        on.show,
+        [session, shown, rate, *look],
+        picture,
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    table.select(on.select_row, [session, shown, rate, *look], [shown, *picture], **QUIET)
+    steps = {"inputs": [session, shown, rate, *look], "outputs": [shown, *picture], **QUIET}
+    previous.click(partial(on.step, -1), **steps)
+    following.click(partial(on.step, 1), **steps)
+    demo.load(None, js=KEYS_JS, api_visibility="private")
+    clear.click(on.clear, [session, run], everything, **QUIET)
+    fetches = {"outputs": file, "api_visibility": "private", "concurrency_limit": 2}
+    csv_button.click(on.write_csv, [session, rate], show_progress="hidden", **fetches).success(
+        None, js=FETCH_JS, api_visibility="private"
+    )
+    zip_button.click(on.write_zip, [session, rate, *look], show_progress_on=summary, **fetches).success(
+        None, js=FETCH_JS, api_visibility="private"
+    )

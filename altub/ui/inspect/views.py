@@ -1,0 +1,224 @@
+"""Pieces of the Inspect tab as HTML: verdict, legend, maps of the scales, notices. Pure; all text is escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+from PIL import Image
+
+from altub.inference.calibration import Calibration, Threshold
+from altub.plots import colourise
+from altub.ui.inspect.batch import Batch, Inspected, Unreadable
+from altub.ui.inspect.histogram import number
+from altub.ui.model_cache import Offer
+
+__all__ = [
+    "NO_IMAGE",
+    "NO_MODEL",
+    "batch_summary",
+    "legend",
+    "model_note",
+    "p_value_in_words",
+    "percent",
+    "problems",
+    "scale_maps",
+    "stale",
+    "stopped",
+    "table_rows",
+    "threshold_note",
+    "verdict_card",
+]
+
+# A part under a heatmap: a square with a spot, drawn in the text's colour.
+_LAYERS = (
+    '<svg viewBox="0 0 48 48" fill="none" stroke="currentColor" stroke-width="2" aria-hidden="true">'
+    '<rect x="5" y="9" width="38" height="30" rx="5"/><circle cx="31" cy="21" r="5"/>'
+    '<circle cx="31" cy="21" r="10" stroke-dasharray="3 4"/><path d="M5 33l11-9 9 8 5-4 13 9"/></svg>'
+)
+NO_MODEL = (
+    f'<div class="empty-state">{_LAYERS}<h3>No trained model yet</h3>'
+    "<p>Train one first: on the sample category it takes a minute or two. Its first state can be tried here after one "
+    "epoch, while it still trains.</p></div>"
+)
+NO_IMAGE = (
+    f'<div class="empty-state">{_LAYERS}<h3>Show the model a part</h3>'
+    "<p>Drop one or many images on the left, or click an example. You will see where each one differs from the good "
+    "parts, how unusual that is, and a verdict.</p></div>"
+)
+SHOWN_PROBLEMS = 5
+MAP_SIDE = 320  # longest side, in pixels, of the map of a scale
+METRIC_TITLES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
+VERDICTS = {True: ("defect", "Defect"), False: ("good", "Good")}
+
+
+def percent(share: float) -> str:
+    """0.05 -> "5 %", with as many digits as it needs."""
+    if 0 < share < 0.00005:
+        return "< 0.01 %"
+    value = 100 * share
+    return f"{value:.2f}".rstrip("0").rstrip(".") + " %" if value < 1 else f"{value:.3g} %"
+
+
+def p_value_in_words(p_value: float, held_out: int) -> str:
+    """What a p-value says about good images; `held_out` is the number of scores it was estimated from."""
+    if p_value <= 1 / (held_out + 1) * (1 + 1e-9):
+        return (
+            f"None of the {held_out} held-out good images looks this odd: "
+            f"at most about 1 of {held_out + 1} good images would."
+        )
+    if p_value <= 0.15:
+        return f"About 1 of {round(1 / p_value)} good images would look at least this odd."
+    if p_value >= 0.95:
+        return "Nearly every good image looks at least this odd."
+    return f"About {round(10 * p_value)} of 10 good images would look at least this odd."
+
+
+def verdict_card(batch: Batch, item: Inspected, threshold: Threshold) -> str:
+    """Chip, name, sentence, and the three numbers."""
+    verdict = batch.verdict(item, threshold)
+    kind, word = VERDICTS[verdict.is_anomalous]
+    width, height = item.size
+    stats = (
+        ("Score", number(item.score), "The highest value of the anomaly map"),
+        ("p-value", f"{item.p_value:.3g}", "Share of good images expected to score at least this high"),
+        ("Marked area", percent(verdict.anomalous_area), "Share of pixels above the line drawn in the map"),
+    )
+    boxes = "".join(
+        f'<div title="{title}"><dt>{name}</dt><dd>{escape(value)}</dd></div>' for name, value, title in stats
+    )
+    return (
+        f'<section class="verdict {kind}"><div class="line"><span class="chip {kind}">{word}</span>'
+        f'<span class="name" title="{escape(item.source.name)}">{escape(item.source.name)}</span>'
+        f'<span class="size">{width} × {height}</span></div>'
+        f"<p>{p_value_in_words(item.p_value, batch.calibration.scores.size)}</p><dl>{boxes}</dl></section>"
+    )
+
+
+def threshold_note(threshold: Threshold, scores: int) -> str:
+    """What the chosen rate promises, and an honest word where it cannot be promised."""
+    promise = (
+        f"Images that score above <b>{number(threshold.value)}</b> are called defects. At most "
+        f"<b>{percent(threshold.guaranteed_rate)}</b> of good images are expected to be, judging by {scores} held out."
+    )
+    warning = f'<p class="warning">{escape(threshold.warning)}</p>' if threshold.warning else ""
+    return f'<div class="threshold-note"><p>{promise}</p>{warning}</div>'
+
+
+def legend(calibration: Calibration, threshold: float, colour_map: str) -> str:
+    """The fixed colours of the heatmap and what their ends and their middle mean."""
+    low, high = calibration.colour_low, calibration.colour_high
+    colours = colourise(np.linspace(0, 1, 17, dtype=np.float32)[None], 0, 1, colour_map)[0]
+    ramp = ",".join(f"rgb({r},{g},{b})" for r, g, b in colours)
+    place = float(np.clip(100 * (threshold - low) / (high - low), 0, 100))
+    return (
+        '<div class="legend" title="The colours mean the same on every image of this model: they come from its '
+        'held-out good images, not from the image at hand.">'
+        f'<div class="ramp" style="background:linear-gradient(90deg,{ramp})"><i style="left:{place:.2f}%"></i></div>'
+        '<div class="ends"><span>usual on good parts</span><span>the highest seen on good parts</span>'
+        "<span>far beyond</span></div></div>"
+    )
+
+
+def scale_maps(batch: Batch, item: Inspected, scales: np.ndarray, colour_map: str) -> str:
+    """The maps (scales, h, w) that the anomaly map is the mean of, each with its title, in the shape of the image."""
+    calibration = batch.calibration
+    longest = max(item.size)
+    size = tuple(max(1, round(MAP_SIDE * side / longest)) for side in item.size)
+    figures = []
+    for values, title in zip(scales, batch.scale_titles, strict=True):
+        heat = Image.fromarray(colourise(values, calibration.colour_low, calibration.colour_high, colour_map))
+        buffer = io.BytesIO()
+        heat.resize(size, Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=88)
+        data = base64.b64encode(buffer.getvalue()).decode()
+        figures.append(
+            f'<figure><img src="data:image/jpeg;base64,{data}" alt="Map of {escape(title)}" width="{size[0]}" '
+            f'height="{size[1]}"><figcaption>{escape(title)}</figcaption></figure>'
+        )
+    return (
+        '<div class="card"><p class="caption">What each feature scale sees <span class="help" tabindex="0" '
+        'title="Fine scales find small scratches, coarse ones missing or misplaced parts. The heatmap is their mean.">'
+        f'(?)</span></p><div class="scales">{"".join(figures)}</div></div>'
+    )
+
+
+def model_note(offer: Offer | None) -> str:
+    """A line on the chosen model."""
+    if offer is None:
+        return ""
+    metrics = [f"{title} {offer.metrics[name]:.3f}" for name, title in METRIC_TITLES.items() if name in offer.metrics]
+    parts = [offer.backbone, offer.progress, *metrics, time.strftime("%d %b %H:%M", time.localtime(offer.created))]
+    return f"<p>{escape(' · '.join(parts))}</p>"
+
+
+def problems(items: Sequence[Unreadable]) -> str:
+    """Why files could not be inspected, one sentence each."""
+    if not items:
+        return ""
+    lines = "".join(f"<li>{escape(item.error)}</li>" for item in items[:SHOWN_PROBLEMS])
+    more = len(items) - SHOWN_PROBLEMS
+    rest = f"<li>… and {more} more: see the table.</li>" if more > 0 else ""
+    count = "1 file was" if len(items) == 1 else f"{len(items)} files were"
+    return f'<div class="problems" role="alert"><b>{count} left out</b><ul>{lines}{rest}</ul></div>'
+
+
+def stopped(done: int, asked: int, waiting: int = 0) -> str:
+    """A word on a batch that was stopped; waiting: images that were there before and not inspected again."""
+    if done >= asked:
+        return ""
+    words = f"Stopped after {done} of {asked} images; those are kept."
+    if waiting:
+        words += f" {waiting} from before wait{'s' if waiting == 1 else ''} in the table: inspect all again."
+    return f'<p class="hint">{words}</p>'
+
+
+def stale(is_stale: bool) -> str:
+    """A hint where the run has trained on since the batch was inspected."""
+    if not is_stale:
+        return ""
+    return '<p class="hint">This model has learned on since: inspect all again to see it as it is now.</p>'
+
+
+def batch_summary(batch: Batch, threshold: Threshold) -> str:
+    """One line over the table."""
+    inspected = batch.inspected
+    defects = sum(batch.verdict(item, threshold).is_anomalous for item in inspected)
+    waiting = sum(isinstance(item, Unreadable) and item.waits for item in batch.items)
+    left_out = len(batch.items) - len(inspected) - waiting
+    parts = [
+        f"<b>{len(inspected)}</b> image{'s' if len(inspected) != 1 else ''}",
+        f'<span class="chip defect">{defects} defect</span>',
+        f'<span class="chip good">{len(inspected) - defects} good</span>',
+    ]
+    if left_out:
+        parts.append(f'<span class="chip plain">{left_out} not read</span>')
+    if waiting:
+        parts.append(f'<span class="chip plain">{waiting} waiting</span>')
+    return f'<div class="batch-line">{" ".join(parts)}<span class="model">{escape(batch.title)}</span></div>'
+
+
+def table_rows(batch: Batch, threshold: Threshold) -> list[list[object]]:
+    """Number, name, verdict (HTML), score, p-value and marked area in per cent of every image."""
+    rows: list[list[object]] = []
+    for item in batch.items:
+        if isinstance(item, Unreadable):
+            word = "Waiting" if item.waits else "Not read"
+            rows.append([item.number, item.source.name, f'<span class="chip plain">{word}</span>', None, None, None])
+            continue
+        verdict = batch.verdict(item, threshold)
+        kind, word = VERDICTS[verdict.is_anomalous]
+        rows.append(
+            [
+                item.number,
+                item.source.name,
+                f'<span class="chip {kind}">{word}</span>',
+                round(item.score, 4),
+                round(item.p_value, 4),
+                round(100 * verdict.anomalous_area, 2),
+            ]
+        )
+    return rows

@@ -1,0 +1,182 @@
+"""The models that the page offers, and the few that it keeps loaded.
+
+A model is the `model` folder of a run, of whatever state: a running training replaces it after every epoch. A loaded
+one stays until its weights change on the disk (`weights_sha256` in its config.json) or others push it out.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from altub.errors import ModelError, RunError
+from altub.files import read_json
+from altub.inference.detector import CONFIG_FILE, AnomalyDetector
+from altub.runs.run import Run, list_runs
+
+__all__ = ["LATEST", "MODELS", "LoadedModel", "ModelCache", "Offer", "find_model", "list_offers"]
+
+LATEST = "latest"  # stands for the newest run that has a model
+KEPT = 3  # loaded models
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A run with a model, and what to tell about it."""
+
+    id: str
+    category: str
+    backbone: str
+    state: str
+    epoch: int  # the model's, not the trainer's
+    epochs: int
+    created: float  # seconds since 1970
+    metrics: dict[str, float]  # on the test set after `epoch`; empty where none were computed
+    weights_sha256: str
+
+    @property
+    def label(self) -> str:
+        """One line for a list: category, backbone, how good, how far, when."""
+        parts = [self.category, self.backbone.partition(".")[0]]
+        for name, title in (("pixel_auroc", "pixel"), ("image_auroc", "image")):
+            if name in self.metrics:
+                parts.append(f"{title} AUROC {self.metrics[name]:.3f}")
+                break
+        parts += [self.progress, time.strftime("%d %b %H:%M", time.localtime(self.created))]
+        return " · ".join(parts)
+
+    @property
+    def progress(self) -> str:
+        if self.state == "finished":
+            return f"{self.epoch} epoch{'s' if self.epoch != 1 else ''}"
+        words = "training" if self.state in ("running", "queued") else self.state
+        return f"{words}, epoch {self.epoch} of {self.epochs}"
+
+
+def list_offers(root: Path | None = None) -> list[Offer]:
+    """Every run with a model that can be read, newest first."""
+    return [offer for run in list_runs(root) if (offer := _offer(run)) is not None]
+
+
+def find_model(run_id: str, root: Path | None = None) -> Run:
+    """The run with this id ("latest": the newest with a model), which has a model.
+
+    Raises:
+        RunError: there is no such run, or it has no model yet.
+    """
+    if run_id == LATEST:
+        for run in list_runs(root):
+            if (run.model_dir / CONFIG_FILE).is_file():
+                return run
+        raise RunError("There is no trained model yet: train one first.")
+    try:
+        run = Run.find(run_id, root)
+    except RunError as error:  # says where runs lie on this machine, which is nothing for a visitor
+        raise RunError("There is no run with that id: choose one from the list of runs.") from error
+    if not (run.model_dir / CONFIG_FILE).is_file():
+        raise RunError(f"Run {run.id} has no model yet: it has one after its first epoch.")
+    return run
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A detector and the weights it was loaded from."""
+
+    detector: AnomalyDetector
+    weights_sha256: str
+
+
+class ModelCache:
+    """Keeps the last few models loaded; safe to use from many threads.
+
+    Args:
+        size: how many; the one that was not used for the longest goes first.
+        device: as in `AnomalyDetector.load`.
+    """
+
+    def __init__(self, size: int = KEPT, device: str = "auto") -> None:
+        self.size, self.device = size, device
+        #: Applied to every detector that is loaded, with its folder: how a lent GPU comes in.
+        self.lend: Callable[[AnomalyDetector, Path], AnomalyDetector] = lambda detector, folder: detector
+        self._loaded: OrderedDict[Path, LoadedModel] = OrderedDict()
+        self._loading: dict[Path, threading.Lock] = {}  # one load at a time for each folder
+        self._lock = threading.Lock()
+
+    def get(self, folder: str | Path) -> LoadedModel:
+        """The model in `folder`, loaded only if it is not yet or its weights have changed.
+
+        Raises:
+            ModelError: as from `AnomalyDetector.load`; also where the model was never calibrated.
+            WeightsError: the backbone's weights are not to be had.
+        """
+        folder = Path(folder).resolve()
+        with self._lock:
+            loading = self._loading.setdefault(folder, threading.Lock())
+        with loading:
+            sha256 = _read_config(folder).get("weights_sha256")
+            with self._lock:
+                model = self._loaded.get(folder)
+                if model is not None and model.weights_sha256 == sha256:
+                    self._loaded.move_to_end(folder)
+                    return model
+            detector = AnomalyDetector.load(folder, self.device)
+            if detector.calibration is None:
+                raise ModelError("This model has no calibration: train it to its first epoch's end.")
+            # If the trainer replaced the files between the two reads, the next `get` just loads once more.
+            model = LoadedModel(self.lend(detector, folder), str(sha256))
+            with self._lock:
+                self._loaded[folder] = model
+                self._loaded.move_to_end(folder)
+                while len(self._loaded) > self.size:
+                    self._loaded.popitem(last=False)
+            return model
+
+
+#: The page's cache.
+MODELS = ModelCache()
+
+
+def _offer(run: Run) -> Offer | None:
+    try:
+        changed = (run.model_dir / CONFIG_FILE).stat().st_mtime_ns
+        about = _about(run.model_dir / CONFIG_FILE, changed)
+    except (FileNotFoundError, ModelError):
+        return None
+    status = run.read_status()
+    if status.state in ("queued", "running"):
+        status = run.status  # looks whether the trainer is still there
+    return Offer(id=run.id, state=status.state, epochs=status.epochs or about["epoch"], created=status.created, **about)
+
+
+@lru_cache(maxsize=1024)
+def _about(config_file: Path, changed: int) -> dict[str, Any]:
+    """What a model's config.json says; `changed`, its time of change, makes a new version a new entry."""
+    config = _read_config(config_file.parent)
+    info = config.get("info") or {}
+    metrics = {name: float(value) for name, value in (info.get("metrics") or {}).items() if value is not None}
+    return {
+        "category": str(info.get("category", "unknown")),
+        "backbone": str((config.get("detector") or {}).get("backbone", "unknown")),
+        "epoch": int(info.get("epoch") or 0),
+        "metrics": metrics,
+        "weights_sha256": str(config.get("weights_sha256")),
+    }
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = read_json(folder / CONFIG_FILE)
+    except FileNotFoundError as error:
+        raise ModelError(f"There is no model in {folder.parent.name} any more: choose another run.") from error
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"The model of {folder.parent.name} is damaged: {error}. Train it again.") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"The model of {folder.parent.name} is damaged: its config.json holds no settings.")
+    return config

@@ -1,0 +1,3 @@
+"""The Models tab."""
+
+from __future__ import annotations

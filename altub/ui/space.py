@@ -1,0 +1,72 @@
+"""The start of the page in a Space: where things are kept, the model to begin with, a GPU if one is lent."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from altub.deploy.contents import CHECKOUT, MODEL_FOLDER
+from altub.errors import AltUBError, ModelError
+from altub.files import explain_full_disk, read_json
+from altub.runs.run import Run
+from altub.settings import runs_root, zero_gpu
+
+__all__ = ["install_starting_model", "main"]
+
+
+def main() -> int:
+    """Serves the page until it is interrupted; the exit code, 2 for what the owner must change."""
+    if zero_gpu():  # before anything asks torch for a GPU
+        from altub.runs.launchers import zero_gpu as zero
+
+        zero.install()
+    from altub.ui.app import run
+
+    try:
+        install_starting_model()
+    except AltUBError as error:  # the page works without it
+        print(error, file=sys.stderr)
+    return run([])
+
+
+def install_starting_model(folder: Path = CHECKOUT / MODEL_FOLDER, root: Path | None = None) -> Run | None:
+    """Puts the Space's starting model among the runs, once; a newer deployment's replaces an older one's.
+
+    Args:
+        folder: the run as it was assembled; None is returned where there is none.
+        root: the runs folder.
+
+    Raises:
+        ModelError: the assembled model cannot be read.
+        DiskFullError: no room.
+    """
+    if not (folder / "config.json").is_file():
+        return None
+    root = root or runs_root()
+    try:
+        category = str(read_json(folder / "config.json")["category"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError("The Space's starting model is damaged: deploy the Space again.") from error
+    name = re.sub(r"[^A-Za-z0-9]+", "-", category).strip("-").lower()[:40] or "model"
+    run = Run(root / f"{name}-starting-model")
+    if _same(folder / "model" / "config.json", run.model_dir / "config.json"):
+        return run
+    with explain_full_disk(root):
+        root.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=root, prefix=".starting-"))
+        try:
+            shutil.copytree(folder, temporary / "run")
+            if run.path.exists():
+                os.replace(run.path, temporary / "old")
+            os.replace(temporary / "run", run.path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return run
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and one.read_bytes() == other.read_bytes()

@@ -1,0 +1,3 @@
+"""The Train tab."""
+
+from __future__ import annotations

@@ -1,0 +1,97 @@
+"""The Train tab: choose images and settings, start, and watch a training through its run directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from altub.deploy.server import limits, visitors
+from altub.errors import AltUBError
+from altub.runs import queue as jobs
+from altub.ui.train.data_panel import build_data_panel
+from altub.ui.train.monitor import WATCH, Seen, build_monitor
+from altub.ui.train.settings_form import build_form, config_from, describe_backbone
+
+__all__ = ["TrainTab", "build"]
+
+
+@dataclass(frozen=True)
+class TrainTab:
+    """What other parts of the page connect to. dark: does the browser show the page dark?"""
+
+    dark: gr.Checkbox
+
+
+def build(demo: gr.Blocks, *, may_name_folders: bool = True) -> TrainTab:
+    """Fills the tab; call it inside `with gr.Tab(...)`.
+
+    Args:
+        demo: the page, for its load event.
+        may_name_folders: offer folders of the server's machine as data.
+    """
+    with gr.Row(elem_id="train-columns"):
+        with gr.Column(scale=0, min_width=340, elem_id="train-setup"):
+            with gr.Column(elem_classes="altub-card"):
+                gr.HTML("<h3>1. Images</h3>")
+                data = build_data_panel(demo, may_name_folders=may_name_folders)
+            with gr.Column(elem_classes="altub-card"):
+                gr.HTML("<h3>2. Model</h3>")
+                form = build_form()
+            start = gr.Button("Start training", variant="primary", size="lg", elem_id="train-start")
+        with gr.Column(scale=1, min_width=320, elem_id="train-watch"):
+            monitor = build_monitor(demo)
+
+    def start_training(
+        seen: Seen, visitor: str, source: str, category: str | None, folder: str | None, preset: str, *values: Any
+    ) -> None:
+        try:
+            choice = data.find(source, category, folder)
+            config = config_from(choice.data, choice.category, preset, *values)
+            limits.check_config(config)
+            with limits.ADMISSION:
+                limits.check_room_in_queue()
+                run = jobs.start(config)
+            visitors.remember(run, visitor)
+        except AltUBError as error:
+            raise gr.Error(str(error), duration=None) from error
+        for note in config.notes:
+            gr.Warning(note)
+        WATCH.forget()
+        view = WATCH.view(run.id)
+        if view is not None and view.position:
+            gr.Info(f"The training waits in the queue: {view.position} must end first.")
+        seen.choose(run.id)
+
+    start.click(
+        start_training,
+        [monitor.seen, monitor.visitor, *data.inputs, *form.inputs],
+        None,
+        api_visibility="private",
+        show_progress="minimal",
+        concurrency_limit=1,
+    ).success(
+        monitor.look,
+        monitor.inputs,
+        monitor.outputs,
+        api_visibility="private",
+        show_progress="hidden",
+        concurrency_limit=None,
+    )
+    data.category.change(
+        lambda category: gr.update(interactive=bool(category)),
+        data.category,
+        start,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    # Asking where weights can be had may take seconds: not while the page is built.
+    demo.load(
+        describe_backbone,
+        form.fields["backbone"],
+        form.backbone_about,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    return TrainTab(monitor.dark)

@@ -1,0 +1,147 @@
+"""Pictures that visitors bring: stored under the data root as a plain folder, by names that cannot lead out of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from altub.data import is_image_file, read_image
+from altub.deploy.server.notices import UPLOADS_OFF
+from altub.errors import DataError, ImageError
+from altub.files import explain_full_disk, replacing
+from altub.settings import data_root, uploads_are_shared
+
+__all__ = ["StoredUpload", "list_uploads", "safe_name", "store_upload", "upload_folder", "uploads_root"]
+
+LONGEST_NAME = 40
+LONGEST_FILE_NAME = 80
+
+
+@dataclass
+class StoredUpload:
+    """What became of an upload. refused: one sentence per file that was not kept."""
+
+    name: str
+    good: int = 0
+    defective: int = 0
+    known: int = 0
+    refused: list[str] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        parts = [f"{self.good} good and {self.defective} defective images stored in “{self.name}”."]
+        if self.known:
+            parts.append(f"{self.known} were there already.")
+        if self.refused:
+            shown = " ".join(self.refused[:3])
+            more = f" (and {len(self.refused) - 3} more)" if len(self.refused) > 3 else ""
+            parts.append(f"Refused: {len(self.refused)}. {shown}{more}")
+        return " ".join(parts)
+
+
+def uploads_root() -> Path:
+    """Folder with one folder per set of uploaded images."""
+    return data_root() / "uploads"
+
+
+def list_uploads() -> list[str]:
+    """Names of the stored sets; none where visitors may not see each other's."""
+    root = uploads_root()
+    if not uploads_are_shared() or not root.is_dir():
+        return []
+    return sorted(
+        path.name for path in root.iterdir() if (path / "good").is_dir() and path.name == safe_name(path.name)
+    )
+
+
+def upload_folder(name: str) -> Path:
+    """The folder of a stored set.
+
+    Raises:
+        DataError: there is none of this name.
+    """
+    if name not in list_uploads():
+        raise DataError("There is no set of uploaded images of this name: choose one from the list.")
+    return uploads_root() / name
+
+
+def safe_name(text: str) -> str:
+    """A folder name from whatever was typed: letters, digits, spaces, hyphens; empty where nothing is left."""
+    text = unicodedata.normalize("NFC", text)
+    return re.sub(r"[^\w\- ]+", "-", text).strip("-_ ")[:LONGEST_NAME].strip("-_ ")
+
+
+def store_upload(name: str, good: Sequence[str | Path], defective: Sequence[str | Path] = ()) -> StoredUpload:
+    """Copies the images, bytes unchanged, to `<data root>/uploads/<name>/good` and `.../defect`; adds to a set that is
+    there.
+
+    Files that are no readable images are left out and named; the others are kept.
+
+    Raises:
+        DataError: no usable name, not one good image, or a Space that does not train on uploads.
+        DiskFullError: no room; what was stored before stays.
+    """
+    if not uploads_are_shared():
+        raise DataError(UPLOADS_OFF)
+    name = safe_name(name or "")
+    if not name:
+        raise DataError("Give the set of images a name of letters and digits, such as lid-top.")
+    if not good and not defective:
+        raise DataError("There are no images yet: drop pictures of good parts into the field first.")
+    folder = uploads_root() / name
+    result = StoredUpload(name)
+    result.good = _store_all(good, folder / "good", result)
+    if not result.good and not any((folder / "good").glob("*")):
+        reasons = " ".join(result.refused[:3])
+        raise DataError(f"None of the files for good images can be used, so nothing was stored. {reasons}".strip())
+    result.defective = _store_all(defective, folder / "defect", result)
+    return result
+
+
+def _store_all(sources: Sequence[str | Path], folder: Path, result: StoredUpload) -> int:
+    present = {_digest(path) for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+    stored = 0
+    for source in map(Path, sources):
+        if not is_image_file(source):
+            result.refused.append(f"{source.name} does not end like an image file (.png, .jpg, .tif, .bmp, .webp).")
+            continue
+        try:
+            read_image(source)
+        except ImageError as error:
+            result.refused.append(str(error))
+            continue
+        digest = _digest(source)
+        if digest in present:
+            result.known += 1
+            continue
+        present.add(digest)
+        _copy(source, _free_name(folder, source.name))
+        stored += 1
+    return stored
+
+
+def _free_name(folder: Path, file_name: str) -> Path:
+    path = Path(unicodedata.normalize("NFC", file_name))
+    stem = re.sub(r"[^\w\-]+", "-", path.stem).strip("-.")[:LONGEST_FILE_NAME] or "image"
+    suffix = path.suffix.lower()
+    candidate, count = folder / f"{stem}{suffix}", 2
+    while candidate.exists():
+        candidate, count = folder / f"{stem}-{count}{suffix}", count + 1
+    return candidate
+
+
+def _copy(source: Path, goal: Path) -> None:
+    with explain_full_disk(goal):
+        goal.parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as origin, replacing(goal) as file:
+        shutil.copyfileobj(origin, file)
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

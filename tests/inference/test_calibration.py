@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from altub.errors import ConfigError, DataError, ModelError
+from altub.inference.calibration import Calibration
+
+
+def calibration(scores: object) -> Calibration:
+    return Calibration(scores=scores, colour_low=0.0, colour_high=1.0)
+
+
+def test_p_value_counts_held_out_scores_at_or_above() -> None:
+    c = calibration([3.0, 1.0, 2.0, 2.0])
+    assert np.array_equal(c.scores, [1, 2, 2, 3])
+    assert [c.p_value(s) for s in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)] == [
+        1.0,
+        1.0,
+        4 / 5,
+        4 / 5,
+        2 / 5,
+        2 / 5,
+        1 / 5,
+    ]
+    assert c.p_value(np.inf) == 1 / 5
+    with pytest.raises(ValueError, match="NaN"):
+        c.p_value(float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("rate", "value", "guaranteed"),
+    [(0.05, 19.0, 0.05), (0.0999, 19.0, 0.05), (0.1, 18.0, 0.1), (0.5, 10.0, 0.5), (1 - 1e-12, 1.0, 0.95)],
+)
+def test_threshold_is_the_right_order_statistic(rate: float, value: float, guaranteed: float) -> None:
+    t = calibration(np.arange(1.0, 20.0)).threshold(rate)
+    assert (t.value, t.requested_rate, t.warning) == (value, rate, None)
+    assert t.guaranteed_rate == pytest.approx(guaranteed)
+
+
+def test_four_held_out_images_warn_honestly() -> None:
+    t = calibration([0.4, 0.1, 0.3, 0.2]).threshold(0.05)
+    assert t.value == 0.4
+    assert t.guaranteed_rate == 1 / 5
+    assert "With 4 held-out good images" in t.warning
+    assert "20 %" in t.warning
+    assert "5 % needs at least 19 held-out images" in t.warning
+    enough = calibration(np.arange(19.0)).threshold(0.05)
+    assert enough.warning is None and enough.guaranteed_rate == 0.05
+    assert calibration(np.arange(18.0)).threshold(0.05).warning is not None
+    assert calibration([0.4, 0.1, 0.3, 0.2]).threshold(0.2).warning is None
+
+
+@pytest.mark.parametrize("n", [1, 4, 19, 21, 99])
+@pytest.mark.parametrize("ties", [False, True])
+def test_p_value_and_threshold_agree(n: int, ties: bool) -> None:
+    rng = np.random.default_rng(n)
+    scores = rng.normal(size=n)
+    scores = np.round(scores) if ties else scores
+    c = calibration(scores)
+    tried = np.concatenate([scores, scores + 1e-6, scores - 1e-6, rng.normal(size=20), [-9.0, 9.0]])
+    rates = [j / (n + 1) for j in range(1, n + 1)] + list(rng.uniform(1 / (n + 1), 1, 20))
+    for rate in rates:
+        t = c.threshold(rate)
+        assert t.warning is None
+        assert t.guaranteed_rate <= rate + 1e-9
+        for score in tried:
+            assert (score > t.value) == (c.p_value(score) <= rate + 1e-12)
+
+
+@pytest.mark.parametrize(("n", "rate"), [(4, 0.05), (4, 0.25), (21, 0.05), (21, 0.1), (50, 0.2)])
+@pytest.mark.parametrize("ties", [False, True])
+def test_false_alarm_rate_keeps_its_promise(n: int, rate: float, ties: bool) -> None:
+    """Many times: draw held-out images and one new good image from one skewed distribution, and judge it."""
+    draws = 20_000
+    rng = np.random.default_rng(7)
+    scores = rng.gamma(0.5, size=(draws, n + 1))
+    if ties:
+        scores = np.round(scores, 1)
+    alarms, guaranteed = 0, set()
+    for row in scores:
+        t = calibration(row[:-1]).threshold(rate)
+        alarms += row[-1] > t.value
+        guaranteed.add(t.guaranteed_rate)
+    (promise,) = guaranteed
+    noise = 4 * np.sqrt(promise * (1 - promise) / draws)
+    assert alarms / draws <= promise + noise
+    if not ties:  # the bound is tight: a looser threshold would pass the line above as well
+        assert alarms / draws >= promise - noise
+
+
+def test_p_values_of_good_images_are_valid() -> None:
+    rng = np.random.default_rng(3)
+    p = np.array([calibration(row[:-1]).p_value(row[-1]) for row in rng.normal(size=(20_000, 11))])
+    for rate in (1 / 11, 0.2, 0.5):
+        assert (p <= rate).mean() <= rate + 4 * np.sqrt(rate * (1 - rate) / len(p))
+    assert p.mean() == pytest.approx(6 / 11, abs=0.01)  # uniform on 1/11, ..., 11/11
+
+
+def test_colour_range_has_the_largest_score_in_its_middle() -> None:
+    rng = np.random.default_rng(0)
+    maps = rng.exponential(size=(6, 8, 8)).astype(np.float32)
+    c = Calibration.fit(maps.max((1, 2)), maps)
+    assert c.colour_low == float(np.median(maps))
+    assert (c.colour_low + c.colour_high) / 2 == pytest.approx(float(maps.max()))
+    assert c.threshold(0.01).value == float(maps.max())
+
+
+@pytest.mark.parametrize("value", [0.0, -3.5, 1e9])
+def test_colour_range_of_equal_values_is_not_empty(value: float) -> None:
+    c = Calibration.fit(np.full(4, value), np.full((4, 5, 5), value))
+    assert c.colour_low == value < c.colour_high
+
+
+def test_colour_range_of_scores_below_the_maps_falls_back_to_the_maps() -> None:
+    c = Calibration.fit([-5.0, -4.0], np.array([0.0, 1.0, 3.0]))
+    assert (c.colour_low, c.colour_high) == (1.0, 5.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_round_trip_through_json_is_exact(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    maps = rng.normal(size=(9, 7, 7)).astype(dtype)
+    c = Calibration.fit(maps.max((1, 2)), maps)
+    back = Calibration.from_dict(json.loads(json.dumps(c.to_dict())))
+    assert back == c
+    assert back.scores.tobytes() == c.scores.tobytes()
+    assert back.threshold(0.2) == c.threshold(0.2)
+    assert c != Calibration(c.scores, c.colour_low, c.colour_high + 1)
+    assert c != Calibration(c.scores + 1, c.colour_low, c.colour_high)
+
+
+def test_scores_are_copied_and_read_only() -> None:
+    scores = np.array([2.0, 1.0])
+    c = calibration(scores)
+    scores[:] = 9
+    assert np.array_equal(c.scores, [1.0, 2.0])
+    with pytest.raises(ValueError, match="read-only"):
+        c.scores[0] = 5
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 1.5, float("nan")])
+def test_rates_outside_0_and_1_are_refused(rate: float) -> None:
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        calibration([1.0]).threshold(rate)
+
+
+def test_no_held_out_image_is_refused() -> None:
+    with pytest.raises(DataError, match="held out"):
+        calibration([])
+    with pytest.raises(DataError, match="held out"):
+        Calibration.fit(np.empty(0), np.empty((0, 4, 4)))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_non_finite_scores_and_ranges_are_refused(bad: float) -> None:
+    with pytest.raises(ModelError, match="1 of 2 held-out"):
+        calibration([1.0, bad])
+    with pytest.raises(ModelError, match="1 of 2 held-out"):
+        Calibration.fit([1.0, bad], np.ones(3))
+    with pytest.raises(ModelError, match="colour range"):
+        Calibration.fit([1.0, 2.0], np.array([bad, bad, bad]))
+    with pytest.raises(ModelError, match="colour range"):
+        Calibration([1.0], 2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"scores": [1.0]}, {"scores": ["x"], "colour_low": 0, "colour_high": 1}, {"scores": None}],
+)
+def test_damaged_entries_are_refused(values: dict) -> None:
+    with pytest.raises(ModelError, match="incomplete or damaged"):
+        Calibration.from_dict(values)

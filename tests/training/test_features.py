@@ -1,0 +1,168 @@
+"""Features are the same wherever they are kept, and keep within their budget."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from altub.backbones.backbone import Backbone, create_backbone
+from altub.data import load_category, read_image, to_tensor
+from altub.errors import DiskFullError, ImageError
+from altub.training import features
+from altub.training.features import EXTRACTION_BATCH, FeatureStore, load_images
+from tests.conftest import SIDE
+
+CPU = torch.device("cpu")
+PLENTY = 1 << 40
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return create_backbone("filter-bank", image_size=SIDE)
+
+
+@pytest.fixture(scope="module")
+def samples(data_folder: Path) -> list:
+    category = load_category(data_folder, "weave")
+    return [*category.train, *category.test]
+
+
+def make_store(backbone: Backbone, samples: list, spill: Path, budget: int = PLENTY, **options) -> FeatureStore:
+    return FeatureStore(backbone, samples, SIDE, device=CPU, budget=budget, spill=spill, **options)
+
+
+def filled(*arguments, **options) -> FeatureStore:
+    store = make_store(*arguments, **options)
+    for _ in store.fill():
+        pass
+    return store
+
+
+def test_images_are_decoded_in_order(samples: list) -> None:
+    images = load_images(samples[:5], SIDE)
+    assert images.shape == (5, 3, SIDE, SIDE) and images.dtype == torch.float32
+    for image, sample in zip(images, samples, strict=False):
+        assert torch.equal(image, to_tensor(read_image(sample.path), SIDE))
+
+
+def test_memory_disk_and_recomputation_agree(
+    backbone: Backbone, samples: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = filled(backbone, samples, tmp_path / "a")
+    disk = filled(backbone, samples, tmp_path / "b", budget=0)
+    monkeypatch.setattr(features, "DISK_RESERVE", PLENTY << 20)
+    anew = filled(backbone, samples, tmp_path / "c", budget=0)
+    assert [store.mode for store in (memory, disk, anew)] == ["memory", "disk", "recompute"]
+    rows = [7, 0, 19, 0, 3]
+    with torch.no_grad():
+        expected = backbone(load_images([samples[i] for i in rows], SIDE))
+    for store in (memory, disk, anew):
+        batch = store.batch(rows)
+        assert [level.shape for level in batch] == [(5, *shape) for shape in store.shapes]
+        for level, wanted in zip(batch, expected, strict=True):
+            torch.testing.assert_close(level, wanted, rtol=1e-5, atol=1e-6)
+    for kept, spilled in zip(memory.batch(rows), disk.batch(rows), strict=True):
+        assert torch.equal(kept, spilled)
+
+
+@pytest.mark.parametrize("budget", [PLENTY, 0])
+def test_what_comes_out_is_not_what_is_kept(backbone: Backbone, samples: list, tmp_path: Path, budget: int) -> None:
+    store = filled(backbone, samples[:4], tmp_path / "a", budget=budget)
+    first = store.batch([1])
+    first[0].add_(5)
+    assert not torch.equal(store.batch([1])[0], first[0]), "a caller that changes its batch changes nothing else"
+
+
+def test_the_budget_is_kept_to_the_byte(backbone: Backbone, samples: list, tmp_path: Path) -> None:
+    store = make_store(backbone, samples, tmp_path / "a")
+    assert store.bytes == 4 * len(samples) * sum(c * h * w for c, h, w in store.shapes)
+    assert make_store(backbone, samples, tmp_path / "a", budget=store.bytes).mode == "memory"
+    assert make_store(backbone, samples, tmp_path / "a", budget=store.bytes - 1).mode == "disk"
+    assert make_store(backbone, samples, tmp_path / "a", budget=-1).mode == "disk"
+
+
+def test_the_spill_is_as_large_as_said_and_removed(backbone: Backbone, samples: list, tmp_path: Path) -> None:
+    store = filled(backbone, samples, tmp_path / "cache" / "training", budget=0)
+    assert sum(file.stat().st_size for file in store.spill.iterdir()) == store.bytes
+    store.close()
+    assert not store.spill.exists() and (tmp_path / "cache").is_dir()
+    store.close()
+
+
+def test_what_a_killed_process_left_is_replaced(backbone: Backbone, samples: list, tmp_path: Path) -> None:
+    spill = tmp_path / "a"
+    spill.mkdir()
+    (spill / "0.f32").write_bytes(b"\x01" * 10_000_000)
+    store = filled(backbone, samples[:3], spill, budget=0)
+    assert torch.equal(store.batch([2])[0], filled(backbone, samples[:3], tmp_path / "b").batch([2])[0])
+    memory = filled(backbone, samples[:3], spill)
+    memory.close()
+    assert not spill.exists(), "also where there is room in memory by now"
+
+
+def test_a_full_disk_is_said(
+    backbone: Backbone, samples: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FullFile:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def write(self, _: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    real_open = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, *a, **k: FullFile() if path.suffix == ".f32" else real_open(path, *a, **k)
+    )
+    store = make_store(backbone, samples, tmp_path / "a", budget=0)
+    with pytest.raises(DiskFullError, match="Free some space"):
+        list(store.fill())
+    store.close()
+    assert not (tmp_path / "a").exists()
+
+
+def test_progress_is_told(backbone: Backbone, samples: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for budget in (PLENTY, 0):
+        store = make_store(backbone, samples, tmp_path / "a", budget=budget)
+        assert list(store.fill()) == [EXTRACTION_BATCH, len(samples)]
+        store.close()
+
+
+def test_batches_cover_all_images_in_order(backbone: Backbone, samples: list, tmp_path: Path) -> None:
+    store = filled(backbone, samples, tmp_path / "a")
+    batches = list(store.batches(6))
+    assert [index for indices, _ in batches for index in indices] == list(range(len(samples)))
+    assert [len(levels[0]) for _, levels in batches] == [6, 6, 6, 2]
+    assert torch.equal(torch.cat([levels[1] for _, levels in batches]), store.batch(range(len(samples)))[1])
+
+
+def test_no_images_are_no_features(backbone: Backbone, tmp_path: Path) -> None:
+    store = filled(backbone, [], tmp_path / "a", budget=0)
+    assert len(store) == 0 and list(store.batches(4)) == []
+    store.close()
+
+
+def test_augmented_images_are_never_kept(backbone: Backbone, samples: list, tmp_path: Path) -> None:
+    def augment(images: torch.Tensor, epoch: int) -> torch.Tensor:
+        return images.flip(-1) if epoch % 2 else images
+
+    store = filled(backbone, samples, tmp_path / "a", augment=augment)
+    assert store.mode == "recompute"
+    with torch.no_grad():
+        turned = backbone(load_images(samples[:2], SIDE).flip(-1))[0]
+    torch.testing.assert_close(store.batch([0, 1], epoch=1)[0], turned)
+    assert not torch.allclose(store.batch([0, 1], epoch=2)[0], turned)
+
+
+def test_a_file_that_is_no_image_is_named(backbone: Backbone, samples: list, tmp_path: Path) -> None:
+    bad = tmp_path / "broken.png"
+    bad.write_bytes(b"no image")
+    store = make_store(backbone, [samples[0], type(samples[0])(bad, "good")], tmp_path / "a")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        list(store.fill())

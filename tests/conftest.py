@@ -17,6 +17,8 @@ from PIL import Image  # noqa: E402
 from altub.runs.run import Run  # noqa: E402
 from altub.training.config import TrainingConfig, make_config  # noqa: E402
 
+pytest_plugins = ["tests.hub.loopback"]  # the Hub on loopback, for the tests of several rooms
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SIDE = 64  # pixels: the filter bank's levels are then 16, 8 and 4 wide
 

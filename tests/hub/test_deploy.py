@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from altub.runs.run import Run
-from tests.hub.conftest import ANNA, BEN, Client, LoopbackHub
+from tests.hub.loopback import ANNA, BEN, Client, LoopbackHub
 
 
 def test_a_space_arrives_whole_and_keeps_what_its_owner_wrote(hub: LoopbackHub, anna: Client, pushed_run: Run) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from altub.runs.run import Run
-from tests.hub.conftest import ANNA, BEN, REPOSITORY, LoopbackHub
+from tests.hub.loopback import ANNA, BEN, REPOSITORY, LoopbackHub
 
 # Reads one JSON line a request, answers with one: the client is started once, as its import takes seconds.
 WORKER = """

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from altub.runs.run import Run
-from tests.hub.conftest import ANNA, Client, LoopbackHub
+from tests.hub.loopback import ANNA, Client, LoopbackHub
 
 PREDICT = """
 import sys, numpy as np

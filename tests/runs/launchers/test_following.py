@@ -21,7 +21,7 @@ from altub.runs.launchers.hf_jobs.link import Data, Link, read_link, write_link
 from altub.runs.launchers.hf_jobs.mirror import Mirror
 from altub.runs.run import Run, list_runs
 from altub.training.config import make_config
-from tests.hub.conftest import ANNA, REPOSITORY, LoopbackHub
+from tests.hub.loopback import ANNA, REPOSITORY, LoopbackHub
 
 WORKER = """
 import json, sys, time

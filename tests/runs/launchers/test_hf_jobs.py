@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from altub.runs.run import Run
-from tests.hub.conftest import ANNA, Client, LoopbackHub
+from tests.hub.loopback import ANNA, Client, LoopbackHub
 
 SMALL = ("--backbone", "filter-bank", "--image-size", "64", "--epochs", "2", "--device", "cpu")
 ON = ("--on", "hf-jobs")

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from altub.runs.run import Run, list_runs
 from altub.training.config import make_config
-from tests.hub.conftest import ANNA, LoopbackHub
+from tests.hub.loopback import ANNA, LoopbackHub
 from tests.ui.conftest import Server, open_tab
 
 pytestmark = pytest.mark.browser

@@ -1,4 +1,4 @@
-"""Problems whose message is a sentence for the person at the screen.
+"""Problems whose message is a sentence for the user.
 
 Every other exception is a bug and keeps its traceback. The command line prints these on one line and exits with 2,
 the page shows them as a message, a run stores them in its status.
@@ -7,15 +7,21 @@ the page shows them as a message, a run stores them in its status.
 from __future__ import annotations
 
 __all__ = [
+    "INSTALL_UI",
     "AltUBError",
     "ConfigError",
     "DataError",
     "DiskFullError",
     "ImageError",
+    "MissingExtraError",
     "ModelError",
     "RunError",
     "WeightsError",
 ]
+
+
+#: What to do where a part of the web page is missing.
+INSTALL_UI = 'Install it with: pip install "altub[ui]"'
 
 
 class AltUBError(Exception):
@@ -26,16 +32,20 @@ class ConfigError(AltUBError):
     """A setting is outside what is possible."""
 
 
+class MissingExtraError(AltUBError, ImportError):
+    """A package is not installed that only an extra of AltUB brings."""
+
+
 class DataError(AltUBError):
-    """A data set is missing, empty or laid out in a way that is not understood."""
+    """A data set is missing, empty or in an unknown layout."""
 
 
 class ImageError(DataError):
-    """One file is no image, or an image that is refused (too many pixels)."""
+    """A file is not an image, or an image that is refused (too many pixels)."""
 
 
 class WeightsError(AltUBError):
-    """Pretrained backbone weights are not to be had, or do not fit."""
+    """Pretrained backbone weights are not available, or do not fit the backbone."""
 
 
 class ModelError(AltUBError):
@@ -47,4 +57,4 @@ class RunError(AltUBError):
 
 
 class DiskFullError(AltUBError):
-    """There is no room left where a file had to be written; what was there before is untouched."""
+    """The disk is full where a file had to be written; what was there before is unchanged."""

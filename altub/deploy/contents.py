@@ -7,10 +7,12 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from altub.errors import ConfigError, ModelError
+from altub import version
+from altub.errors import INSTALL_UI, ConfigError, ModelError
 from altub.files import PACKAGE, explain_full_disk, read_json, write_json
 from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE
 from altub.runs.run import Run, Status
@@ -87,28 +89,28 @@ def train_starting_model(path: Path, tell: Tell = lambda words: None, **settings
 
 
 def requirements(zero: bool = False) -> str:
-    """requirements.txt of a Space: the checkout's, with Gradio at the version this one runs."""
+    """requirements.txt of a Space: the library's and the page's, with Gradio at the version this one runs."""
     lines = []
-    for line in (CHECKOUT / "requirements.txt").read_text(encoding="utf-8").splitlines():
+    for line in version.requirements("ui"):
         name = re.match(r"[A-Za-z0-9_.-]*", line).group().lower()
         if name == "gradio":
             line = f"gradio[oauth]=={_gradio_version()}"
         elif name == "torch" and zero:
             line = ZERO_TORCH
-        if name:
-            lines.append(line)
+        lines.append(line)
     return "\n".join(lines) + "\n"
 
 
 def _gradio_version() -> str:
-    from importlib.metadata import version
-
-    return version("gradio")
+    try:
+        return metadata.version("gradio")
+    except metadata.PackageNotFoundError as error:
+        raise ConfigError(f"A Space runs the Gradio version installed here, and there is none. {INSTALL_UI}") from error
 
 
 def _sources() -> Iterator[Path]:
-    """The package, what the page shows, and the licence; no links, which could lead out of the checkout."""
-    patterns = ("altub/**/*.py", "altub/assets/*", "altub/py.typed", "LICENSE")
+    """The package, what the page shows, licence and requirements; no links, which could lead out of the checkout."""
+    patterns = ("altub/**/*.py", "altub/assets/*", "altub/py.typed", "LICENSE", "pyproject.toml")
     for pattern in patterns:
         for path in sorted(CHECKOUT.glob(pattern)):
             if path.is_file() and not path.is_symlink() and path.resolve() == path:

@@ -1,9 +1,9 @@
-"""Features of a frozen backbone, computed once: kept in memory, on disk, or made anew where neither has room."""
+"""Features of a frozen backbone, computed once: kept in memory or on disk, or recomputed where neither has room."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,16 +14,15 @@ from torch import Tensor
 
 from altub.backbones.backbone import Backbone
 from altub.data import Sample, read_image, to_tensor
+from altub.data.augment import Augment
 from altub.files import explain_full_disk
 from altub.parallel import Workers
 
 __all__ = ["FeatureStore", "load_images"]
 
 EXTRACTION_BATCH = 16  # images per backbone call; fixed, so that features never depend on the training's batch size
-DISK_RESERVE = 2 << 30  # bytes left free on the disk for checkpoints and everybody else
+DISK_RESERVE = 2 << 30  # bytes left free on the disk for checkpoints and other programs
 DECODERS = 4  # threads; Pillow decodes and resizes without holding the interpreter's lock
-
-Augment = Callable[[Tensor, int], Tensor]
 
 
 def load_images(samples: Sequence[Sample], size: int) -> Tensor:
@@ -40,8 +39,9 @@ class FeatureStore:
         samples: the images.
         image_size: side that images are resized to.
         budget: bytes that this store may keep in memory; more goes to `spill` (a folder that is removed by `close`)
-            if the disk has room, else features are computed anew at every call.
-        augment: called as augment(images, epoch) on each batch; nothing is kept then.
+            if the disk has room, else features are recomputed at every call.
+        augment: called as augment(images, epoch, indices) on each batch, where `indices` are the images' places in
+            `samples`; nothing is kept then.
         workers: compute several batches side by side.
     """
 
@@ -121,7 +121,7 @@ class FeatureStore:
         """Features of the images at `indices`, in that order, on the device: per scale (N, C, H, W) float32."""
         if self.mode == "recompute":
             images = load_images([self.samples[i] for i in indices], self.image_size)
-            return self._extract(images if self.augment is None else self.augment(images, epoch))
+            return self._extract(images if self.augment is None else self.augment(images, epoch, indices))
         if self.mode == "disk":
             rows = np.asarray(indices)
             return [torch.from_numpy(array[rows]).to(self.device) for array in self._arrays]
@@ -135,6 +135,6 @@ class FeatureStore:
             yield indices, self.batch(indices)
 
     def close(self) -> None:
-        """Gives memory and disk back."""
+        """Frees memory and disk."""
         self._arrays = []
         shutil.rmtree(self.spill, ignore_errors=True)

@@ -11,7 +11,8 @@ import torch
 
 from altub.backbones.backbone import FILTER_BANK, create_backbone, resolve_auto
 from altub.data import Category, load_category
-from altub.data.splits import augmentation, split_held_out
+from altub.data.augment import augmentation
+from altub.data.splits import split_held_out
 from altub.device import autocast, choose_device, choose_precision, describe_device
 from altub.evaluation.evaluate import ExampleMaps, TestSet
 from altub.flows import FlowPyramid
@@ -95,7 +96,7 @@ def prepare(run: Run, config: TrainingConfig, status: Status, stack: ExitStack, 
             device=device,
             budget=feature_memory_bytes() - sum(other.bytes for other in stores if other.mode == "memory"),
             spill=run.path / "cache" / what,
-            augment=augmentation(config) if what == "training" and config.augment else None,
+            augment=augmentation(config.augment, config.seed) if what == "training" and config.augment else None,
             workers=workers,
         )
         stack.callback(store.close)

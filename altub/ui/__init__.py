@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
+from altub.errors import INSTALL_UI, MissingExtraError
 from altub.threads import wait_passively
+
+if find_spec("gradio") is None:
+    raise MissingExtraError(f"The web page needs Gradio, which is not installed. {INSTALL_UI}")
 
 # Read by gradio and huggingface_hub when they are imported: nothing about users or their runs is reported anywhere.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")

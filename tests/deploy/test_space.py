@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,8 @@ def on_space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_a_space_holds_what_it_needs_and_nothing_else(assembled: Path) -> None:
     files = {str(path.relative_to(assembled)) for path in assembled.rglob("*") if path.is_file()}
     allowed = re.compile(
-        r"altub/.*\.py|altub/assets/(\w+\.css|logo\.svg)|altub/py\.typed|LICENSE|README\.md|requirements\.txt|app\.py"
+        r"altub/.*\.py|altub/assets/(\w+\.css|logo\.svg)|altub/py\.typed|LICENSE|README\.md|app\.py"
+        r"|requirements\.txt|pyproject\.toml"
         r"|starting-model/(config|status)\.json|starting-model/(events\.jsonl|base_history\.npz)"
         r"|starting-model/model/(config\.json|model\.safetensors)"
     )
@@ -77,7 +79,7 @@ def test_links_and_foreign_files_stay_at_home(
     checkout = tmp_path / "checkout"
     for name in ("altub", "spaces"):
         (checkout / name).mkdir(parents=True)
-    for name in ("spaces/README.md", "spaces/app.py", "requirements.txt", "LICENSE"):
+    for name in ("spaces/README.md", "spaces/app.py", "pyproject.toml", "LICENSE"):
         (checkout / name).write_bytes((REPOSITORY / name).read_bytes())
     (checkout / "altub/code.py").write_text("x = 1\n")
     (checkout / "altub/.env").write_text("HF_TOKEN=hf_secret")
@@ -119,7 +121,9 @@ def test_requirements_follow_the_checkout() -> None:
         found = [Requirement(line) for line in lines if line]
         return {requirement.name: requirement for requirement in found}
 
-    ours, space = parsed((REPOSITORY / "requirements.txt").read_text()), parsed(requirements())
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    listed = [*project["dependencies"], *project["optional-dependencies"]["ui"]]
+    ours, space = parsed("\n".join(listed)), parsed(requirements())
     assert set(ours) == set(space)
     assert "oauth" in space["gradio"].extras
     assert "2.4.0" in space["torch"].specifier and "2.99" in space["torch"].specifier

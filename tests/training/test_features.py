@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -149,7 +150,10 @@ def test_no_images_are_no_features(backbone: Backbone, tmp_path: Path) -> None:
 
 
 def test_augmented_images_are_never_kept(backbone: Backbone, samples: list, tmp_path: Path) -> None:
-    def augment(images: torch.Tensor, epoch: int) -> torch.Tensor:
+    seen = []
+
+    def augment(images: torch.Tensor, epoch: int, indices: Sequence[int]) -> torch.Tensor:
+        seen.append(list(indices))
         return images.flip(-1) if epoch % 2 else images
 
     store = filled(backbone, samples, tmp_path / "a", augment=augment)
@@ -158,6 +162,7 @@ def test_augmented_images_are_never_kept(backbone: Backbone, samples: list, tmp_
         turned = backbone(load_images(samples[:2], SIDE).flip(-1))[0]
     torch.testing.assert_close(store.batch([0, 1], epoch=1)[0], turned)
     assert not torch.allclose(store.batch([0, 1], epoch=2)[0], turned)
+    assert seen == [[0, 1], [0, 1]]
 
 
 def test_a_file_that_is_no_image_is_named(backbone: Backbone, samples: list, tmp_path: Path) -> None:

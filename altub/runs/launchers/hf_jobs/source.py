@@ -1,4 +1,4 @@
-"""The code that the job runs: the very package that submits it, as a zip, and the command that unpacks it there."""
+"""The code that the job runs: the package that submits it, as a zip, and the command that unpacks it there."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import io
 import re
 import zipfile
 
+from altub import version
 from altub.files import PACKAGE
 
 __all__ = ["BOOTSTRAP", "IMAGE", "pack_source", "requirements"]
 
-IMAGE = "python:3.12-bookworm"  # has pip; torch's own wheels bring CUDA
-_NOT_THERE = ("gradio", "matplotlib", "huggingface-hub")  # the page and its pictures; the client is there before
+IMAGE = "python:3.12-bookworm"  # has pip; torch's wheels include CUDA
+_NOT_NEEDED = ("matplotlib", "contourpy", "huggingface-hub")  # pictures; the client is installed before
 
 #: Arguments: mirror repo, commit of the source, its SHA-256. The token comes as a secret (HF_TOKEN) alone.
 BOOTSTRAP = """
@@ -46,18 +47,11 @@ def pack_source() -> bytes:
 
 
 def requirements() -> list[str]:
-    """What training needs, from the checkout's list or the installed package's."""
-    listed = PACKAGE.parent / "requirements.txt"
-    if listed.is_file():
-        lines = [line.partition("#")[0].strip() for line in listed.read_text(encoding="utf-8").splitlines()]
-    else:
-        from importlib.metadata import requires
-
-        lines = requires("altub") or []
-    names = {line: re.match(r"[A-Za-z0-9_.-]*", line).group().lower().replace("_", "-") for line in lines}
-    return [line for line, name in names.items() if name and name not in _NOT_THERE and ";" not in line]
+    """What training needs: what the library does, less `_NOT_NEEDED`."""
+    names = {line: re.match(r"[A-Za-z0-9_.-]*", line).group().lower() for line in version.requirements()}
+    return [line for line, name in names.items() if name not in _NOT_NEEDED]
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    # A fixed date: the clock of the machine is nobody's business.
+    # A fixed date, so that the same code gives the same bytes.
     archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)

@@ -6,7 +6,7 @@
     for event in train(run):
         print(event.status.stage)
     detector = AnomalyDetector.load(run.model_dir)
-    prediction = detector.predict("part.png")
+    verdict = detector.predict("part.png").at(detector.threshold)
 
 Method: Kim, Jang, Lee, Choi, "AltUB: Alternating Training Method to Update Base Distribution of Normalizing Flow for
 Anomaly Detection", 2022, https://arxiv.org/abs/2210.14913.
@@ -22,7 +22,9 @@ from altub.version import __version__
 
 if TYPE_CHECKING:
     from altub.data import list_categories, load_category
-    from altub.inference.detector import AnomalyDetector, Prediction
+    from altub.inference.detector import AnomalyDetector
+    from altub.inference.prediction import Prediction
+    from altub.inference.threshold import Threshold
     from altub.runs.run import Run, list_runs
     from altub.training.config import PRESETS, TrainingConfig, make_config
     from altub.training.loop import train
@@ -33,6 +35,7 @@ __all__ = [
     "AnomalyDetector",
     "Prediction",
     "Run",
+    "Threshold",
     "TrainingConfig",
     "__version__",
     "list_categories",
@@ -48,8 +51,9 @@ __getattr__, __dir__ = lazy_exports(
     {
         "PRESETS": ".training.config",
         "AnomalyDetector": ".inference.detector",
-        "Prediction": ".inference.detector",
+        "Prediction": ".inference.prediction",
         "Run": ".runs.run",
+        "Threshold": ".inference.threshold",
         "TrainingConfig": ".training.config",
         "list_categories": ".data",
         "list_runs": ".runs.run",

@@ -20,6 +20,7 @@ from altub.cli.deploy import deploy
 from altub.cli.options import DATA_HELP, Data, Json, Model
 from altub.cli.study import study
 from altub.errors import AltUBError, ConfigError, DataError
+from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE
 from altub.threads import wait_passively
 
 if TYPE_CHECKING:
@@ -259,7 +260,9 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.")],
     model: Model,
     output: Annotated[Path, typer.Option(help="Folder for overlays, maps, masks and predictions.csv.")],
-    false_alarm_rate: Annotated[float, typer.Option(help="Share of good images that may be called defective.")] = 0.05,
+    false_alarm_rate: Annotated[
+        float, typer.Option(help="Share of good images that may be called defective.")
+    ] = DEFAULT_FALSE_ALARM_RATE,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     as_json: Json = False,
 ) -> None:
@@ -273,11 +276,11 @@ def predict(
         raise DataError(f"{existing} is a file, not a folder: give another --output.")
     found = collect_images(images, skip=output)
     detector = AnomalyDetector.load(model, device)
-    warning = detector.calibration and detector.calibration.threshold(false_alarm_rate).warning
-    if warning:
-        print(f"Note: {warning}", file=sys.stderr)
+    threshold = detector.require_calibration().threshold(false_alarm_rate)
+    if threshold.warning:
+        print(f"Note: {threshold.warning}", file=sys.stderr)
     with CountBar("images") as bar:
-        rows = predict_to_folder(detector, found, output, false_alarm_rate=false_alarm_rate, progress=bar.update)
+        rows = predict_to_folder(detector, found, output, threshold=threshold, progress=bar.update)
     failed = [row for row in rows if row["error"]]
     for row in failed:
         print(f"Not an image to predict: {row['error']}", file=sys.stderr)

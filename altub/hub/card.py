@@ -106,7 +106,8 @@ Finds defects in pictures of **{category}** and marks where they are. It is a no
 from altub import AnomalyDetector
 
 detector = AnomalyDetector.from_pretrained("{repo}")
-prediction = detector.predict("part.png")  # .is_anomalous, .p_value, .anomaly_map, .mask
+prediction = detector.predict("part.png")  # .anomaly_map, .score, .p_value
+verdict = prediction.at(detector.threshold)  # .is_anomalous, .mask, .marked_area
 ```
 
 In a terminal: `python -m altub pull {repo} --run-dir runs/{repo.partition("/")[2]}`; the page (`python -m altub ui`)

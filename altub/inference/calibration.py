@@ -28,21 +28,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from altub.errors import ConfigError, DataError, ModelError
+from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE, ROUNDING, HeldOut, Threshold
 
-__all__ = ["Calibration", "Threshold"]
-
-_ROUNDING = 1e-9  # 0.05 * 20 must count as 1 although it is computed in floating point
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """An image is called anomalous if and only if its score is strictly above ``value``."""
-
-    value: float
-    pixel_value: float  # of the map: a good image has any pixel above it at most as often
-    requested_rate: float  # wished share of false alarms among good images
-    guaranteed_rate: float  # upper bound of the expected share; above the wish only where there is a warning
-    warning: str | None = None
+__all__ = ["Calibration"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +115,13 @@ class Calibration:
         at_or_above = n - int(np.searchsorted(self.scores, score, side="left"))
         return (1 + at_or_above) / (n + 1)
 
-    def threshold(self, false_alarm_rate: float) -> Threshold:
+    def threshold(self, false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE) -> Threshold:
         """The lowest threshold that promises at most this share of false alarms among good images.
 
-        With k = floor(rate * (n + 1)) - 1 it is the (k+1)-th largest held-out score: k of them may lie above
+        With k = floor(rate * (n + 1)) - 1 its value is the (k+1)-th largest held-out score: k of them may lie above
         it, and by the argument on top of this module a new good image does with probability (k + 1) / (n + 1)
-        at most. Then ``score > value`` says the same as ``p_value(score) <= rate``.
+        at most. Then ``score > value`` says the same as ``p_value(score) <= rate``. In the same way a good image has
+        any pixel above its pixel value, the (k+1)-th largest peak, at most as often.
 
         No threshold can promise a rate below 1 / (n + 1), because the new image is the largest of n + 1 that
         often. For such a rate the largest held-out score is taken, and ``warning`` says what it promises.
@@ -142,19 +131,14 @@ class Calibration:
         """
         rate, n = float(false_alarm_rate), self.scores.size
         if not 0 < rate < 1:
-            raise ConfigError(f"The false-alarm rate is {rate:g}: it must lie between 0 and 1, for example 0.05.")
-        k = math.floor(rate * (n + 1) - 1 + _ROUNDING)
-        k = min(k, n - 1)  # rounding, where the rate is just below 1
-        if k >= 0:
-            return Threshold(float(self.scores[n - 1 - k]), float(self.peaks[n - 1 - k]), rate, (k + 1) / (n + 1))
-        needed = math.ceil(1 / rate - 1 - _ROUNDING)
-        smallest = 1 / (n + 1)
-        warning = (
-            f"With {n} held-out good image{'s' if n > 1 else ''} no threshold can promise a false-alarm "
-            f"rate below {_percent(smallest)}; the largest held-out score is used. "
-            f"A rate of {_percent(rate)} needs at least {needed:,} held-out images."
-        )
-        return Threshold(float(self.scores[-1]), float(self.peaks[-1]), rate, smallest, warning)
+            raise ConfigError(
+                f"The false-alarm rate is {rate:g}: it must lie between 0 and 1, "
+                f"for example {DEFAULT_FALSE_ALARM_RATE:g}."
+            )
+        k = math.floor(rate * (n + 1) - 1 + ROUNDING)
+        k = min(max(k, 0), n - 1)  # above n - 1 only by rounding, where the rate is just below 1
+        origin = HeldOut(n, rate, (k + 1) / (n + 1))
+        return Threshold(float(self.scores[n - 1 - k]), float(self.peaks[n - 1 - k]), origin)
 
     def to_dict(self) -> dict[str, object]:
         """Plain numbers that JSON keeps exactly."""
@@ -186,7 +170,3 @@ class Calibration:
         return self.to_dict() == other.to_dict()
 
     __hash__ = None  # holds an array
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.3g} %"

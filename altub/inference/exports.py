@@ -1,6 +1,6 @@
 """Predictions as files: overlays, maps, masks and a table, in a folder or a zip archive.
 
-    predictions.csv           one row an image, see ``COLUMNS``
+    predictions.csv           one row an image, see `altub.inference.table`
     overlays/<name>.png       the photo with the heatmap over it and a line around the defects
     maps/<name>.tiff          the anomaly map at the image's own size, as a float32 TIFF, values as they are
     masks/<name>_mask.png     255 where the map is above its threshold, 0 elsewhere
@@ -10,7 +10,6 @@ The command line and the page write the same files. Nothing here imports gradio.
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import re
@@ -26,46 +25,27 @@ from PIL import Image
 
 from altub.data import is_image_file, read_image
 from altub.data.category import is_hidden
-from altub.errors import DataError, ImageError, ModelError
+from altub.errors import DataError, ImageError
 from altub.files import explain_full_disk, write_atomically
-from altub.plots import COLOUR_MAPS, defect_mask, overlay
+from altub.inference.table import Row, error_row, table_to_csv, verdict_row
+from altub.plots import COLOUR_MAPS, overlay
 
 if TYPE_CHECKING:
     from altub.inference.calibration import Calibration
-    from altub.inference.detector import AnomalyDetector, Prediction
+    from altub.inference.detector import AnomalyDetector
+    from altub.inference.prediction import Prediction
+    from altub.inference.threshold import Threshold
 
 __all__ = [
-    "COLUMNS",
     "PredictionArchive",
     "PredictionWriter",
     "UniqueNames",
     "collect_images",
     "encode_map",
     "predict_to_folder",
-    "table_to_csv",
 ]
 
-#: Columns of predictions.csv. `anomalous_area` is the share of pixels above `pixel_threshold`; `overlay`, `map` and
-#: `mask` are paths within the folder; `error` says why an image has no prediction, and is empty elsewhere.
-COLUMNS = (
-    "image",
-    "score",
-    "p_value",
-    "is_anomalous",
-    "threshold",
-    "pixel_threshold",
-    "anomalous_area",
-    "overlay",
-    "map",
-    "mask",
-    "error",
-)
-
-Row = dict[str, Any]
-
 READ_AHEAD = 8  # images opened at a time
-# A spreadsheet runs a cell that begins with one of these as a formula, and image names come from strangers.
-_FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
 _LONGEST_NAME = 100  # characters; file systems end at 255 bytes
 
 
@@ -129,6 +109,7 @@ class PredictionWriter:
     Args:
         folder: made if it is not there.
         calibration: of the model; gives the fixed colour range of the overlays.
+        threshold: of verdicts, masks and the line around the defects.
         opacity, colour_map, contour: as in `altub.plots.overlay`.
 
     Raises:
@@ -139,12 +120,13 @@ class PredictionWriter:
         self,
         folder: str | Path,
         calibration: Calibration,
+        threshold: Threshold,
         *,
         opacity: float = 0.5,
         colour_map: str = COLOUR_MAPS[0],
         contour: bool = True,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder, self.threshold = Path(folder), threshold
         self.rows: list[Row] = []
         self._range = calibration.colour_low, calibration.colour_high
         self._look = {"opacity": opacity, "colour_map": colour_map, "contour": contour}
@@ -152,30 +134,23 @@ class PredictionWriter:
 
     def add(self, image_name: str, image: Image.Image, prediction: Prediction) -> Row:
         """Writes the three pictures of one image (RGB, at its own size); returns its row."""
-        name, line = self._unique(image_name), prediction.pixel_threshold
-        mask = defect_mask(prediction.anomaly_map, line)
+        name, verdict = self._unique(image_name), prediction.at(self.threshold)
+        line = self.threshold.pixel_value
         shown = overlay(image, prediction.anomaly_map, *self._range, threshold=line, **self._look)
-        row = dict.fromkeys(COLUMNS) | {
-            "image": image_name,
-            "score": prediction.score,
-            "p_value": prediction.p_value,
-            "is_anomalous": prediction.is_anomalous,
-            "threshold": prediction.threshold,
-            "pixel_threshold": line,
-            "anomalous_area": float(mask.mean()),
+        row = verdict_row(image_name, prediction.score, prediction.p_value, verdict) | {
             "overlay": f"overlays/{name}.png",
             "map": f"maps/{name}.tiff",
             "mask": f"masks/{name}_mask.png",
         }
         self._write(row["overlay"], _png(shown))
         self._write(row["map"], encode_map(prediction.anomaly_map))
-        self._write(row["mask"], _png(Image.fromarray(mask.astype(np.uint8) * 255)))
+        self._write(row["mask"], _png(Image.fromarray(verdict.mask.astype(np.uint8) * 255)))
         self.rows.append(row)
         return row
 
     def add_error(self, image_name: str, error: str) -> Row:
         """A row for an image that could not be read."""
-        row = dict.fromkeys(COLUMNS) | {"image": image_name, "error": error}
+        row = error_row(image_name, error)
         self.rows.append(row)
         return row
 
@@ -204,8 +179,8 @@ class PredictionArchive(PredictionWriter):
         path: of the archive; its folder must be there.
     """
 
-    def __init__(self, path: str | Path, calibration: Calibration, **look: Any) -> None:
-        super().__init__(Path(path).parent, calibration, **look)
+    def __init__(self, path: str | Path, calibration: Calibration, threshold: Threshold, **look: Any) -> None:
+        super().__init__(Path(path).parent, calibration, threshold, **look)
         self.path = Path(path)
         self._part = self.path.with_name(f".{self.path.name}.part")
         with explain_full_disk(self.path):
@@ -228,7 +203,7 @@ class PredictionArchive(PredictionWriter):
         try:
             if kind is None:
                 self.close()
-        finally:  # half an archive is of no use to anybody; a whole one has moved to its place
+        finally:  # an incomplete archive is removed; a complete one has been moved to its place
             self._part.unlink(missing_ok=True)
 
 
@@ -237,7 +212,7 @@ def predict_to_folder(
     images: Sequence[Path],
     folder: str | Path,
     *,
-    false_alarm_rate: float = 0.05,
+    threshold: Threshold | None = None,
     image_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Row]:
@@ -245,6 +220,7 @@ def predict_to_folder(
 
     Args:
         images: from `collect_images`.
+        threshold: of verdicts and masks; None: the model's own.
         progress: called with the number of images done and the number of all.
 
     Returns:
@@ -254,13 +230,12 @@ def predict_to_folder(
         ModelError: the model was never calibrated.
         DiskFullError: there is no room; predictions.csv holds what was done, if there is room for that.
     """
-    if detector.calibration is None:
-        raise ModelError("This model has no calibration: train it to its first epoch's end.")
-    with PredictionWriter(folder, detector.calibration) as writer:
+    calibration = detector.require_calibration()
+    with PredictionWriter(folder, calibration, threshold or detector.threshold) as writer:
         for start in range(0, len(images), READ_AHEAD):
             opened = [(path, _read_or_say_why(path)) for path in images[start : start + READ_AHEAD]]
             readable = [image for _, image in opened if isinstance(image, Image.Image)]
-            predictions = detector.predict_many(readable, false_alarm_rate=false_alarm_rate, image_size=image_size)
+            predictions = detector.predict_many(readable, image_size=image_size)
             for path, image in opened:
                 if isinstance(image, Image.Image):
                     writer.add(str(path), image, next(predictions))
@@ -276,25 +251,6 @@ def _read_or_say_why(path: Path) -> Image.Image | str:
         return read_image(path)
     except ImageError as error:
         return str(error)
-
-
-def table_to_csv(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> str:
-    """Rows as CSV: numbers in full precision, true/false, empty cells for None, no cell that a spreadsheet runs."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows([_cell(row[column]) for column in columns] for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
-    return repr(float(value))
 
 
 def encode_map(anomaly_map: np.ndarray) -> bytes:

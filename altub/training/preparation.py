@@ -16,7 +16,8 @@ from altub.data.splits import split_held_out
 from altub.device import autocast, choose_device, choose_precision, describe_device
 from altub.evaluation.evaluate import ExampleMaps, TestSet
 from altub.flows import FlowPyramid
-from altub.inference.detector import AnomalyDetector, DetectorConfig
+from altub.inference.config import DetectorConfig
+from altub.inference.detector import AnomalyDetector
 from altub.parallel import Workers
 from altub.runs.run import Run, Status
 from altub.settings import feature_memory_bytes

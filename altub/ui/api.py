@@ -14,7 +14,7 @@
 * anomaly_map: path of a float32 TIFF of the same size, higher is more anomalous,
 * score: mean of the highest 1 % of the map before smoothing,
 * p_value: estimated share of good images that score at least as high,
-* verdict: "defect" or "good", at a false-alarm rate of 5 %.
+* verdict: "defect" or "good", at the model's own threshold (the default false-alarm rate).
 
 Nothing else of the page is meant for programs.
 """
@@ -31,12 +31,11 @@ from gradio.utils import get_upload_folder
 from altub.data import read_image
 from altub.errors import ImageError
 from altub.inference.exports import PredictionWriter
+from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE
 from altub.ui.inspect.handlers import in_words
 from altub.ui.model_cache import LATEST, MODELS, find_model, list_offers
 
 __all__ = ["build", "predict", "runs"]
-
-FALSE_ALARM_RATE = 0.05
 
 
 def runs() -> list[dict[str, Any]]:
@@ -75,13 +74,13 @@ def predict(image: str | None, run: str) -> tuple[str, str, float, float, str]:
     """
     if not image:
         raise ImageError("There is no image: give one file.")
-    folder = find_model(run or LATEST).model_dir
-    detector = MODELS.get(folder).detector
+    detector = MODELS.get(find_model(run or LATEST).model_dir).detector
     photo = read_image(image)
-    prediction = detector.predict(photo, false_alarm_rate=FALSE_ALARM_RATE)
-    writer = PredictionWriter(Path(get_upload_folder()) / "altub-api" / secrets.token_urlsafe(16), detector.calibration)
+    prediction = detector.predict(photo)
+    folder = Path(get_upload_folder()) / "altub-api" / secrets.token_urlsafe(16)
+    writer = PredictionWriter(folder, detector.require_calibration(), detector.threshold)
     row = writer.add(Path(image).name, photo, prediction)
-    verdict = "defect" if prediction.is_anomalous else "good"
+    verdict = "defect" if row["is_anomalous"] else "good"
     return (
         str(writer.folder / row["overlay"]),
         str(writer.folder / row["map"]),
@@ -111,7 +110,7 @@ def build() -> None:
             outputs,
             api_name="predict",
             api_description="Finds defects in one image: overlay (PNG), anomaly map (float32 TIFF), score, p-value and "
-            'verdict ("defect" or "good" at a false-alarm rate of 5 %).',
+            f'verdict ("defect" or "good" at a false-alarm rate of {DEFAULT_FALSE_ALARM_RATE:.0%}).',
             concurrency_id="altub-model",
             concurrency_limit=2,
         )

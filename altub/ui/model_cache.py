@@ -18,7 +18,8 @@ from typing import Any
 
 from altub.errors import ModelError, RunError
 from altub.files import read_json
-from altub.inference.detector import CONFIG_FILE, AnomalyDetector
+from altub.inference.detector import AnomalyDetector
+from altub.inference.model_files import CONFIG_FILE
 from altub.runs.run import Run, list_runs
 
 __all__ = ["LATEST", "MODELS", "LoadedModel", "ModelCache", "Offer", "find_model", "list_offers"]

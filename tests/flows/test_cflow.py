@@ -19,7 +19,8 @@ from altub.errors import ConfigError
 from altub.flows import AffineCoupling, CFlowHead, FastFlowHead, FlowPyramid
 from altub.flows.cflow import position_code
 from altub.flows.coupling import random_rotation
-from altub.inference.detector import WEIGHTS_FILE, AnomalyDetector
+from altub.inference.detector import AnomalyDetector
+from altub.inference.model_files import WEIGHTS_FILE
 from altub.runs.run import Run
 from altub.training.config import FlowConfig, TrainingConfig, make_config
 from altub.training.loop import train

@@ -36,19 +36,19 @@ def test_p_value_counts_held_out_scores_at_or_above() -> None:
 )
 def test_threshold_is_the_right_order_statistic(rate: float, value: float, guaranteed: float) -> None:
     t = calibration(np.arange(1.0, 20.0)).threshold(rate)
-    assert (t.value, t.requested_rate, t.warning) == (value, rate, None)
-    assert t.guaranteed_rate == pytest.approx(guaranteed)
+    assert (t.value, t.origin.requested_rate, t.warning) == (value, rate, None)
+    assert t.origin.promised_rate == pytest.approx(guaranteed)
 
 
 def test_four_held_out_images_warn_honestly() -> None:
     t = calibration([0.4, 0.1, 0.3, 0.2]).threshold(0.05)
     assert t.value == 0.4
-    assert t.guaranteed_rate == 1 / 5
+    assert t.origin.promised_rate == 1 / 5
     assert "With 4 held-out good images" in t.warning
     assert "20 %" in t.warning
     assert "5 % needs at least 19 held-out images" in t.warning
     enough = calibration(np.arange(19.0)).threshold(0.05)
-    assert enough.warning is None and enough.guaranteed_rate == 0.05
+    assert enough.warning is None and enough.origin.promised_rate == 0.05
     assert calibration(np.arange(18.0)).threshold(0.05).warning is not None
     assert calibration([0.4, 0.1, 0.3, 0.2]).threshold(0.2).warning is None
 
@@ -65,7 +65,7 @@ def test_p_value_and_threshold_agree(n: int, ties: bool) -> None:
     for rate in rates:
         t = c.threshold(rate)
         assert t.warning is None
-        assert t.guaranteed_rate <= rate + 1e-9
+        assert t.origin.promised_rate <= rate + 1e-9
         for score in tried:
             assert (score > t.value) == (c.p_value(score) <= rate + 1e-12)
 
@@ -83,7 +83,7 @@ def test_false_alarm_rate_keeps_its_promise(n: int, rate: float, ties: bool) -> 
     for row in scores:
         t = calibration(row[:-1]).threshold(rate)
         alarms += row[-1] > t.value
-        guaranteed.add(t.guaranteed_rate)
+        guaranteed.add(t.origin.promised_rate)
     (promise,) = guaranteed
     noise = 4 * np.sqrt(promise * (1 - promise) / draws)
     assert alarms / draws <= promise + noise

@@ -13,24 +13,25 @@ from PIL import Image
 
 from altub.errors import DataError
 from altub.inference.calibration import Calibration
-from altub.inference.detector import Prediction
 from altub.inference.exports import (
-    COLUMNS,
     PredictionArchive,
     PredictionWriter,
     UniqueNames,
     collect_images,
     predict_to_folder,
-    table_to_csv,
 )
+from altub.inference.prediction import Prediction
+from altub.inference.table import COLUMNS, table_to_csv
+from altub.inference.threshold import Threshold
 
 CALIBRATION = Calibration(scores=np.array([-0.5, -0.4, -0.3]), colour_low=-0.9, colour_high=0.1)
+THRESHOLD = Threshold.fixed(-0.4, -0.4)
 
 
-def make_prediction(height: int = 20, width: int = 30, threshold: float = -0.4) -> Prediction:
+def make_prediction(height: int = 20, width: int = 30) -> Prediction:
     values = np.linspace(-1, 0, height * width, dtype=np.float32).reshape(height, width)
     peak = float(values.max())
-    return Prediction(values, values[None], peak, 0.25, threshold, threshold, peak > threshold)
+    return Prediction(values, values[None], peak, 0.25)
 
 
 def make_image(height: int = 20, width: int = 30) -> Image.Image:
@@ -40,18 +41,20 @@ def make_image(height: int = 20, width: int = 30) -> Image.Image:
 class StubDetector:
     """The detector's interface with a map that follows from the picture's brightness."""
 
-    calibration = CALIBRATION
+    threshold = CALIBRATION.threshold()
+
+    @staticmethod
+    def require_calibration() -> Calibration:
+        return CALIBRATION
 
     def __init__(self) -> None:
         self.calls: list[int] = []
 
-    def predict_many(self, images, *, false_alarm_rate, image_size):
+    def predict_many(self, images, *, image_size):
         self.calls.append(len(images))
         for image in images:
             values = np.full((image.height, image.width), np.asarray(image).mean() / 255 - 1, np.float32)
-            threshold = CALIBRATION.threshold(false_alarm_rate).value
-            peak = float(values.max())
-            yield Prediction(values, values[None], peak, 0.5, threshold, threshold, peak > threshold)
+            yield Prediction(values, values[None], float(values.max()), 0.5)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -61,7 +64,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def test_a_folder_gets_pictures_at_the_image_s_own_size_and_the_exact_map(tmp_path):
     prediction = make_prediction()
-    with PredictionWriter(tmp_path / "out", CALIBRATION) as writer:
+    with PredictionWriter(tmp_path / "out", CALIBRATION, THRESHOLD) as writer:
         writer.add("part.jpg", make_image(), prediction)
     (row,) = read_csv(tmp_path / "out" / "predictions.csv")
     assert tuple(row) == COLUMNS
@@ -71,7 +74,7 @@ def test_a_folder_gets_pictures_at_the_image_s_own_size_and_the_exact_map(tmp_pa
 
     folder = tmp_path / "out"
     assert np.array_equal(np.asarray(Image.open(folder / row["map"])), prediction.anomaly_map)
-    assert np.array_equal(np.asarray(Image.open(folder / row["mask"])) == 255, prediction.mask)
+    assert np.array_equal(np.asarray(Image.open(folder / row["mask"])) == 255, prediction.at(THRESHOLD).mask)
     with Image.open(folder / row["overlay"]) as shown:
         assert shown.size == (30, 20) and shown.mode == "RGB"
     assert (row["overlay"], row["mask"]) == ("overlays/part.png", "masks/part_mask.png")
@@ -96,7 +99,7 @@ def test_names_that_collide_are_made_unique_and_no_name_leads_out_of_the_folder(
     assert len({name.casefold() for name in given}) == len(names)
     assert not any(set(name) & set('/\\:?"<>|*') or name.startswith(".") or not name for name in given)
 
-    with PredictionWriter(tmp_path, CALIBRATION) as writer:
+    with PredictionWriter(tmp_path, CALIBRATION, THRESHOLD) as writer:
         for name in ("x/A.png", "y/a.png"):
             writer.add(name, make_image(), make_prediction())
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["A.tiff", "a_2.tiff"]
@@ -117,7 +120,10 @@ def test_names_with_commas_quotes_and_line_breaks_survive_the_table():
 
 
 def test_the_archive_holds_the_same_files_as_the_folder(tmp_path):
-    for writer in (PredictionWriter(tmp_path / "out", CALIBRATION), PredictionArchive(tmp_path / "a.zip", CALIBRATION)):
+    for writer in (
+        PredictionWriter(tmp_path / "out", CALIBRATION, THRESHOLD),
+        PredictionArchive(tmp_path / "a.zip", CALIBRATION, THRESHOLD),
+    ):
         with writer:
             writer.add("one.png", make_image(), make_prediction())
             writer.add_error("two.txt", "two.txt is not an image.")
@@ -132,14 +138,14 @@ def test_the_archive_holds_the_same_files_as_the_folder(tmp_path):
 
 
 def test_an_archive_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), PredictionArchive(tmp_path / "a.zip", CALIBRATION) as writer:
+    with pytest.raises(RuntimeError), PredictionArchive(tmp_path / "a.zip", CALIBRATION, THRESHOLD) as writer:
         writer.add("one.png", make_image(), make_prediction())
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_folder_keeps_the_table_of_what_was_done(tmp_path):
-    with pytest.raises(KeyboardInterrupt), PredictionWriter(tmp_path, CALIBRATION) as writer:
+    with pytest.raises(KeyboardInterrupt), PredictionWriter(tmp_path, CALIBRATION, THRESHOLD) as writer:
         writer.add("one.png", make_image(), make_prediction())
         raise KeyboardInterrupt
     assert [row["image"] for row in read_csv(tmp_path / "predictions.csv")] == ["one.png"]

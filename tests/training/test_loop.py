@@ -18,7 +18,7 @@ import torch
 from altub import files
 from altub.data.splits import split_held_out
 from altub.errors import DataError, DiskFullError, RunError
-from altub.inference.detector import WEIGHTS_FILE
+from altub.inference.model_files import WEIGHTS_FILE
 from altub.runs.run import Run
 from altub.training.config import TrainingConfig, make_config
 from altub.training.loop import NonFiniteLossError, train

@@ -64,9 +64,9 @@ def test_predict_says_what_the_detector_says(client, trained_run, defective, arg
         handle_file(defective), *arguments, api_name="/predict"
     )
     detector = AnomalyDetector.load(trained_run.model_dir)
-    expected = detector.predict(defective)
+    expected, threshold = detector.predict(defective), detector.threshold
     assert score == pytest.approx(expected.score, abs=1e-6) and p_value == expected.p_value
-    assert verdict == "defect" and expected.is_anomalous
+    assert verdict == "defect" and expected.at(threshold).is_anomalous
     values = np.asarray(Image.open(anomaly_map))
     assert values.dtype == np.float32 and values.shape == expected.anomaly_map.shape
     np.testing.assert_allclose(values, expected.anomaly_map, atol=1e-6)
@@ -76,7 +76,7 @@ def test_predict_says_what_the_detector_says(client, trained_run, defective, arg
         values,  # a contour moves where rounding moves the map by 1e-7
         calibration.colour_low,
         calibration.colour_high,
-        threshold=expected.pixel_threshold,
+        threshold=threshold.pixel_value,
     )
     with Image.open(shown) as image:
         assert image.format == "PNG" and image.size == (64, 64)

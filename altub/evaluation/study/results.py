@@ -204,7 +204,7 @@ def as_json(results: StudyResults) -> dict[str, Any]:
 
 def rows_to_csv(rows: Sequence[dict[str, Any]]) -> str:
     """CSV whose whole numbers stay whole, and with no cell that a spreadsheet runs."""
-    from altub.inference.exports import table_to_csv
+    from altub.inference.table import table_to_csv
 
     if not rows:
         return ""

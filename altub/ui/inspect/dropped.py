@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from altub.ui.inspect.batch import Source
+from altub.inference.batch import Source
 
-__all__ = ["NAMES_JS", "dropped_sources", "shown_name", "told_apart"]
+__all__ = ["NAMES_JS", "dedupe_names", "dropped_sources", "shown_name"]
 
 LONGEST_NAME = 120
 
@@ -40,8 +40,8 @@ def shown_name(name: str) -> str:
     return printable[: LONGEST_NAME - len(ending) - 1] + "…" + ending
 
 
-def told_apart(sources: Iterable[Source], taken: Iterable[str] = ()) -> list[Source]:
-    """The sources under names that occur once: the second part.png is called "part (2).png"."""
+def dedupe_names(sources: Iterable[Source], taken: Iterable[str] = ()) -> list[Source]:
+    """The sources with unique names: the second part.png becomes "part (2).png"."""
     names, result = set(taken), []
     for source in sources:
         stem, ending = re.fullmatch(r"(.+?)(\.\w+)?", source.name, re.DOTALL).groups(default="")

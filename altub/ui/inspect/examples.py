@@ -14,8 +14,8 @@ from PIL import Image
 from altub.data import Category, Sample, load_category, read_image
 from altub.data.category import GOOD
 from altub.errors import DataError, RunError
+from altub.inference.batch import Source
 from altub.runs.run import Run
-from altub.ui.inspect.batch import Source
 
 __all__ = ["Example", "choose_examples", "examples_of"]
 

@@ -13,9 +13,10 @@ from typing import Any
 import gradio as gr
 
 from altub.errors import AltUBError, DataError, RunError
-from altub.inference.calibration import Threshold
+from altub.inference.batch import Inspected, Source, Unreadable
+from altub.inference.threshold import Threshold
 from altub.ui.inspect import views
-from altub.ui.inspect.batch import Batch, Inspected, Source, Unreadable
+from altub.ui.inspect.batch import PageBatch
 from altub.ui.inspect.dropped import dropped_sources
 from altub.ui.inspect.examples import examples_of
 from altub.ui.inspect.histogram import score_histogram_html
@@ -159,7 +160,7 @@ def relabel(session: str, shown: int, position: float, *look: Any) -> tuple:
         views.batch_summary(batch, threshold),
         views.table_rows(batch, threshold),
         gr.Slider(label=rate_label(position)),
-        views.threshold_note(threshold, batch.calibration.scores.size),
+        views.threshold_note(threshold),
     )
 
 
@@ -262,7 +263,7 @@ def rate_label(position: float) -> str:
 
 
 def _everything(
-    session: str, batch: Batch, item: Inspected | None, notice: str, position: float = DEFAULT_RATE, *look: Any
+    session: str, batch: PageBatch, item: Inspected | None, notice: str, position: float = DEFAULT_RATE, *look: Any
 ) -> tuple:
     threshold = threshold_at(batch, position)
     picture = _picture(batch, item, threshold, Look(*look))
@@ -277,12 +278,12 @@ def _everything(
         views.batch_summary(batch, threshold),
         views.table_rows(batch, threshold),
         gr.Slider(label=rate_label(position)),
-        views.threshold_note(threshold, batch.calibration.scores.size),
+        views.threshold_note(threshold),
         "",
     )
 
 
-def _picture(batch: Batch, item: Inspected | None, threshold: Threshold, look: Look) -> tuple:
+def _picture(batch: PageBatch, item: Inspected | None, threshold: Threshold, look: Look) -> tuple:
     """Verdict, slider, legend, histogram and scales of one image."""
     if item is None:
         return (gr.skip(),) * 5
@@ -295,5 +296,5 @@ def _picture(batch: Batch, item: Inspected | None, threshold: Threshold, look: L
     )
 
 
-def _item(batch: Batch, shown: int) -> Inspected | None:
+def _item(batch: PageBatch, shown: int) -> Inspected | None:
     return batch.item(shown) if shown else None

@@ -13,19 +13,20 @@ from pathlib import Path
 
 from altub.errors import ConfigError, DataError, RunError
 from altub.files import explain_full_disk
-from altub.inference.calibration import Threshold
+from altub.inference.batch import Batch, Inspected, Source, Unreadable, inspect_images
 from altub.inference.detector import AnomalyDetector
+from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE, Threshold
 from altub.plots import overlay
-from altub.ui.inspect.batch import JPEG, Batch, Inspected, Source, Unreadable, inspect_images
-from altub.ui.inspect.dropped import told_apart
+from altub.ui.inspect.batch import JPEG, PageBatch, photo_writer
+from altub.ui.inspect.dropped import dedupe_names
 from altub.ui.inspect.sessions import MAX_BATCH, SESSIONS
 from altub.ui.model_cache import MODELS, find_model
 
 __all__ = ["DEFAULT_RATE", "RATES", "Look", "add_to_batch", "neighbour", "overlay_file", "rate_at", "threshold_at"]
 
-#: False-alarm rates that the slider steps through, and the position of the one it starts at (5 %).
+#: False-alarm rates that the slider steps through, and the position that it starts at.
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
-DEFAULT_RATE = RATES.index(0.05)
+DEFAULT_RATE = RATES.index(DEFAULT_FALSE_ALARM_RATE)
 
 _WAITS = "{} was not inspected again because the batch was stopped: inspect all again."
 OVERLAYS_KEPT = 48  # of one batch; any can be drawn again
@@ -65,7 +66,7 @@ def add_to_batch(
     run_id: str | None,
     sources: Sequence[Source],
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Batch, list[Inspected | Unreadable]]:
+) -> tuple[PageBatch, list[Inspected | Unreadable]]:
     """Inspects images and adds them to the session's batch; returns the batch and what was new.
 
     A batch is one model's view. With another run, with newer weights of the same one, or without sources, its earlier
@@ -96,7 +97,7 @@ def add_to_batch(
                 f"That would be {total:,} images; the page holds {MAX_BATCH}. Clear the batch first, or use "
                 "`python -m altub predict` for more."
             )
-        sources = told_apart(sources, (source.name for source in batch.sources) if batch is not None else ())
+        sources = dedupe_names(sources, (source.name for source in batch.sources) if batch is not None else ())
         if not grows:
             batch = _empty_batch(run.id, model.detector, model.weights_sha256, SESSIONS.new_folder())
         try:
@@ -105,6 +106,7 @@ def add_to_batch(
                 [*kept, *sources],
                 batch.folder,
                 first_number=len(batch.items) + 1,
+                on_photo=photo_writer(batch.folder),
                 progress=progress,
                 should_stop=stop.is_set,
             )
@@ -133,7 +135,7 @@ def neighbour(batch: Batch, number: int, step: int) -> int:
     return numbers[(numbers.index(number) + step) % len(numbers)]
 
 
-def overlay_file(batch: Batch, item: Inspected, threshold: Threshold, look: Look) -> Path:
+def overlay_file(batch: PageBatch, item: Inspected, threshold: Threshold, look: Look) -> Path:
     """The overlay for the screen, drawn once for every threshold and look.
 
     Raises:
@@ -168,10 +170,10 @@ def _drop_old_overlays(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _empty_batch(run_id: str, detector: AnomalyDetector, weights_sha256: str, folder: Path) -> Batch:
+def _empty_batch(run_id: str, detector: AnomalyDetector, weights_sha256: str, folder: Path) -> PageBatch:
     backbone, info = detector.backbone, detector.info
     epoch = f"epoch {info['epoch']}" if info.get("epoch") else ""
-    return Batch(
+    return PageBatch(
         run_id=run_id,
         weights_sha256=weights_sha256,
         title=" · ".join(filter(None, (str(info.get("category", run_id)), backbone.name, epoch))),

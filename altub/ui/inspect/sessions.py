@@ -19,7 +19,7 @@ from gradio.utils import get_upload_folder
 
 from altub.errors import RunError
 from altub.files import explain_full_disk
-from altub.ui.inspect.batch import Batch
+from altub.ui.inspect.batch import PageBatch
 
 __all__ = ["MAX_BATCH", "SESSIONS", "SessionStore"]
 
@@ -29,7 +29,7 @@ MAX_IMAGES = 4000  # of all visitors; one takes one to two MB of disk
 
 @dataclass
 class _Session:
-    batch: Batch | None = None
+    batch: PageBatch | None = None
     busy: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -89,7 +89,7 @@ class SessionStore:
             folder.mkdir(parents=True)
         return folder
 
-    def get(self, session: str | None) -> Batch | None:
+    def get(self, session: str | None) -> PageBatch | None:
         """The session's batch; None where there is none (yet, or any more)."""
         with self._lock:
             if not isinstance(session, str) or session not in self._sessions:
@@ -97,7 +97,7 @@ class SessionStore:
             self._sessions.move_to_end(session)
             return self._sessions[session].batch
 
-    def require(self, session: str | None) -> Batch:
+    def require(self, session: str | None) -> PageBatch:
         """The session's batch.
 
         Raises:
@@ -108,7 +108,7 @@ class SessionStore:
             raise RunError("There are no results any more: drop the images again.")
         return batch
 
-    def put(self, session: str, batch: Batch) -> None:
+    def put(self, session: str, batch: PageBatch) -> None:
         """Replaces the session's batch; drops the files of the old one, and other sessions if there are too many."""
         with self._lock:
             entry = self._sessions.setdefault(session, _Session())

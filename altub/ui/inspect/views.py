@@ -11,9 +11,11 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from altub.inference.calibration import Calibration, Threshold
+from altub.inference.batch import Inspected, Unreadable
+from altub.inference.calibration import Calibration
+from altub.inference.threshold import Threshold
 from altub.plots import colourise
-from altub.ui.inspect.batch import Batch, Inspected, Unreadable
+from altub.ui.inspect.batch import PageBatch
 from altub.ui.inspect.histogram import number
 from altub.ui.model_cache import Offer
 
@@ -78,7 +80,7 @@ def p_value_in_words(p_value: float, held_out: int) -> str:
     return f"About {round(10 * p_value)} of 10 good images would look at least this odd."
 
 
-def verdict_card(batch: Batch, item: Inspected, threshold: Threshold) -> str:
+def verdict_card(batch: PageBatch, item: Inspected, threshold: Threshold) -> str:
     """Chip, name, sentence, and the three numbers."""
     verdict = batch.verdict(item, threshold)
     kind, word = VERDICTS[verdict.is_anomalous]
@@ -86,7 +88,7 @@ def verdict_card(batch: Batch, item: Inspected, threshold: Threshold) -> str:
     stats = (
         ("Score", number(item.score), "The highest value of the anomaly map"),
         ("p-value", f"{item.p_value:.3g}", "Share of good images expected to score at least this high"),
-        ("Marked area", percent(verdict.anomalous_area), "Share of pixels above the line drawn in the map"),
+        ("Marked area", percent(verdict.marked_area), "Share of pixels above the line drawn in the map"),
     )
     boxes = "".join(
         f'<div title="{title}"><dt>{name}</dt><dd>{escape(value)}</dd></div>' for name, value, title in stats
@@ -99,12 +101,9 @@ def verdict_card(batch: Batch, item: Inspected, threshold: Threshold) -> str:
     )
 
 
-def threshold_note(threshold: Threshold, scores: int) -> str:
-    """What the chosen rate promises, and an honest word where it cannot be promised."""
-    promise = (
-        f"Images that score above <b>{number(threshold.value)}</b> are called defects. At most "
-        f"<b>{percent(threshold.guaranteed_rate)}</b> of good images are expected to be, judging by {scores} held out."
-    )
+def threshold_note(threshold: Threshold) -> str:
+    """What the threshold promises, and a warning where that is not what was asked for."""
+    promise = f"Threshold <b>{number(threshold.value)}</b>. {escape(threshold.origin.promise)}"
     warning = f'<p class="warning">{escape(threshold.warning)}</p>' if threshold.warning else ""
     return f'<div class="threshold-note"><p>{promise}</p>{warning}</div>'
 
@@ -124,7 +123,7 @@ def legend(calibration: Calibration, threshold: float, colour_map: str) -> str:
     )
 
 
-def scale_maps(batch: Batch, item: Inspected, scales: np.ndarray, colour_map: str) -> str:
+def scale_maps(batch: PageBatch, item: Inspected, scales: np.ndarray, colour_map: str) -> str:
     """The maps (scales, h, w) that the anomaly map is the mean of, each with its title, in the shape of the image."""
     calibration = batch.calibration
     longest = max(item.size)
@@ -183,7 +182,7 @@ def stale(is_stale: bool) -> str:
     return '<p class="hint">This model has learned on since: inspect all again to see it as it is now.</p>'
 
 
-def batch_summary(batch: Batch, threshold: Threshold) -> str:
+def batch_summary(batch: PageBatch, threshold: Threshold) -> str:
     """One line over the table."""
     inspected = batch.inspected
     defects = sum(batch.verdict(item, threshold).is_anomalous for item in inspected)
@@ -201,7 +200,7 @@ def batch_summary(batch: Batch, threshold: Threshold) -> str:
     return f'<div class="batch-line">{" ".join(parts)}<span class="model">{escape(batch.title)}</span></div>'
 
 
-def table_rows(batch: Batch, threshold: Threshold) -> list[list[object]]:
+def table_rows(batch: PageBatch, threshold: Threshold) -> list[list[object]]:
     """Number, name, verdict (HTML), score, p-value and marked area in per cent of every image."""
     rows: list[list[object]] = []
     for item in batch.items:
@@ -218,7 +217,7 @@ def table_rows(batch: Batch, threshold: Threshold) -> list[list[object]]:
                 f'<span class="chip {kind}">{word}</span>',
                 round(item.score, 4),
                 round(item.p_value, 4),
-                round(100 * verdict.anomalous_area, 2),
+                round(100 * verdict.marked_area, 2),
             ]
         )
     return rows

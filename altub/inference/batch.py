@@ -1,0 +1,289 @@
+"""Many inspected images: the model runs once, everything after that is arithmetic on what it said.
+
+A batch keeps numbers in memory and maps in a folder of its own: per image the anomaly map and the maps of the scales at
+the model's input size (`<number>.npy`). The full-size map is interpolated again when it is needed, bit for bit the one
+that `AnomalyDetector.predict_many` gives, so every threshold can be asked for at any time.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+
+from altub.data import read_image
+from altub.errors import ImageError, RunError
+from altub.files import explain_full_disk
+from altub.inference.calibration import Calibration
+from altub.inference.detector import AnomalyDetector
+from altub.inference.exports import PredictionArchive
+from altub.inference.marked_area import MarkedAreas
+from altub.inference.prediction import Prediction, Verdict, full_size_map
+from altub.inference.table import VALUE_COLUMNS, Row, error_row, table_to_csv, verdict_row
+from altub.inference.threshold import Threshold
+
+__all__ = ["Batch", "Inspected", "Progress", "Source", "Unreadable", "inspect_images"]
+
+CHUNK_IMAGES, CHUNK_PIXELS = 8, 32_000_000  # opened at a time
+
+Progress = Callable[[int, int], None]  # images done, all images
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image to inspect: its file, and the name that the user knows it by."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image of the batch without a result, and why.
+
+    Attributes:
+        waits: it was not tried yet, because the batch was stopped before.
+    """
+
+    number: int
+    source: Source
+    error: str
+    waits: bool = False
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What the model said about one image of the batch.
+
+    Attributes:
+        number: from 1 on, in the order of arrival.
+        size: (width, height) of the image.
+        areas: how much of it is marked, at any threshold.
+    """
+
+    number: int
+    source: Source
+    size: tuple[int, int]
+    score: float
+    p_value: float
+    areas: MarkedAreas
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Images inspected by one model.
+
+    Attributes:
+        calibration: the model's.
+        folder: holds the maps; whoever discards the batch removes it.
+        items: by number, without gaps.
+    """
+
+    calibration: Calibration
+    folder: Path
+    items: tuple[Inspected | Unreadable, ...] = ()
+
+    @property
+    def sources(self) -> list[Source]:
+        return [item.source for item in self.items]
+
+    @property
+    def inspected(self) -> list[Inspected]:
+        return [item for item in self.items if isinstance(item, Inspected)]
+
+    def item(self, number: int) -> Inspected:
+        """The image with this number.
+
+        Raises:
+            RunError: there is none, or it could not be read.
+        """
+        for item in self.items:
+            if item.number == number:
+                if isinstance(item, Unreadable):
+                    raise RunError(item.error)
+                return item
+        raise RunError(f"There is no image number {number} in this batch: choose a row of the table.")
+
+    def verdict(self, item: Inspected, threshold: Threshold) -> Verdict:
+        """What any threshold makes of an image; the model is not asked.
+
+        Raises:
+            RunError: the map is needed for it and was cleaned away meanwhile.
+        """
+        area = item.areas.above(threshold.pixel_value, lambda: self._full_size_map(item))
+        return Verdict(threshold.is_exceeded_by(item.score), area, threshold)
+
+    def maps(self, item: Inspected) -> tuple[np.ndarray, np.ndarray]:
+        """The map (h, w) and the scales (scales, h, w), float32, at the model's input size.
+
+        Raises:
+            RunError: the files were cleaned away meanwhile.
+        """
+        arrays = self.read(item, lambda: np.load(self._maps_file(item), allow_pickle=False))
+        return arrays[0], arrays[1:]
+
+    def prediction(self, item: Inspected) -> Prediction:
+        """What `AnomalyDetector.predict` returns, with the map at the image's own size.
+
+        Raises:
+            RunError: the files were cleaned away meanwhile.
+        """
+        anomaly_map, scales = map(torch.from_numpy, self.maps(item))
+        return Prediction.from_maps(anomaly_map, scales, item.size, item.score, item.p_value)
+
+    def read(self, item: Inspected, read: Callable[[], T]) -> T:
+        """What `read` gives from the files of an image.
+
+        Raises:
+            RunError: they were cleaned away meanwhile, or are damaged.
+        """
+        try:
+            return read()
+        except (OSError, ValueError) as error:
+            raise RunError(f"The results of {item.source.name} are no longer kept: inspect it again.") from error
+
+    # Exports.
+
+    def rows(self, threshold: Threshold) -> list[Row]:
+        """The rows of predictions.csv, without the pictures' paths."""
+        return [
+            error_row(item.source.name, item.error)
+            if isinstance(item, Unreadable)
+            else verdict_row(item.source.name, item.score, item.p_value, self.verdict(item, threshold))
+            for item in self.items
+        ]
+
+    def write_csv(self, threshold: Threshold) -> Path:
+        """predictions.csv at this threshold, in a folder of its own; earlier exports are removed."""
+        text = table_to_csv(self.rows(threshold), VALUE_COLUMNS)
+        path = self._fresh_folder() / "predictions.csv"
+        with explain_full_disk(path):
+            path.write_text(text, encoding="utf-8")
+        return path
+
+    def write_zip(
+        self, threshold: Threshold, *, opacity: float, colour_map: str, contour: bool, progress: Progress | None = None
+    ) -> Path:
+        """Overlays, maps, masks and predictions.csv of the whole batch, at the images' own sizes.
+
+        Raises:
+            ConfigError: the colour map or the opacity is not possible.
+            DiskFullError: there is no room.
+        """
+        path = self._fresh_folder() / "predictions.zip"
+        look = {"opacity": opacity, "colour_map": colour_map, "contour": contour}
+        with PredictionArchive(path, self.calibration, threshold, **look) as archive:
+            for done, item in enumerate(self.items, start=1):
+                if isinstance(item, Unreadable):
+                    archive.add_error(item.source.name, item.error)
+                else:
+                    try:
+                        photo = read_image(item.source.path)
+                    except ImageError as error:  # an upload may have been cleaned away
+                        archive.add_error(item.source.name, str(error))
+                    else:
+                        archive.add(item.source.name, photo, self.prediction(item))
+                if progress is not None:
+                    progress(done, len(self.items))
+        return path
+
+    def _fresh_folder(self) -> Path:
+        for earlier in self.folder.glob("export-*/predictions.*"):  # archives are large and have been downloaded by now
+            shutil.rmtree(earlier.parent, ignore_errors=True)
+        folder = self.folder / f"export-{secrets.token_hex(8)}"
+        with explain_full_disk(folder):
+            folder.mkdir(parents=True)
+        return folder
+
+    def _maps_file(self, item: Inspected) -> Path:
+        return self.folder / f"{item.number}.npy"
+
+    def _full_size_map(self, item: Inspected) -> np.ndarray:
+        # Mapped, not read: the scales behind the map are not needed.
+        stored = self.read(item, lambda: np.load(self._maps_file(item), mmap_mode="r", allow_pickle=False)[0].copy())
+        return full_size_map(torch.from_numpy(stored), item.size)
+
+
+def inspect_images(
+    detector: AnomalyDetector,
+    sources: Sequence[Source],
+    folder: Path,
+    *,
+    first_number: int = 1,
+    on_photo: Callable[[int, Image.Image], None] | None = None,
+    progress: Progress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[Inspected | Unreadable]:
+    """Runs the model on every image, once; one that cannot be read does not stop the others.
+
+    Args:
+        folder: gets the maps; must be there.
+        on_photo: called with the number and the decoded image of each one that was inspected.
+        should_stop: asked after every few images; what was inspected until then is returned.
+
+    Raises:
+        ModelError: the model gives no finite score.
+        DiskFullError: there is no room in `folder`.
+    """
+    items: list[Inspected | Unreadable] = []
+    if progress is not None:
+        progress(0, len(sources))
+    for chunk in _chunks(sources):
+        photos = [photo for _, photo in chunk if isinstance(photo, Image.Image)]
+        maps, scales = detector.raw_maps(photos) if photos else ([], [])
+        results = iter(zip(maps, scales, strict=True))
+        for source, photo in chunk:
+            number = first_number + len(items)
+            if isinstance(photo, Image.Image):
+                items.append(_keep(detector, folder, number, source, photo.size, *next(results)))
+                if on_photo is not None:
+                    on_photo(number, photo)
+            else:
+                items.append(Unreadable(number, source, photo))
+        if progress is not None:
+            progress(len(items), len(sources))
+        if should_stop():
+            break
+    return items
+
+
+def _chunks(sources: Sequence[Source]) -> Iterator[list[tuple[Source, Image.Image | str]]]:
+    """Opened images, few enough at a time for the memory; an error sentence in place of one that cannot be read."""
+    chunk: list[tuple[Source, Image.Image | str]] = []
+    pixels = 0
+    for source in sources:
+        try:
+            photo: Image.Image | str = read_image(source.path)
+            pixels += photo.width * photo.height
+        except ImageError as error:
+            photo = str(error)
+        chunk.append((source, photo))
+        if len(chunk) == CHUNK_IMAGES or pixels > CHUNK_PIXELS:
+            yield chunk
+            chunk, pixels = [], 0
+    if chunk:
+        yield chunk
+
+
+def _keep(
+    detector: AnomalyDetector,
+    folder: Path,
+    number: int,
+    source: Source,
+    size: tuple[int, int],
+    anomaly_map: torch.Tensor,
+    scales: torch.Tensor,
+) -> Inspected:
+    score, calibration = detector.score(scales), detector.require_calibration()
+    with explain_full_disk(folder / f"{number}.npy"):
+        np.save(folder / f"{number}.npy", torch.cat([anomaly_map[None], scales]).numpy())
+    areas = MarkedAreas.measure(full_size_map(anomaly_map, size), calibration.peaks)
+    return Inspected(number, source, size, score, calibration.p_value(score), areas)

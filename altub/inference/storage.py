@@ -1,0 +1,154 @@
+"""A detector's parts to and from the folder of a saved model.
+
+`altub.inference.model_files` replaces the files; this module says what is in them. The backbone's weights are named by
+their hash, not copied. No pickle is written or read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+
+from altub.backbones.backbone import Backbone, create_backbone
+from altub.errors import ConfigError, ModelError
+from altub.files import write_atomically
+from altub.flows import FlowPyramid
+from altub.flows.config import PAPERS
+from altub.inference.calibration import Calibration
+from altub.inference.config import DetectorConfig
+from altub.inference.model_files import read_model, write_model
+from altub.version import __version__
+
+__all__ = ["CARD_FILE", "DetectorParts", "read_parts", "write_parts"]
+
+CARD_FILE = "README.md"
+CALIBRATION_TENSORS = ("scores", "peaks")  # of the calibration, kept as float64 beside the weights
+
+
+@dataclass(frozen=True)
+class DetectorParts:
+    """What a detector is made of; see `AnomalyDetector`."""
+
+    config: DetectorConfig
+    backbone: Backbone
+    pyramid: FlowPyramid
+    calibration: Calibration | None
+    info: dict[str, Any]
+
+
+def write_parts(folder: Path, parts: DetectorParts) -> None:
+    """Writes config.json, model.safetensors and a model card, replacing a model that is there already.
+
+    Raises:
+        DiskFullError: no room; the model that was there still is.
+    """
+    tensors = {f"pyramid.{name}": value.contiguous().cpu() for name, value in parts.pyramid.state_dict().items()}
+    calibration = None
+    if parts.calibration is not None:
+        calibration = parts.calibration.to_dict()
+        for name in CALIBRATION_TENSORS:
+            tensors[f"calibration.{name}"] = torch.tensor(calibration.pop(name), dtype=torch.float64)
+    weights = safetensors.torch.save(tensors, metadata={"format": "altub"})
+    config = {
+        "detector": parts.config.model_dump(mode="json"),
+        "backbone": parts.backbone.describe(),
+        "calibration": calibration,
+        "info": parts.info,
+        "packages": _package_versions(),
+    }
+    write_model(folder, config, weights)
+    write_atomically(folder / CARD_FILE, _card(parts.config, parts.info).encode())
+
+
+def read_parts(folder: Path) -> DetectorParts:
+    """The parts that `write_parts` wrote, on the CPU.
+
+    Raises:
+        ModelError: files are missing, damaged, or of a newer format.
+        WeightsError: the backbone's weights are not available, or are not the ones it was trained on.
+    """
+    config, weights = read_model(folder)
+    try:
+        settings = DetectorConfig.model_validate(config["detector"])
+        tensors = safetensors.torch.load(weights)
+        scores, peaks = (tensors.pop(f"calibration.{name}", None) for name in CALIBRATION_TENSORS)
+        calibration = config["calibration"]
+        if calibration is not None:
+            # Models without peaks are older: their score is the map's maximum.
+            peaks = None if peaks is None else peaks.tolist()
+            calibration = Calibration.from_dict({**calibration, "scores": scores.tolist(), "peaks": peaks})
+        info = dict(config.get("info") or {})
+    except (KeyError, TypeError, ValueError, AttributeError, safetensors.SafetensorError) as error:
+        raise ModelError(
+            f"The model in {folder} is damaged ({_first_line(error)}). Fetch or train it again."
+        ) from error
+    try:
+        backbone = create_backbone(
+            settings.backbone,
+            settings.stages,
+            image_size=settings.image_size,
+            expected_sha256=settings.backbone_sha256,
+        )
+    except ConfigError as error:
+        raise ModelError(f"The model in {folder} needs a backbone that is not available: {error}") from error
+    # Before the flow is built: its size would be whatever the file says.
+    if tuple(channels for channels, _, _ in settings.shapes) != backbone.channels or any(
+        not 1 <= side <= settings.image_size for _, *sides in settings.shapes for side in sides
+    ):
+        raise ModelError(f"The model in {folder} is damaged: its features are not those of {settings.backbone}.")
+    pyramid = FlowPyramid(settings.flow, settings.shapes)
+    try:
+        pyramid.load_state_dict({name.removeprefix("pyramid."): value for name, value in tensors.items()})
+    except RuntimeError as error:
+        raise ModelError(
+            f"The weights in {folder} do not fit their config.json ({_first_line(error)}). Fetch or train it again."
+        ) from error
+    return DetectorParts(settings, backbone, pyramid, calibration, info)
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    text = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+    return next(iter(text.splitlines()), type(error).__name__).rstrip(".: ")
+
+
+def _package_versions() -> dict[str, str]:
+    return {"altub": __version__, **{name: metadata.version(name) for name in ("torch", "timm", "FrEIA", "numpy")}}
+
+
+def _card(config: DetectorConfig, info: dict[str, Any]) -> str:
+    category = info.get("category", "unknown")
+    metrics = {name: value for name, value in (info.get("metrics") or {}).items() if value is not None}
+    rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in metrics.items())
+    table = (
+        f"\nOn the category's test set, at the last epoch:\n\n| metric | value |\n|---|---|\n{rows}\n" if rows else ""
+    )
+    return f"""---
+library_name: altub
+pipeline_tag: image-segmentation
+tags:
+- anomaly-detection
+- altub
+---
+# AltUB detector for {category}
+
+{PAPERS[config.flow.kind][0]} with a learnable base (AltUB, arXiv:2210.14913) on features of `{config.backbone}` at
+stages {", ".join(map(str, config.stages))}, {config.image_size} px.
+{table}
+```python
+from altub import AnomalyDetector
+
+detector = AnomalyDetector.load("path/to/this/folder")
+prediction = detector.predict("part.png")
+print(prediction.score, prediction.p_value, prediction.at(detector.threshold).is_anomalous)
+```
+"""

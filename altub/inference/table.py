@@ -1,0 +1,74 @@
+"""predictions.csv: one row an image."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from altub.inference.prediction import Verdict
+
+__all__ = ["COLUMNS", "PICTURE_COLUMNS", "VALUE_COLUMNS", "Row", "error_row", "table_to_csv", "verdict_row"]
+
+#: Columns of predictions.csv. `anomalous_area` is the share of pixels above `pixel_threshold`; `overlay`, `map` and
+#: `mask` are paths within the folder; `error` says why an image has no prediction, and is empty elsewhere.
+COLUMNS = (
+    "image",
+    "score",
+    "p_value",
+    "is_anomalous",
+    "threshold",
+    "pixel_threshold",
+    "anomalous_area",
+    "overlay",
+    "map",
+    "mask",
+    "error",
+)
+PICTURE_COLUMNS = ("overlay", "map", "mask")
+VALUE_COLUMNS = tuple(column for column in COLUMNS if column not in PICTURE_COLUMNS)
+
+Row = dict[str, Any]
+
+# A spreadsheet runs a cell that begins with one of these as a formula, and image names come from strangers.
+_FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+
+
+def verdict_row(image_name: str, score: float, p_value: float, verdict: Verdict) -> Row:
+    """The row of an image with a prediction, without the pictures' paths."""
+    return dict.fromkeys(COLUMNS) | {
+        "image": image_name,
+        "score": score,
+        "p_value": p_value,
+        "is_anomalous": verdict.is_anomalous,
+        "threshold": verdict.threshold.value,
+        "pixel_threshold": verdict.threshold.pixel_value,
+        "anomalous_area": verdict.marked_area,
+    }
+
+
+def error_row(image_name: str, error: str) -> Row:
+    """The row of an image without a prediction."""
+    return dict.fromkeys(COLUMNS) | {"image": image_name, "error": error}
+
+
+def table_to_csv(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> str:
+    """Rows as CSV: numbers in full precision, true/false, empty cells for None, no cell that a spreadsheet runs."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows([_cell(row[column]) for column in columns] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+    return repr(float(value))

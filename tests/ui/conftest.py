@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from altub.runs.run import Run
+
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -168,3 +170,12 @@ def visit(chromium: playwright_api.Browser, server: Server) -> Iterator[object]:
     yield new_visitor
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def runs_folder(trained_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The runs folder of the page, with a copy of the trained run in it."""
+    root = tmp_path / "runs"
+    shutil.copytree(trained_run.path, root / trained_run.id)
+    monkeypatch.setenv("ALTUB_RUNS", str(root))
+    return root

@@ -1,0 +1,154 @@
+"""From files to batches and from batches to overlays, without the page."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from altub.errors import DataError, ModelError, RunError
+from altub.inference.batch import Inspected, Source, Unreadable, inspect_images
+from altub.inference.detector import AnomalyDetector
+from altub.ui.inspect import views
+from altub.ui.inspect.batch import SCREEN_SIDE, for_screen
+from altub.ui.inspect.dropped import dedupe_names, dropped_sources, shown_name
+from altub.ui.inspect.inspection import (
+    DEFAULT_RATE,
+    RATES,
+    Look,
+    add_to_batch,
+    overlay_file,
+    threshold_at,
+)
+from altub.ui.inspect.sessions import MAX_BATCH
+from altub.ui.model_cache import find_model
+
+
+def test_a_batch_says_bit_for_bit_what_the_detector_predicts(batch, runs_folder, sources, tmp_path):
+    large = tmp_path / "large.png"
+    Image.open(sources[0].path).resize((150, 90)).save(large)
+    batch, _ = add_to_batch("me", batch.run_id, [Source(large, "large.png")])
+    detector = AnomalyDetector.load(find_model(batch.run_id).model_dir, "cpu")
+    for position, rate in ((DEFAULT_RATE, 0.05), (len(RATES) - 1, 0.5)):
+        threshold = threshold_at(batch, position)
+        assert threshold == detector.calibration.threshold(rate)
+        first = next(detector.predict_many([source.path for source in sources]))
+        last = detector.predict(large)
+        for item, expected in ((batch.item(1), first), (batch.item(len(batch.items)), last)):
+            found = batch.prediction(item)
+            assert np.array_equal(found.anomaly_map, expected.anomaly_map)
+            assert np.array_equal(found.scale_maps, expected.scale_maps)
+            assert (found.score, found.p_value) == (expected.score, expected.p_value)
+            verdict, wanted = batch.verdict(item, threshold), expected.at(threshold)
+            assert found.at(threshold).is_anomalous == verdict.is_anomalous == wanted.is_anomalous
+            assert verdict.marked_area == pytest.approx(wanted.mask.mean(), abs=1e-12)
+    assert batch.prediction(batch.item(len(batch.items))).anomaly_map.shape == (90, 150)
+
+
+def test_files_that_are_no_images_are_named_and_the_others_done(batch, tmp_path, sources):
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "empty.png").touch()
+    odd = [Source(tmp_path / name, name) for name in ("notes.txt", "empty.png")]
+    grown, new = add_to_batch("me", batch.run_id, [odd[0], sources[0], odd[1]])
+    assert [type(item) for item in new] == [Unreadable, Inspected, Unreadable]
+    assert [item.number for item in grown.items] == list(range(1, len(sources) + 4))
+    text = views.problems([item for item in new if isinstance(item, Unreadable)])
+    assert "notes.txt is not an image" in text and "empty.png is empty" in text
+    with pytest.raises(RunError, match=r"notes\.txt"):
+        grown.item(len(sources) + 1)
+
+
+def test_many_images_go_through_in_order_with_progress(batch, cache, runs_folder, sources, tmp_path):
+    detector = cache.get(find_model(batch.run_id).model_dir).detector
+    seen = []
+    items = inspect_images(
+        detector, sources * 3, batch.folder, first_number=100, progress=lambda done, of: seen.append((done, of))
+    )
+    assert [item.source for item in items] == sources * 3
+    assert seen[0] == (0, 24) and seen[-1] == (24, 24) and seen == sorted(seen)
+    first = {item.source: item.score for item in batch.inspected}
+    assert all(item.score == pytest.approx(first[item.source], abs=1e-5) for item in items)
+
+
+def test_another_model_means_the_whole_batch_again_in_a_new_folder(batch, runs_folder, sessions, forward_passes):
+    again, new = add_to_batch("me", batch.run_id, [batch.sources[0]])
+    assert (sum(forward_passes), len(new)) == (1, 1)  # the same model: only the new one
+    other = runs_folder / "other-run"
+    shutil.copytree(runs_folder / batch.run_id, other)
+    forward_passes.clear()
+    moved, new = add_to_batch("me", "other-run", [batch.sources[1]])
+    assert sum(forward_passes) == len(moved.items) == len(again.items) + 1
+    assert len(new) == 1 and moved.run_id == "other-run"
+    assert not batch.folder.exists() and moved.folder.exists()
+
+
+def test_a_batch_has_an_end(batch):
+    with pytest.raises(DataError, match=str(MAX_BATCH)):
+        add_to_batch("me", batch.run_id, [batch.sources[0]] * MAX_BATCH)
+
+
+def test_a_failure_leaves_no_folder_behind(runs_folder, sessions, cache, sources, monkeypatch):
+    def broken(self, images, image_size=None):
+        raise ModelError("no finite score")
+
+    monkeypatch.setattr(AnomalyDetector, "raw_maps", broken)
+    with pytest.raises(ModelError):
+        add_to_batch("me", next(runs_folder.iterdir()).name, sources)
+    assert list(sessions.root.iterdir()) == [] and sessions.get("me") is None
+
+
+def test_large_images_are_shown_small():
+    assert for_screen(Image.new("RGB", (5000, 2000))).size == (SCREEN_SIDE, round(2000 * SCREEN_SIDE / 5000))
+    small = Image.new("RGB", (90, 40))
+    assert for_screen(small) is small
+
+
+def test_overlays_are_drawn_once_and_do_not_pile_up(batch, monkeypatch):
+    monkeypatch.setattr("altub.ui.inspect.inspection.OVERLAYS_KEPT", 6)
+    threshold = threshold_at(batch, DEFAULT_RATE)
+    path = overlay_file(batch, batch.item(1), threshold, Look(opacity=0.01))
+    before = path.stat().st_mtime_ns
+    assert overlay_file(batch, batch.item(1), threshold, Look(opacity=0.01)) == path
+    assert path.stat().st_mtime_ns == before
+    for step in range(2, 30):
+        overlay_file(batch, batch.item(1), threshold, Look(opacity=step / 100))
+    assert len(list(batch.folder.glob("overlay-*"))) <= 6
+
+
+def test_equal_names_become_unique(batch, sources):
+    assert [source.name for source in dedupe_names([Source(Path(), "a.png")] * 3, ["b.png", "a (2).png"])] == [
+        "a.png",
+        "a (3).png",
+        "a (4).png",
+    ]
+    assert [
+        source.name for source in dedupe_names([Source(Path(), name) for name in (".", ".", "good/1", "good/1")])
+    ] == [
+        ".",
+        ". (2)",
+        "good/1",
+        "good/1 (2)",
+    ]
+    grown, new = add_to_batch("me", batch.run_id, sources[:2])
+    assert [item.source.name for item in new] == ["blot/000 (2).png", "blot/001 (2).png"]
+    assert len({source.name for source in grown.sources}) == len(grown.items)
+
+
+def test_files_keep_the_names_that_they_have_at_the_visitors():
+    stored = ["/tmp/a/Teil 1.png"] * 5
+    names = ["Teil #1: lid.png", "", "C:\\parts\\<b>.png", "\u202e/\n", 7]
+    found = dropped_sources(stored, names)
+    assert [source.name for source in found] == [
+        "Teil #1: lid.png",
+        "Teil 1.png",
+        "<b>.png",
+        "Teil 1.png",
+        "Teil 1.png",
+    ]
+    assert {source.path for source in found} == {Path(stored[0])}
+    for odd in (None, "x", names[:2], {"0": "a"}):
+        assert [source.name for source in dropped_sources(stored, odd)] == ["Teil 1.png"] * 5
+    assert shown_name("x" * 500 + ".tiff") == "x" * 114 + "….tiff"

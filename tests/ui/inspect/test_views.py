@@ -1,0 +1,63 @@
+"""Pieces of HTML of the Inspect tab."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from altub.inference.batch import Source, Unreadable
+from altub.inference.calibration import Calibration
+from altub.ui.inspect import views
+from altub.ui.inspect.histogram import number, score_histogram_html
+from altub.ui.inspect.inspection import (
+    DEFAULT_RATE,
+    threshold_at,
+)
+
+
+def test_p_values_in_words():
+    assert "None of the 20 held-out" in views.p_value_in_words(1 / 21, 20)
+    assert "1 of 20 good" in views.p_value_in_words(0.05, 99)
+    assert "3 of 10" in views.p_value_in_words(0.3, 20)
+    assert "Nearly every" in views.p_value_in_words(1.0, 20)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.05, "5 %"), (0.001, "0.1 %"), (0.123456, "12.3 %"), (0, "0 %"), (1e-6, "< 0.01 %"), (1, "100 %")],
+)
+def test_percent(share, text):
+    assert views.percent(share) == text
+
+
+def test_names_of_files_are_escaped(batch):
+    evil = Source(Path("x.png"), "<img src=x onerror=alert(1)>.png")
+    item = replace(batch.item(1), source=evil)
+    threshold = threshold_at(batch, DEFAULT_RATE)
+    assert "<img src=x" not in views.verdict_card(batch, item, threshold)
+    assert "<img src=x" not in views.problems([Unreadable(1, evil, f"{evil.name} is no image.")])
+
+
+def test_the_histogram_marks_image_and_threshold():
+    scores = np.linspace(-0.5, -0.3, 20)
+    good = score_histogram_html(scores, -0.4, -0.31)
+    bad = score_histogram_html(scores, -0.1, -0.31)
+    far = score_histogram_html(scores, 50.0, -0.31)
+    assert 'class="mark image good"' in good and 'class="mark image defect"' in bad
+    assert "this image −0.4" in good and "threshold −0.31" in good
+    assert "→" in far and "→" not in bad
+    for one in (np.array([-0.4]), np.full(5, -0.4)):
+        assert "threshold" in score_histogram_html(one, -0.4, -0.4)
+
+
+def test_numbers_have_a_real_minus_sign():
+    assert [number(value) for value in (-0.12345, 0.0, -0.0, 2.0, 1234.5)] == ["−0.123", "0", "0", "2", "1234"]
+
+
+def test_the_warning_of_a_rate_that_cannot_be_promised_is_shown():
+    calibration = Calibration(scores=np.arange(5.0), colour_low=0.0, colour_high=1.0)
+    assert 'class="warning"' in views.threshold_note(calibration.threshold(0.01))
+    assert 'class="warning"' not in views.threshold_note(calibration.threshold(0.5))

@@ -1,0 +1,127 @@
+"""The documentation is complete: a setting, command, public name or tab that no page explains fails a test here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from altub import settings
+from tests.conftest import REPOSITORY
+
+README = REPOSITORY / "README.md"
+DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
+PAGES = [README, REPOSITORY / "CONTRIBUTING.md", *DOCS]
+LONGEST_README, LONGEST_PAGE = 130, 250  # lines
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def all_docs() -> str:
+    return "\n".join(map(read, [README, *DOCS]))
+
+
+def code_blocks(text: str) -> list[str]:
+    """The Python blocks of a page."""
+    return re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that a page's headings get on GitHub; `#` lines inside of code blocks are no headings."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+# Form.
+
+
+def test_readme_is_a_page_and_a_half() -> None:
+    lines = read(README).splitlines()
+    assert len(lines) <= LONGEST_README
+    first = "\n".join(lines[:60])
+    for needed in ("pip install -r requirements.txt && python app.py", "pytest", "```python", "## Your data"):
+        assert needed in first, f"{needed} belongs in the first 60 lines"
+    assert len(re.findall(r"!\[", first)) >= 6
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_pages_stay_short(page: Path) -> None:
+    assert len(read(page).splitlines()) <= LONGEST_PAGE
+
+
+def test_readme_links_every_page() -> None:
+    for page in DOCS:
+        assert f"(docs/{page.name})" in read(README), page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_exist(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", read(page)):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        goal = (page.parent / name).resolve() if name else page
+        assert goal.is_file(), f"{page.name} links to {target}, which does not exist"
+        if anchor:
+            assert anchor in anchors(read(goal)), f"{page.name} links to {target}, which has no such heading"
+
+
+# Completeness.
+
+
+def test_every_environment_variable_is_explained() -> None:
+    code = "".join(read(path) for path in (REPOSITORY / "altub").rglob("*.py")) + (settings.__doc__ or "")
+    table = read(REPOSITORY / "docs" / "deployment.md")
+    for name in sorted(set(re.findall(r"\bALTUB_[A-Z_]+", code))):
+        assert f"| `{name}` |" in table, f"{name} is missing in the table of docs/deployment.md"
+    tested = "".join(read(path) for path in (REPOSITORY / "tests").rglob("*.py"))
+    explained = table + read(REPOSITORY / "CONTRIBUTING.md")
+    for name in sorted(set(re.findall(r"\"(ALTUB_[A-Z_]+)\"", tested))):
+        assert f"`{name}`" in explained, f"{name} is missing in CONTRIBUTING.md"
+
+
+def test_every_tab_is_explained() -> None:
+    tabs = re.findall(r"gr\.Tab\(\"([^\"]+)\"", read(REPOSITORY / "altub" / "ui" / "app.py"))
+    assert len(tabs) >= 4
+    for tab in tabs:
+        assert f"**{tab}**" in read(README), f"the tab {tab} is missing in the README"
+        assert f"**{tab}**" in read(REPOSITORY / "docs" / "deployment.md"), f"the tab {tab} is missing in deployment.md"
+
+
+# The README's example runs.
+
+
+def test_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    (example,) = code_blocks(read(README))
+    use_tiny_sample(monkeypatch, tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(shortened(example), "README.md", "exec"), names)
+    assert capsys.readouterr().out.strip()
+    assert 0 < names["prediction"].p_value <= 1
+
+
+def use_tiny_sample(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """The built-in sample with a few images, made below `folder`, and no network."""
+    from huggingface_hub import constants
+
+    from altub.data import sample
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ALTUB_DATA", str(folder / "data"))
+    monkeypatch.setenv("ALTUB_RUNS", str(folder / "runs"))
+    monkeypatch.delenv("ALTUB_WEIGHTS", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for name, count in (("_TRAIN_GOOD", 8), ("_TEST_GOOD", 1), ("_TEST_EACH_DEFECT", 1)):
+        monkeypatch.setattr(sample, name, count)
+
+
+def shortened(example: str) -> str:
+    """The same with one epoch."""
+    short, count = re.subn(r"epochs=\d+", "epochs=1", example)
+    assert count, "the example says how long it trains"
+    return short

@@ -52,7 +52,7 @@ def push(
     if as_json:
         print(json.dumps(vars(result)))
     else:
-        print(result.url if result.changed else f"{result.url} (the Hub has all of it already)")
+        print(result.url if result.changed else f"{result.url} (the Hub is up to date already)")
 
 
 def pull(

@@ -47,11 +47,11 @@ def upload(
     """
     from huggingface_hub import HfApi
 
-    from altub.hub.words import hub_words
+    from altub.hub.errors import explain_hub_errors
 
     check_name(space)
     api = HfApi()
-    with hub_words(space, "push"):
+    with explain_hub_errors(space, "push"):
         api.create_repo(space, repo_type="space", space_sdk="gradio", private=private or None, exist_ok=True)
         before = _read(api, space, CARD)
         card_kept = before is not None and not _is_deployed(api, space, before)

@@ -10,12 +10,12 @@ Nothing here reads or writes a pickle, and no image leaves this machine unless `
 
 from __future__ import annotations
 
+from altub.hub.errors import HubError
 from altub.hub.fetch import Snapshot, fetch_model
 from altub.hub.listing import HubModel, Listing, find_models
 from altub.hub.pull import pull
 from altub.hub.push import PushResult, push
 from altub.hub.reference import Reference, parse_reference
-from altub.hub.words import HubError
 
 __all__ = [
     "HubError",

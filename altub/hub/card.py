@@ -24,7 +24,7 @@ LICENCES = {
     "cc-by-nc-4.0": "CC BY-NC 4.0 (no commercial use)",
     "cc-by-nc-sa-4.0": "CC BY-NC-SA 4.0 (no commercial use)",
     "openrail": "OpenRAIL",
-    "other": "another one, said on the card",
+    "other": "another one, named on the card",
 }
 
 #: Metric in config.json: its name on the card and the Hub's name for its kind.
@@ -157,8 +157,8 @@ def _settings(detector: Mapping[str, Any], info: Mapping[str, Any]) -> str:
         "image size": f"{detector['image_size']} px",
         "flow": f"{flow['steps']} steps, norm {flow['norm']}",
         "epochs": info["epoch"],
-        "update of the base": base.get("base_update", "not said"),
-        "seed": training.get("seed", "not said"),
+        "update of the base": base.get("base_update", "not specified"),
+        "seed": training.get("seed", "not specified"),
     }
     return "\n".join(f"| {name} | {value} |" for name, value in rows.items())
 

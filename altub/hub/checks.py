@@ -1,4 +1,4 @@
-"""Is what lies on the Hub a model of ours? Asked of names, sizes and config.json before weights are fetched."""
+"""Is a repo on the Hub an AltUB model? Checked by names, sizes and config.json before weights are fetched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from altub.hub.words import HubError
+from altub.hub.errors import HubError
 from altub.inference.config import DetectorConfig
 from altub.inference.model_files import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE
 from altub.training.config import TrainingConfig
@@ -83,13 +83,13 @@ def check_listing(repo: str, names: Iterable[str], sizes: Mapping[str, int | Non
         pickles = [name for name in names if name.lower().endswith(_PICKLES)]
         why = f" It has {pickles[0][:80]}, but AltUB never loads pickled files." if pickles else ""
         verb = "is" if len(missing) == 1 else "are"
-        raise HubError(f"{repo} is no AltUB model: {' and '.join(missing)} {verb} missing.{why}")
+        raise HubError(f"{repo} is not an AltUB model: {' and '.join(missing)} {verb} missing.{why}")
     for name, limit in LIMITS.items():
         size = sizes.get(name)
         if size is not None and size > limit:
             raise HubError(
-                f"{name} in {repo} has {size / 1e6:,.0f} MB, more than the {limit / 1e6:,.0f} MB that a model's may "
-                "have: nothing was fetched."
+                f"{name} in {repo} has {size / 1e6:,.0f} MB, more than the {limit / 1e6:,.0f} MB allowed: nothing was "
+                "fetched."
             )
 
 
@@ -109,7 +109,7 @@ def git_blob_id(content: bytes) -> str:
 
 
 def parse_config(repo: str, content: bytes) -> dict[str, Any]:
-    """config.json of a model of ours, checked as far as that is possible without its weights.
+    """config.json of an AltUB model, checked as far as possible without its weights.
 
     Raises:
         HubError: it is another kind of model, of a newer format, names a pickle or an unknown architecture.
@@ -118,7 +118,7 @@ def parse_config(repo: str, content: bytes) -> dict[str, Any]:
     config = _read(repo, content)
     if not isinstance(config, dict) or config.get("format") != "altub":
         raise HubError(
-            f"{repo} holds another kind of model: its {CONFIG_FILE} lacks `format: altub`. AltUB reads models that "
+            f'{repo} holds another kind of model: its {CONFIG_FILE} lacks "format": "altub". AltUB reads models that '
             "were pushed by AltUB."
         )
     version = config.get("format_version")
@@ -137,7 +137,7 @@ def parse_config(repo: str, content: bytes) -> dict[str, Any]:
             )
     sha256 = config.get("weights_sha256")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-        raise HubError(f"{CONFIG_FILE} of {repo} is damaged: it does not say the SHA-256 of the weights.")
+        raise HubError(f"{CONFIG_FILE} of {repo} is damaged: it lacks the SHA-256 of the weights.")
     try:
         detector = DetectorConfig.model_validate(config.get("detector"))
         info = ModelInfo.model_validate(config.get("info") or {})
@@ -158,7 +158,7 @@ def _read(repo: str, content: bytes) -> Any:
     try:
         return json.loads(content.decode())
     except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested to break the reader
-        raise HubError(f"{CONFIG_FILE} of {repo} is damaged: it is no JSON.") from error
+        raise HubError(f"{CONFIG_FILE} of {repo} is damaged: it is not JSON.") from error
 
 
 def _is_known(backbone: str) -> bool:

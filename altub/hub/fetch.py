@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from altub.errors import ModelError
 from altub.hub.checks import CARD_FILE, HISTORY_FILE, check_content, check_listing, parse_config
+from altub.hub.errors import HubError, explain_hub_errors, is_out_of_reach
 from altub.hub.reference import Reference, parse_reference
-from altub.hub.words import HubError, hub_words, is_out_of_reach
 from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model
 
 __all__ = ["Report", "Snapshot", "Token", "fetch_model"]
@@ -55,7 +55,7 @@ def fetch_model(
     public_only: bool = False,
     report: Report | None = None,
 ) -> Snapshot:
-    """Brings a model from the Hub to the cache and checks it; an interrupted download goes on where it was.
+    """Brings a model from the Hub to the cache and checks it; an interrupted download resumes.
 
     Args:
         reference: "user/name", also with "@revision".
@@ -64,28 +64,28 @@ def fetch_model(
         public_only: refuse private repos, whatever the token may read: for servers that many people share.
 
     Raises:
-        HubError: it is not there, not ours, damaged or not what its own config.json says; in one sentence.
+        HubError: it does not exist, is not AltUB's, is damaged or not what its own config.json says; in one sentence.
         DiskFullError: no room in the cache.
     """
     from huggingface_hub import HfApi
 
     where = parse_reference(reference, revision)
     say = report or (lambda fraction, text: None)
-    say(None, f"asking the Hub for {where}")
+    say(None, f"contacting the Hub for {where}")
     try:
         info = HfApi().model_info(
             where.repo, revision=where.revision, files_metadata=True, token=token, timeout=ANSWER_TIMEOUT
         )
-    except Exception as error:  # three libraries with no common base class; hub_words passes on what it does not know
+    except Exception as error:  # three libraries without a common base class; unknown errors are raised again
         if may_use_cache and is_out_of_reach(error):
             cached = _from_cache(where)
             if cached is not None:
                 return cached
-        with hub_words(where.repo, "pull"):
+        with explain_hub_errors(where.repo, "pull"):
             raise
     if public_only and info.private:
-        raise HubError(f"{where.repo} is private, and others can use this page too: pull it on a machine of your own.")
-    with hub_words(where.repo, "pull"):
+        raise HubError(f"{where.repo} is private, but others can use this page too: pull it on your own machine.")
+    with explain_hub_errors(where.repo, "pull"):
         return _fetch(where, info, token, everything, say)
 
 
@@ -106,7 +106,9 @@ def _fetch(where: Reference, info: Any, token: Token, everything: bool, say: Rep
                 logger.info("%s of %s in the cache is damaged: fetching it again", name, where)
                 path = _get(where, files[name], info.sha, token, force=True)
             if not _is_whole(path, files[name]):
-                raise HubError(f"{name} of {where.repo} arrived damaged: it is not what the Hub lists. Pull again.")
+                raise HubError(
+                    f"{name} of {where.repo} was damaged during the download: it is not what the Hub lists. Pull again."
+                )
     say(None, "checking the model")
     _check_weights(where, config_file.parent)
     return Snapshot(where, info.sha, config_file.parent, config, from_cache=False)

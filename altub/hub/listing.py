@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from altub.hub.errors import explain_hub_errors
 from altub.hub.fetch import Token
-from altub.hub.words import hub_words
 
 __all__ = ["TAG", "HubModel", "Listing", "find_models"]
 
@@ -31,7 +31,7 @@ class HubModel:
 
 @dataclass(frozen=True)
 class Listing:
-    """user: None where nobody is logged in. own: the user's models; public: those of others, most downloaded first."""
+    """user: None if not signed in. own: the user's models; public: those of others, most downloaded first."""
 
     user: str | None
     own: list[HubModel]
@@ -42,12 +42,12 @@ def find_models(token: Token = None) -> Listing:
     """The user's models and the public ones.
 
     Raises:
-        HubError: there is no Hub to be had, or it does not accept the token.
+        HubError: the Hub cannot be reached, or does not accept the token.
     """
     from huggingface_hub import HfApi, get_token
 
     api = HfApi()
-    with hub_words("the Hub", "list"):
+    with explain_hub_errors("the Hub", "list"):
         given = get_token() if token is None else token
         user = api.whoami(token=given)["name"] if given else None
         own = api.list_models(filter=TAG, author=user, limit=MOST, expand=_EXPAND, token=token) if user else []

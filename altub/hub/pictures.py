@@ -47,7 +47,7 @@ def card_pictures(run: Run, include_examples: bool) -> dict[str, tuple[str, byte
 
 
 def _examples(run: Run) -> list[list[Image.Image]]:
-    """Two rows: photos, and the same with their heatmaps; empty where they cannot be had any more."""
+    """Two rows: photos, and the same with their heatmaps; empty if the images are gone."""
     try:
         images = read_json(run.examples_dir / "examples.json")["images"][:MOST_EXAMPLES]
         latest = max(run.examples_dir.glob("epoch_*.npz"), default=None)

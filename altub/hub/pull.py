@@ -14,9 +14,9 @@ from typing import Any
 from altub.errors import ModelError, RunError, WeightsError
 from altub.files import explain_full_disk, read_json, write_atomically, write_json
 from altub.hub.checks import CARD_FILE, HISTORY_FILE, LIMITS
+from altub.hub.errors import HubError
 from altub.hub.fetch import Report, Snapshot, Token, fetch_model
 from altub.hub.history import unpack_history
-from altub.hub.words import HubError
 from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE
 from altub.runs.run import Run, Status
 from altub.training.config import TrainingConfig
@@ -35,13 +35,13 @@ def pull(
     public_only: bool = False,
     report: Report | None = None,
 ) -> Run:
-    """A finished run at `run_dir` with the model of the Hub; nothing is there unless all of it is.
+    """A finished run at `run_dir` with the model of the Hub; all of it or nothing is written.
 
     A directory that holds this very commit already is returned as it is.
 
     Args:
         reference: "user/name" or "user/name@revision".
-        run_dir: a directory that is not there yet, or is empty.
+        run_dir: a new or empty directory.
         token, may_use_cache, public_only, report: as for `fetch_model`.
 
     Raises:
@@ -104,20 +104,20 @@ def _fill(run: Run, snapshot: Snapshot) -> None:
             backbone=config.backbone,
             created=now,
             message=f"Pulled from {snapshot.reference.repo} on the Hub, commit {snapshot.commit[:7]}"
-            + (" (from the cache: the Hub was out of reach)." if snapshot.from_cache else "."),
+            + (" (from the cache: the Hub could not be reached)." if snapshot.from_cache else "."),
             notes=notes,
         )
     )
 
 
 def _try_model(run: Run, snapshot: Snapshot) -> str | None:
-    """Builds the model once, strictly; a note where it is whole but its backbone's weights are not to be had here."""
+    """Builds the model once, strictly; a note if only its backbone's weights are missing here."""
     from altub.inference.detector import AnomalyDetector
 
     try:
         AnomalyDetector.load(run.model_dir, "cpu")
     except WeightsError as error:
-        return f"The model is whole, but its backbone is not to be had on this machine yet: {error}"
+        return f"The model is complete, but its backbone is not available on this machine yet: {error}"
     except ModelError as error:
         raise HubError(f"{snapshot.reference} cannot be used: {_without_folder(error, run)}") from error
     return None
@@ -134,7 +134,7 @@ def _copy_history(run: Run, snapshot: Snapshot) -> str | None:
         return None
     history = unpack_history(file.read_bytes())
     if history is None:
-        return f"The curves of the training ({HISTORY_FILE}) are damaged or of another version, so they are left out."
+        return f"The curves of the training ({HISTORY_FILE}) are damaged or of another version, so they were skipped."
     lines = "".join(json.dumps(event) + "\n" for event in history.event_dicts())
     write_atomically(run.path / "events.jsonl", lines.encode())
     if history.base_history:

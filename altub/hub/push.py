@@ -1,4 +1,4 @@
-"""A model goes to the Hub: one commit with its two files, the card, its pictures and the curves."""
+"""Pushes a model to the Hub: one commit with its two files, the card, its pictures and the curves."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from altub.data.catalog import SAMPLE
 from altub.errors import RunError
 from altub.hub.card import check_licence, make_card
 from altub.hub.checks import CARD_FILE, HISTORY_FILE, LIMITS, parse_config
+from altub.hub.errors import HubError, explain_hub_errors, not_signed_in
 from altub.hub.fetch import ANSWER_TIMEOUT, Report, Token
 from altub.hub.history import pack_history
 from altub.hub.pictures import card_pictures
 from altub.hub.reference import Reference, parse_reference
-from altub.hub.words import HubError, hub_words
 from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model
 from altub.runs.run import Run
 
@@ -36,7 +36,7 @@ class PushResult:
         repo: "user/name".
         commit: full hash of the commit.
         url: its page on the Hub.
-        changed: False where the Hub had all of it already; `commit` is then the one that it has.
+        changed: False where the Hub was up to date already; `commit` is then its newest one.
         card_kept: the card on the Hub was edited there, so it was left as it is.
     """
 
@@ -59,20 +59,20 @@ def push(
     token: Token = None,
     report: Report | None = None,
 ) -> PushResult:
-    """Pushes a model folder in one commit; the repo and the branch are made where there are none.
+    """Pushes a model folder in one commit; the repo and the branch are created if missing.
 
-    Without `include_examples` nothing that shows an image leaves this machine. Repeated after an interruption, it goes
-    on: what has arrived is not sent again.
+    Without `include_examples` nothing that shows an image leaves this machine. Repeated after an interruption, it
+    resumes: uploaded files are not sent again.
 
     Args:
-        model_dir: a run's `model` folder; the run's curves go with it where they are beside it.
-        private: for a repo that is made now; one that is there and public is refused.
-        licence: one of `altub.hub.card.LICENCES`; None says nothing on the card.
+        model_dir: a run's `model` folder; the run's curves are pushed too, where the folder is in a run.
+        private: create the repo as private; an existing public one is refused.
+        licence: one of `altub.hub.card.LICENCES`; None leaves it off the card.
 
     Raises:
-        ModelError: there is no whole model in `model_dir`.
+        ModelError: there is no complete model in `model_dir`.
         HubError: the Hub refuses, cannot be reached, or has something else in that repo.
-        ConfigError: the licence is none that the Hub knows.
+        ConfigError: the Hub does not know the licence.
     """
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
@@ -83,11 +83,11 @@ def push(
     folder = Path(model_dir)
     config, weights = read_model(folder)
     if token is False or (token is None and get_token() is None):
-        raise HubError("Nobody is logged in: run `hf auth login`, or set HF_TOKEN to a token with the right to write.")
+        raise not_signed_in()
     say = report or (lambda fraction, text: None)
-    say(None, f"asking the Hub for {where.repo}")
+    say(None, f"contacting the Hub for {where.repo}")
     api = HfApi()
-    with hub_words(where.repo, "push"):
+    with explain_hub_errors(where.repo, "push"):
         info = _head(api, where, private, token)
         old_config = _remote_config(where.repo, info, token)
         old_card = _remote_file(where.repo, info, CARD_FILE, token)
@@ -120,7 +120,7 @@ def push(
 
 
 def _head(api: Any, where: Reference, private: bool, token: Token) -> Any:
-    """The newest state of the branch; makes repo and branch where they are missing."""
+    """The newest state of the branch; creates repo and branch if missing."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     def look(revision: str | None) -> Any:
@@ -135,7 +135,7 @@ def _head(api: Any, where: Reference, private: bool, token: Token) -> Any:
         info = look(None)
     if private and info.private is False:
         raise HubError(
-            f"{where.repo} is there already and is public: push to another name, or make it private in its settings "
+            f"{where.repo} already exists and is public: push to another name, or make it private in its settings "
             "on the Hub first. Nothing was pushed."
         )
     if where.revision is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from altub.hub.words import HubError
+from altub.hub.errors import HubError
 
 __all__ = ["Reference", "parse_reference"]
 

@@ -124,7 +124,7 @@ def test_stale_parent_is_explained(hub: LoopbackHub, worker: Worker, good: dict,
     hub.fault(race=1)
     arguments = {"model_dir": str(pushed_run.model_dir), "repo": "anna/good", "licence": "mit", "token": ANNA}
     before = hub.files("anna/good")["config.json"]
-    assert "Somebody else changed anna/good" in worker.ask("push", **arguments)["error"]
+    assert "anna/good was changed by someone else" in worker.ask("push", **arguments)["error"]
     assert hub.files("anna/good")["config.json"] == before
     assert "result" in worker.ask("push", **arguments)
     assert "other.txt" in hub.files("anna/good")
@@ -160,7 +160,7 @@ CASES = {
     "foreign-hub": (lambda g: {"config.json": _config(g, detector__backbone="hf-hub:evil/net")}, "architecture"),
     "newer": (lambda g: {"config.json": _config(g, format_version=99)}, "newer than this version"),
     "not-ours": (lambda g: {"config.json": b'{"model_type": "bert"}'}, "another kind of model"),
-    "no-json": (lambda g: {"config.json": b"\xff\x00"}, "no JSON"),
+    "no-json": (lambda g: {"config.json": b"\xff\x00"}, "not JSON"),
     "bad-metric": (lambda g: {"config.json": _config(g, info__metrics={"aupro": "<b>"})}, "damaged"),
     "large": (lambda g: {"config.json": b" " * (2 << 20)}, "more than the 1 MB"),
     "misfit": (lambda g: {"config.json": _config(g, detector__flow__steps=3)}, "cannot be used"),
@@ -193,7 +193,7 @@ def test_only_a_pickle_and_a_path_out_of_the_folder(hub: LoopbackHub, worker: Wo
     [
         ({"status": 403}, "no right"),
         ({"status": 429, "headers": {"Retry-After": "7"}}, "after 7 seconds"),
-        ({"status": 503}, "problem of its own"),
+        ({"status": 503}, "an internal problem"),
     ],
 )
 def test_answers_of_the_hub_in_words(hub: LoopbackHub, worker: Worker, good: dict, fault: dict, words: str) -> None:
@@ -209,7 +209,7 @@ def test_who_may_what(hub: LoopbackHub, worker: Worker, good: dict, pushed_run: 
     assert "is gated" in worker.pull("anna/gated", "n")["error"]
     model = str(pushed_run.model_dir)
     assert "no right" in worker.ask("push", model_dir=model, repo="anna/good", token=BEN)["error"]
-    assert "Nobody is logged in" in worker.ask("push", model_dir=model, repo="anna/good")["error"]
+    assert "Not signed in to Hugging Face" in worker.ask("push", model_dir=model, repo="anna/good")["error"]
     assert "token" in worker.ask("push", model_dir=model, repo="anna/good", token="hf_wrong")["error"]
     hub.change("anna/bert", {"config.json": b'{"model_type": "bert"}'})
     assert "another kind of model" in worker.ask("push", model_dir=model, repo="anna/bert", token=ANNA)["error"]

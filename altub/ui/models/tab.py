@@ -28,10 +28,10 @@ POLL = 0.7  # seconds between two looks while something is under way
 NONE_YET = '<p class="hub-note">Press Refresh to ask the Hub for your models and the public ones tagged “altub”.</p>'
 NO_RUN = '<p class="hub-note"><b>No model to push yet.</b> Train one on the Train tab, or pull one.</p>'
 NO_TOKEN = (
-    "Pushing needs an account of the Hugging Face Hub: run <code>hf auth login</code> in a terminal of this machine, "
-    "or start AltUB with HF_TOKEN set."
+    "Not signed in to Hugging Face: run <code>hf auth login</code> in a terminal of this machine, or start AltUB with "
+    "HF_TOKEN set."
 )
-NO_LOGIN = "Nobody can push from this page, as others can use it too: push from the machine that it runs on."
+NO_LOGIN = "Pushing is disabled, since others can use this page too: push from the machine that it runs on."
 # The name of a model in the list fills the field; constant code, the name comes from an escaped attribute.
 FILL_JS = """element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-repo]');
@@ -43,8 +43,8 @@ FILL_JS = """element.addEventListener('click', (event) => {
 });"""
 
 
-class Desk:
-    """What one visitor has under way; shared=True: one for everybody, since everybody is the owner."""
+class HubSession:
+    """The running tasks of one visitor; shared=True: one session for everybody, since every visitor is the owner."""
 
     def __init__(self, shared: bool) -> None:
         self.shared = shared
@@ -53,8 +53,8 @@ class Desk:
         self.found: Listing | None = None
         self.pushed_to = ""  # address of the last commit
 
-    def __deepcopy__(self, _memo: dict) -> Desk:
-        return self if self.shared else Desk(False)
+    def __deepcopy__(self, _memo: dict) -> HubSession:
+        return self if self.shared else HubSession(False)
 
     @property
     def is_busy(self) -> bool:
@@ -63,7 +63,7 @@ class Desk:
 
 def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
     """Fills the tab; call it inside `with gr.Tab("Models") as tab:`."""
-    desk = gr.State(Desk(options.is_local))
+    session = gr.State(HubSession(options.is_local))
     login = options.space and space_login()
     timer = gr.Timer(POLL, active=False)
     with gr.Row(elem_id="hub", equal_height=False):
@@ -78,16 +78,17 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
             empty = gr.HTML(NO_RUN, visible=False)
             repo = gr.Textbox(label="Repo", placeholder="user/name", max_lines=1, elem_id="hub-repo")
             licence = gr.Dropdown(
-                [("none said", ""), *((title, name) for name, title in LICENCES.items())],
+                [("not specified", ""), *((title, name) for name, title in LICENCES.items())],
                 value="",
                 label="Licence",
                 info="Of the model. One trained on MVTec AD may not be used commercially.",
                 filterable=False,
                 elem_id="hub-licence",
             )
-            private = gr.Checkbox(label="Private repo (where it is made now)", elem_id="hub-private")
+            private = gr.Checkbox(label="Create as private", elem_id="hub-private")
             examples = gr.Checkbox(
-                label="Publish heatmaps over a few test images too (no image leaves otherwise)", elem_id="hub-examples"
+                label="Publish heatmaps of a few test images (no images are published otherwise)",
+                elem_id="hub-examples",
             )
             send = gr.Button("Push", variant="primary", elem_id="hub-push")
             push_state = gr.HTML(elem_id="hub-push-state")
@@ -104,31 +105,34 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
             models = gr.HTML(NONE_YET, js_on_load=FILL_JS, elem_id="hub-list")
     shown = [push_state, pull_state, models, timer]
 
-    def look(mine: Desk) -> list[Any]:
-        failed = mine.listing.state == "failed"
-        listed = (
-            _problem(mine.listing.text) if failed else _list(mine.found, options.is_local) if mine.found else NONE_YET
-        )
-        if mine.listing.is_running:
-            listed = _progress(mine.listing)
-        return [_state(mine.pushing, mine.pushed_to), _state(mine.pulling), listed, gr.Timer(active=mine.is_busy)]
+    def look(session: HubSession) -> list[Any]:
+        if session.listing.is_running:
+            listed = _progress(session.listing)
+        elif session.listing.state == "failed":
+            listed = _problem(session.listing.text)
+        else:
+            listed = _list(session.found, options.is_local) if session.found else NONE_YET
+        states = [_state(session.pushing, session.pushed_to), _state(session.pulling)]
+        return [*states, listed, gr.Timer(active=session.is_busy)]
 
     def list_runs_to_push() -> list[Any]:
         choices = [(offer.label, offer.id) for offer in list_offers()]
         first = choices[0][1] if choices else None
         return [gr.Dropdown(choices=choices, value=first, visible=bool(choices)), gr.HTML(visible=not choices)]
 
-    def begin_push(mine: Desk, token: Any, run_id: Any, name: Any, terms: Any, hidden: Any, show: Any) -> list[Any]:
+    def begin_push(
+        session: HubSession, token: Any, run_id: Any, name: Any, terms: Any, hidden: Any, show: Any
+    ) -> list[Any]:
         try:
             chosen = find_model(str(run_id or ""))
             target = parse_reference(str(name or ""))
         except AltUBError as error:
             raise gr.Error(str(error), print_exception=False) from error
         if token is False:
-            raise gr.Error("Log in with your Hugging Face account first." if login else NO_LOGIN)
+            raise gr.Error("Sign in with your Hugging Face account first." if login else NO_LOGIN)
 
         def work(report: Report, _should_stop: Any) -> str:
-            mine.pushed_to = ""
+            session.pushed_to = ""
             result = push(
                 chosen.model_dir,
                 target.repo,
@@ -139,16 +143,16 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
                 token=token,
                 report=report,
             )
-            mine.pushed_to = result.url
-            done = f"Pushed to {result.repo}" if result.changed else f"{result.repo} has all of it already"
-            kept = " The card was edited on the Hub, so it was left as it is." if result.card_kept else ""
+            session.pushed_to = result.url
+            done = f"Pushed to {result.repo}" if result.changed else f"{result.repo} is up to date already"
+            kept = " The card was edited on the Hub, so it was kept." if result.card_kept else ""
             return f"{done}, commit {result.commit[:7]}.{kept}"
 
-        if not mine.pushing.start(work):
-            gr.Warning("A push is under way: start the next one when it has ended.")
-        return [*look(mine)[:-1], gr.Timer(active=True)]
+        if not session.pushing.start(work):
+            gr.Warning("A push is running: start the next one when it has ended.")
+        return [*look(session)[:-1], gr.Timer(active=True)]
 
-    def begin_pull(mine: Desk, name: Any) -> list[Any]:
+    def begin_pull(session: HubSession, name: Any) -> list[Any]:
         try:
             wanted = parse_reference(str(name or ""))
         except AltUBError as error:
@@ -165,47 +169,47 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
                 report=report,
             )
             status = made.read_status()
-            return " ".join([status.message, "Inspect offers it now.", *status.notes])
+            return " ".join([status.message, "You can choose it in Inspect now.", *status.notes])
 
-        if not mine.pulling.start(work):
-            gr.Warning("A pull is under way: start the next one when it has ended.")
-        return [*look(mine)[:-1], gr.Timer(active=True)]
+        if not session.pulling.start(work):
+            gr.Warning("A pull is running: start the next one when it has ended.")
+        return [*look(session)[:-1], gr.Timer(active=True)]
 
-    def begin_list(mine: Desk, token: Any) -> list[Any]:
+    def begin_list(session: HubSession, token: Any) -> list[Any]:
         def work(report: Report, _should_stop: Any) -> str:
-            report(None, "asking the Hub")
-            mine.found = find_models(token)
+            report(None, "contacting the Hub")
+            session.found = find_models(token)
             return "Done."
 
-        mine.listing.start(work)
-        return [*look(mine)[:-1], gr.Timer(active=True)]
+        session.listing.start(work)
+        return [*look(session)[:-1], gr.Timer(active=True)]
 
     fields = [run, repo, licence, private, examples]
     if login:
 
         def with_login_push(
-            mine: Desk, run_id: Any, name: Any, terms: Any, hidden: Any, show: Any, token: gr.OAuthToken | None
+            session: HubSession, run_id: Any, name: Any, terms: Any, hidden: Any, show: Any, token: gr.OAuthToken | None
         ) -> list[Any]:
-            return begin_push(mine, token.token if token else False, run_id, name, terms, hidden, show)
+            return begin_push(session, token.token if token else False, run_id, name, terms, hidden, show)
 
-        def with_login_list(mine: Desk, token: gr.OAuthToken | None) -> list[Any]:
-            return begin_list(mine, token.token if token else False)
+        def with_login_list(session: HubSession, token: gr.OAuthToken | None) -> list[Any]:
+            return begin_list(session, token.token if token else False)
 
         start_push, start_list = with_login_push, with_login_list
     else:
         own: Any = None if options.is_local else False
 
-        def start_push(mine: Desk, *values: Any) -> list[Any]:
-            return begin_push(mine, own, *values)
+        def start_push(session: HubSession, *values: Any) -> list[Any]:
+            return begin_push(session, own, *values)
 
-        def start_list(mine: Desk) -> list[Any]:
-            return begin_list(mine, own)
+        def start_list(session: HubSession) -> list[Any]:
+            return begin_list(session, own)
 
-    send.click(start_push, [desk, *fields], shown, **QUIET)
-    fetch.click(begin_pull, [desk, reference], shown, **QUIET)
-    refresh.click(start_list, desk, shown, **QUIET)
-    timer.tick(look, desk, shown, **QUIET)
-    demo.load(look, desk, shown, **QUIET)
+    send.click(start_push, [session, *fields], shown, **QUIET)
+    fetch.click(begin_pull, [session, reference], shown, **QUIET)
+    refresh.click(start_list, session, shown, **QUIET)
+    timer.tick(look, session, shown, **QUIET)
+    demo.load(look, session, shown, **QUIET)
     # Not at every tick: a choice is not taken back while it is being made.
     gr.on([demo.load, tab.select], list_runs_to_push, None, [run, empty], **QUIET)
 
@@ -232,10 +236,10 @@ def _problem(text: str) -> str:
 
 
 def _list(found: Listing, is_local: bool) -> str:
-    who = f"Of {escape(found.user)}" if found.user else "Yours"
-    none_own = "No model of yours yet: push one." if found.user else NO_TOKEN if is_local else "Log in to see yours."
+    who = f"Models of {escape(found.user)}" if found.user else "Yours"
+    none_own = "You have no models yet: push one." if found.user else NO_TOKEN if is_local else "Sign in to see yours."
     own = "".join(map(_row, found.own)) or f'<p class="hub-note">{none_own}</p>'
-    public = "".join(map(_row, found.public)) or '<p class="hub-note">None of others yet.</p>'
+    public = "".join(map(_row, found.public)) or '<p class="hub-note">No public models yet.</p>'
     return f"<h4>{who}</h4>{own}<h4>Public</h4>{public}"
 
 

@@ -132,7 +132,7 @@ def test_what_cannot_be_submitted_is_said(hub: LoopbackHub, anna: Client, strang
         (anna, ("--upload-data", "--mirror", "anna/full"), "is not empty"),
         (anna, ("--upload-data", "--mirror", "ben/other"), "no right"),
         (anna, ("--upload-data", "--timeout", "soon"), "time limit"),
-        (stranger, ("--upload-data",), "Nobody is logged in"),
+        (stranger, ("--upload-data",), "Not signed in to Hugging Face"),
     ]
     for number, (client, more, words) in enumerate(cases):
         done = _submit(client, data_folder, f"case-{number}", *more)

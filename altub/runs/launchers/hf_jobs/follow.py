@@ -23,9 +23,9 @@ from altub.data import load_category
 from altub.errors import AltUBError, DataError, ModelError
 from altub.files import explain_full_disk, write_atomically, write_json
 from altub.hub.checks import check_content, parse_config
+from altub.hub.errors import HubError, explain_hub_errors
 from altub.hub.fetch import ANSWER_TIMEOUT
 from altub.hub.history import unpack_history
-from altub.hub.words import HubError, hub_words
 from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model, write_model
 from altub.runs.launchers.hf_jobs.layout import image_names
 from altub.runs.launchers.hf_jobs.link import (
@@ -67,7 +67,7 @@ class Follower:
         if status.state in ENDED:
             return status
         try:
-            with hub_words(self.link.repo, "train"):
+            with explain_hub_errors(self.link.repo, "train"):
                 status = self._look(status)
         except HubError as error:
             status.message = str(error)
@@ -214,7 +214,7 @@ def cancel(run: Run) -> None:
     from huggingface_hub import HfApi
 
     link = read_link(run)
-    with hub_words(link.repo, "train"):
+    with explain_hub_errors(link.repo, "train"):
         HfApi().cancel_job(job_id=link.job, namespace=link.namespace)
     Follower(run).look()
 

@@ -12,9 +12,9 @@ from typing import Any
 from altub.data import load_category
 from altub.data.catalog import SAMPLE
 from altub.errors import AltUBError, ConfigError, RunError
+from altub.hub.errors import HubError, explain_hub_errors, not_signed_in
 from altub.hub.fetch import ANSWER_TIMEOUT, Report
 from altub.hub.reference import parse_reference
-from altub.hub.words import HubError, hub_words
 from altub.runs.launchers.hf_jobs.layout import upload_category
 from altub.runs.launchers.hf_jobs.link import MVTEC, REQUEST, SOURCE, Data, Link, Request, read_link, write_link
 from altub.runs.launchers.hf_jobs.source import BOOTSTRAP, IMAGE, pack_source
@@ -51,7 +51,7 @@ def submit(
     say = report or (lambda fraction, text: None)
     try:
         api = _api()
-        with hub_words(mirror or "your mirror", "train"):
+        with explain_hub_errors(mirror or "your mirror", "train"):
             user = api.whoami()["name"]
             repo = parse_reference(mirror).repo if mirror else f"{user}/altub-{_repo_name(run.id)}"
             say(None, f"preparing the mirror {repo}")
@@ -81,7 +81,7 @@ def submit_again(
     check_flavor(flavor)
     timeout_seconds(timeout)
     api = _api()
-    with hub_words(old.repo, "train"):
+    with explain_hub_errors(old.repo, "train"):
         stage = api.inspect_job(job_id=old.job, namespace=old.namespace).status.stage
         if stage not in _ENDED:
             raise RunError(f"The job of run {run.id} is not over ({old.url}): follow it, or stop it first.")
@@ -136,10 +136,7 @@ def _api() -> Any:
     from huggingface_hub import HfApi, get_token
 
     if get_token() is None:
-        raise HubError(
-            "Nobody is logged in: run `hf auth login`, or set HF_TOKEN to a token with the right to write and to run "
-            "jobs."
-        )
+        raise not_signed_in("write access and the right to run jobs")
     return HfApi()
 
 

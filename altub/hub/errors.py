@@ -1,4 +1,4 @@
-"""Every failure of the Hub in a sentence that tells what to do.
+"""Turns every failure of the Hub into an error message that says what to do.
 
 The client raises errors of its own, of its HTTP library (which differs by version: httpx, httpx2) and of the operating
 system, often one inside the other; the innermost one that says something is what the user reads.
@@ -13,7 +13,7 @@ from typing import Literal
 
 from altub.errors import AltUBError, DiskFullError
 
-__all__ = ["Doing", "HubError", "hub_words", "is_out_of_reach"]
+__all__ = ["Doing", "HubError", "explain_hub_errors", "is_out_of_reach", "not_signed_in"]
 
 Doing = Literal["push", "pull", "list", "train"]
 
@@ -22,19 +22,26 @@ _NETWORK = {"TransportError", "TimeoutException", "NetworkError", "ProtocolError
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _AGAIN = {
-    "push": "Push again: what has arrived is not sent twice, and the repo shows nothing of the half push.",
-    "pull": "Pull again: it goes on where it was, and no half model was left.",
+    "push": "Push again: uploaded files are not sent twice, and the repo shows no partial push.",
+    "pull": "Pull again: the download resumes, and no partial model was left.",
     "list": "Try again in a moment.",
-    "train": "Try again in a moment; a job that was begun goes on meanwhile.",
+    "train": "Try again in a moment; a job that was submitted keeps running.",
 }
 
 
 class HubError(AltUBError):
-    """The Hub refuses, cannot be reached, or holds something that is no model of ours."""
+    """The Hub refuses, cannot be reached, or holds something that is not an AltUB model."""
+
+
+def not_signed_in(right: str = "write access") -> HubError:
+    """The error where there is no token; `right` is what the token must allow."""
+    return HubError(
+        f"Not signed in to Hugging Face: run hf auth login in a terminal, or set HF_TOKEN to a token with {right}."
+    )
 
 
 @contextmanager
-def hub_words(repo: str, doing: Doing) -> Iterator[None]:
+def explain_hub_errors(repo: str, doing: Doing) -> Iterator[None]:
     """Turns what the client raises inside the block into a `HubError` (`DiskFullError` for a full disk).
 
     Errors that say nothing about the Hub, the network or the disk pass: they are bugs.
@@ -51,7 +58,7 @@ def hub_words(repo: str, doing: Doing) -> Iterator[None]:
 
 
 def is_out_of_reach(error: BaseException) -> bool:
-    """Is there no Hub to be had right now, so that the cache may stand in for it?"""
+    """Is the Hub unreachable right now, so that the cache may be used instead?"""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     for cause in _chain(error):
@@ -76,8 +83,8 @@ def _explain_one(error: BaseException, repo: str, doing: Doing) -> AltUBError | 
 
     if isinstance(error, OSError) and error.errno in _FULL:
         return DiskFullError(
-            "The disk is full: the Hub's files could not be stored. Make room, or set HF_HOME to a folder on "
-            "another disk; no half model was left."
+            "The disk is full: the Hub's files could not be stored. Free some space, or set HF_HOME to a folder on "
+            "another disk; no partial model was left."
         )
     if isinstance(error, OSError) and error.errno in _FORBIDDEN:
         return HubError(
@@ -87,17 +94,17 @@ def _explain_one(error: BaseException, repo: str, doing: Doing) -> AltUBError | 
         return HubError(f"{repo} is gated: accept its terms on {ENDPOINT}/{repo} with your account, then pull again.")
     if isinstance(error, hub.RepositoryNotFoundError):
         return HubError(
-            f"{repo} is not on the Hub, or is private and not yours to read: check the name, and log in with "
-            "`hf auth login` (or set HF_TOKEN) for a private one."
+            f"{repo} is not on the Hub, or it is private and you may not read it: check the name; for a private one "
+            "sign in with hf auth login in a terminal, or set HF_TOKEN."
         )
     if isinstance(error, hub.RevisionNotFoundError):
         return HubError(f"{repo} has no such revision: check the branch, tag or commit behind the @, or leave it out.")
     if isinstance(error, hub.RemoteEntryNotFoundError):
-        return HubError(f"A file is missing in {repo}: it may have been changed just now. Try again.")
+        return HubError(f"A file is missing in {repo}: it may have just been changed. Try again.")
     if isinstance(error, hub.DisabledRepoError):
         return HubError(f"{repo} was disabled on the Hub: look at {ENDPOINT}/{repo} for the reason.")
     if isinstance(error, hub.LocalTokenNotFoundError):
-        return HubError("Nobody is logged in: run `hf auth login`, or set HF_TOKEN to a token with the right to write.")
+        return not_signed_in()
     if isinstance(error, hub.HFValidationError):
         return HubError(f"{repo!r} is not the name of a repo: write it as user/name.")
     if isinstance(error, hub.OfflineModeIsEnabled):
@@ -119,22 +126,22 @@ def _by_status(error: BaseException, repo: str, doing: Doing) -> HubError:
     status = _status(error)
     if status == 401:
         return HubError(
-            "The Hub does not accept the token: it is wrong or was revoked. Run `hf auth login` again, or set HF_TOKEN "
-            "to a valid one (it goes before the stored one)."
+            "The Hub does not accept the token: it is wrong or was revoked. Run hf auth login in a terminal again, or "
+            "set HF_TOKEN to a valid token (it overrides the stored one)."
         )
     if status == 402:
-        return HubError(f"Hugging Face Jobs are paid for: add credit or a plan on {ENDPOINT}/settings/billing.")
+        return HubError(f"Hugging Face Jobs must be paid for: add credit or a plan on {ENDPOINT}/settings/billing.")
     if status == 403:
         right = {"push": f"to write to {repo}", "pull": f"to read {repo}", "list": "to list models"}.get(
             doing, "to run jobs"
         )
         return HubError(
-            f"The token has no right {right}: use one with that right ({ENDPOINT}/settings/tokens), or a repo of yours."
+            f"The token has no right {right}: use one with that right ({ENDPOINT}/settings/tokens), or your own repo."
         )
     if status in (409, 412):
         return HubError(
-            f"Somebody else changed {repo} while this push was under way, so nothing was pushed. Look at the new "
-            "commit, then push again if yours is to follow it."
+            f"{repo} was changed by someone else during this push, so nothing was pushed. Review the new commit, then "
+            "push again to add yours."
         )
     if status == 413:
         return HubError(f"The Hub refuses the model: it is too large for {repo}.")
@@ -144,21 +151,21 @@ def _by_status(error: BaseException, repo: str, doing: Doing) -> HubError:
         after = f"{seconds} seconds" if seconds.isdigit() else "a few minutes"
         return HubError(f"The Hub gets too many requests from here: try again after {after}.")
     if status >= 500 or status == 408:
-        return HubError(f"The Hub has a problem of its own (it answered {status}). {_AGAIN[doing]}")
-    return HubError(f"The Hub refused the request for {repo} (it answered {status}): {_server_words(error)}")
+        return HubError(f"The Hub has an internal problem (status {status}). {_AGAIN[doing]}")
+    return HubError(f"The Hub refused the request for {repo} (status {status}): {_server_message(error)}")
 
 
 def _offline(reason: str, repo: str, doing: Doing) -> str:
     if doing == "push":
         return f"Nothing was pushed to {repo}: {reason}. {_AGAIN['push']}"
     if doing == "train":
-        return f"Hugging Face Jobs cannot be asked: {reason}. {_AGAIN['train']}"
+        return f"Could not reach Hugging Face Jobs: {reason}. {_AGAIN['train']}"
     if doing == "list":
-        return f"The list cannot be had: {reason}. Models that were pulled before can still be pulled from the cache."
-    return f"{repo} could not be fetched: {reason}, and it is not whole in the cache. Go online and pull again."
+        return f"Could not load the list: {reason}. Models that were pulled before can still be pulled from the cache."
+    return f"{repo} could not be downloaded: {reason}, and the cache has no complete copy. Go online and pull again."
 
 
-def _server_words(error: BaseException) -> str:
+def _server_message(error: BaseException) -> str:
     words = str(getattr(error, "server_message", None) or "no reason given").strip().splitlines()[0]
     return words[:200].rstrip(".") + "."
 

@@ -26,6 +26,7 @@ from altub.threads import wait_passively
 if TYPE_CHECKING:
     from altub.cli.progress import TrainingBar
     from altub.runs.run import Run
+    from altub.training.records import EpochRecord
 
 __all__ = ["app", "main"]
 
@@ -224,7 +225,7 @@ def _report(run: Run, bar: TrainingBar, as_json: bool, quiet: bool) -> None:
     status = run.read_status()
     last, best = run.last_and_best()
     if as_json:
-        result = {"last": _metrics(last), "best": {**_metrics(best), "epoch": best.get("epoch")}}
+        result = {"last": _metrics(last), "best": {**_metrics(best), "epoch": best and best.epoch}}
         result |= {"epochs": status.epoch, "seconds": round(status.seconds, 1), "run_dir": str(run.path)}
         print(json.dumps(result))
     elif not quiet:
@@ -309,7 +310,7 @@ def runs(as_json: Json = False) -> None:
         if as_json:
             print(json.dumps({"run": run.id, "state": status.state, "epoch": status.epoch, "last": _metrics(last)}))
         else:
-            auroc = last.get("pixel_auroc")
+            auroc = last and last.value("pixel_auroc")
             shown = "" if auroc is None else f"pixel AUROC {auroc:.4f}"
             print(f"{run.id:<48} {status.state:<12} epoch {status.epoch}/{status.epochs}  {shown}")
 
@@ -433,5 +434,7 @@ def _train(run: Run, bar: TrainingBar, stopping: _StopOnSignal, queue: bool) -> 
     limit.explain()
 
 
-def _metrics(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: values.get(name) for name in ("image_auroc", "pixel_auroc", "aupro", "f1_max", "image_f1_max")}
+def _metrics(record: EpochRecord | None) -> dict[str, float | None]:
+    from altub.metrics import Metrics
+
+    return ((record and record.test) or Metrics()).as_dict()

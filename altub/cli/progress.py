@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from altub.metrics import METRICS
 
 if TYPE_CHECKING:
     from altub.data.download import Progress as DownloadProgress
     from altub.runs.run import Run
     from altub.training.loop import TrainingEvent
+    from altub.training.records import EpochRecord
 
 __all__ = ["CountBar", "DownloadBar", "TrainingBar"]
+
+SHOWN_METRICS = ("image_auroc", "pixel_auroc", "aupro", "f1_max")
 
 
 class TrainingBar:
@@ -52,10 +57,10 @@ class TrainingBar:
         if event.record is not None and not self.quiet:
             self.console.print(_epoch_line(event.record, status.epochs))
 
-    def summary(self, last: dict[str, Any], best: dict[str, Any], run: Run) -> None:
-        if last:
-            print(f"last epoch ({last['epoch']}): {_metric_words(last)}")
-            print(f"best, chosen on the test set (epoch {best['epoch']}): {_metric_words(best)}")
+    def summary(self, last: EpochRecord | None, best: EpochRecord | None, run: Run) -> None:
+        if last is not None and best is not None:
+            print(f"last epoch ({last.epoch}): {_metric_words(last)}")
+            print(f"best, chosen on the test set (epoch {best.epoch}): {_metric_words(best)}")
         print(f"model: {run.model_dir}")
 
 
@@ -109,12 +114,13 @@ class DownloadBar:
         self.bar.update(self.task, completed=progress.done, total=progress.total, description=progress.phase)
 
 
-def _epoch_line(record: dict[str, Any], epochs: int) -> str:
-    loss = "closed form" if record["loss"] is None else f"{record['loss']:.4f}"
-    line = f"epoch {record['epoch']:>3}/{epochs}  {record['phase']:<4}  NLL {loss}  held out {record['held_out']:.4f}"
-    return line + (f"  {_metric_words(record['test'])}" if record["test"] else "")
+def _epoch_line(record: EpochRecord, epochs: int) -> str:
+    loss = "closed form" if record.loss is None else f"{record.loss:.4f}"
+    held_out = "-" if record.held_out is None else f"{record.held_out:.4f}"
+    line = f"epoch {record.epoch:>3}/{epochs}  {record.phase:<4}  NLL {loss}  held out {held_out}"
+    return line + (f"  {_metric_words(record)}" if record.test else "")
 
 
-def _metric_words(metrics: dict[str, Any]) -> str:
-    names = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO", "f1_max": "F1-max"}
-    return ", ".join(f"{words} {metrics[key]:.4f}" for key, words in names.items() if metrics.get(key) is not None)
+def _metric_words(record: EpochRecord) -> str:
+    values = ((METRICS[name].label, record.value(name)) for name in SHOWN_METRICS)
+    return ", ".join(f"{label} {value:.4f}" for label, value in values if value is not None)

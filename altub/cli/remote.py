@@ -159,8 +159,8 @@ def _watch(follower: Follower, bar: TrainingBar) -> None:
     while True:
         status = follower.look()
         for record in follower.run.events():
-            if record["epoch"] > shown:
-                shown = record["epoch"]
+            if record.epoch > shown:
+                shown = record.epoch
                 bar.update(TrainingEvent("epoch", status, record))
         bar.update(TrainingEvent("progress", status))
         if follower.is_over:

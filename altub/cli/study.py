@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["study"]
 
 SOME_FAILED, STOPPED = 1, 130
+SHOWN_METRICS = ("image_auroc", "pixel_auroc", "aupro")
 LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
 
 
@@ -101,12 +102,14 @@ def result_table(results: StudyResults) -> str:
     """The summaries as aligned text, the spreads below the numbers they belong to."""
     if not results.summaries:
         return "No run has finished yet."
-    metrics = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
-    first = [["category", "flow", "base update", "seeds", *metrics.values(), "NLL held out", "|mu|", "|sigma-1|"]]
+    from altub.metrics import METRICS
+
+    labels = [METRICS[name].label for name in SHOWN_METRICS]
+    first = [["category", "flow", "base update", "seeds", *labels, "NLL held out", "|mu|", "|sigma-1|"]]
     second = [["category", "flow", "base update", "best-last", "over epochs", "x plain", "over seeds", "x plain"]]
     for summary in results.summaries:
         name = [summary.category, summary.flow, summary.update]
-        cells = [_mean_std(summary, metric) for metric in metrics]
+        cells = [_mean_std(summary, metric) for metric in SHOWN_METRICS]
         rest = [_number(value) for value in (summary.held_out, summary.drift_mean, summary.drift_std)]
         first.append([*name, str(len(summary.seeds)), *cells, *rest])
         pixel = summary.metrics.get("pixel_auroc") or summary.metrics.get("image_auroc")

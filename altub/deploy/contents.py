@@ -11,10 +11,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from altub import version
 from altub.errors import INSTALL_UI, ConfigError, ModelError
 from altub.files import PACKAGE, explain_full_disk, read_json, write_json
+from altub.inference.info import ModelInfo
 from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE
+from altub.metrics import METRICS
 from altub.runs.run import Run, Status
 from altub.training.config import TrainingConfig, make_config
 
@@ -82,9 +86,9 @@ def train_starting_model(path: Path, tell: Tell = lambda words: None, **settings
     tell("Training the starting model on the built-in sample.")
     for event in train(run):
         if event.record is not None:
-            auroc = (event.record["test"] or {}).get("pixel_auroc")
-            shown = "" if auroc is None else f", pixel AUROC {auroc:.3f}"
-            tell(f"epoch {event.record['epoch']} of {run.config.epochs}{shown}")
+            auroc = event.record.value("pixel_auroc")
+            shown = "" if auroc is None else f", {METRICS['pixel_auroc'].label} {auroc:.3f}"
+            tell(f"epoch {event.record.epoch} of {run.config.epochs}{shown}")
     return run
 
 
@@ -129,7 +133,7 @@ def _readme(hardware: str | None, zero: bool) -> str:
     return text
 
 
-def _check_model(model: Path) -> dict[str, Any]:
+def _check_model(model: Path) -> ModelInfo:
     try:
         config = read_json(Path(model) / CONFIG_FILE)
     except (OSError, ValueError) as error:
@@ -138,12 +142,15 @@ def _check_model(model: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(config, dict) or not (Path(model) / WEIGHTS_FILE).is_file():
         raise ModelError(f"The model in {model} is not complete: {WEIGHTS_FILE} is missing. Train or fetch it again.")
-    return config
+    try:
+        return ModelInfo.model_validate(config.get("info") or {})
+    except ValidationError as error:
+        raise ModelError(f"The model in {model} is damaged. Train or fetch it again.") from error
 
 
 def _pack_model(model: Path, goal: Path) -> None:
     """A finished run with this model, its curves if there are any, and nothing that tells of the machine at home."""
-    info = _check_model(model).get("info") or {}
+    info = _check_model(model)
     source = Run(Path(model).resolve().parent)
     (goal / "model").mkdir(parents=True)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
@@ -151,14 +158,15 @@ def _pack_model(model: Path, goal: Path) -> None:
     for name in _HISTORY:
         if (source.path / name).is_file():
             shutil.copyfile(source.path / name, goal / name)
-    training = {**(info.get("training") or {}), "category": str(info.get("category") or "model")}
+    category = info.category if "category" in info.model_fields_set and info.category else "model"
     try:
-        config = TrainingConfig.model_validate({**training, "data": "sample"})
-    except ValueError:  # of a model from elsewhere; the page needs it to show the run, not to train it
-        config = TrainingConfig(category=training["category"])
+        config = TrainingConfig.of_model(info)
+    except ValidationError:  # of a model from elsewhere; the page needs it to show the run, not to train it
+        config = None
+    config = (config or TrainingConfig(category=category)).model_copy(update={"category": category})
     if not _learned_from_sample(source, config.category):
         config = config.model_copy(update={"data": ELSEWHERE})
-    epochs = int(info.get("epoch") or config.epochs)
+    epochs = info.epoch or config.epochs
     config = config.model_copy(update={"epochs": max(epochs, 1)})
     write_json(goal / "config.json", config.model_dump(mode="json"))
     status = Status(state="finished", stage="finished", epoch=epochs, epochs=epochs, progress=1.0, created=time.time())

@@ -1,26 +1,25 @@
 """What runs have to say beside each other: curves, how calm they end, and which settings tell them apart.
 
-Pure functions from events and settings to numbers and names; `altub.evaluation.study` makes tables and figures of
-them, the page's Compare tab charts.
+Pure functions from epoch records and settings to numbers and names; `altub.evaluation.study` makes tables and figures
+of them, the page's Compare tab charts.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
+from altub.metrics import HELD_OUT, METRICS, Metric
 from altub.training.config import TrainingConfig
+from altub.training.records import Curve, EpochRecord
 from altub.training.schedule import READINGS, BaseSchedule
 
 __all__ = [
-    "METRICS",
+    "COMPARED",
     "CurveStats",
-    "Metric",
-    "curve",
     "curve_stats",
     "differing_settings",
     "drift",
@@ -32,24 +31,10 @@ __all__ = [
     "update_name",
 ]
 
-Event = Mapping[str, Any]
-Curve = list[tuple[int, float]]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """title: for people. higher_is_better: False for the loss."""
-
-    title: str
-    higher_is_better: bool = True
-
-
-METRICS: dict[str, Metric] = {
-    "image_auroc": Metric("Image AUROC"),
-    "pixel_auroc": Metric("Pixel AUROC"),
-    "aupro": Metric("AUPRO"),
-    "f1_max": Metric("F1-max"),
-    "held_out": Metric("Held-out NLL", higher_is_better=False),
+#: What runs are compared by, by the name that `EpochRecord.value` takes.
+COMPARED: dict[str, Metric] = {
+    **{name: METRICS[name] for name in ("image_auroc", "pixel_auroc", "aupro", "f1_max")},
+    "held_out": HELD_OUT,
 }
 
 # Where a run was computed changes nothing in what it is.
@@ -59,24 +44,14 @@ _PLACE = ("device",)
 # Curves.
 
 
-def curve(events: Sequence[Event], metric: str) -> Curve:
-    """(epoch, value) of every epoch that measured `metric`, a key of `METRICS`, in order."""
-    points = []
-    for event in events:
-        value = event.get("held_out") if metric == "held_out" else (event.get("test") or {}).get(metric)
-        if isinstance(value, int | float) and math.isfinite(value):
-            points.append((event["epoch"], float(value)))
-    return points
-
-
-def drift(events: Sequence[Event], what: str) -> Curve:
+def drift(records: Sequence[EpochRecord], what: Literal["mean", "std"]) -> Curve:
     """(epoch, distance of the base from N(0, I)): the median channel's |mu| ("mean") or |sigma - 1| ("std"), averaged
     over the feature scales."""
     points = []
-    for event in events:
-        medians = [head[what]["q50"] for head in event.get("base") or ()]
+    for record in records:
+        medians = [(head.mean if what == "mean" else head.std).q50 for head in record.base or ()]
         if medians:
-            points.append((event["epoch"], statistics.fmean(medians)))
+            points.append((record.epoch, statistics.fmean(medians)))
     return points
 
 
@@ -101,7 +76,7 @@ def curve_stats(points: Curve, metric: str) -> CurveStats | None:
     if not points:
         return None
     last_epoch, last = points[-1]
-    best_of = max if METRICS[metric].higher_is_better else min
+    best_of = max if COMPARED[metric].higher_is_better else min
     best_epoch, best = best_of(points, key=lambda point: point[1])
     late = [value for epoch, value in points if 3 * epoch > 2 * last_epoch]
     return CurveStats(last, last_epoch, best, best_epoch, abs(best - last), sample_std(late))

@@ -22,31 +22,16 @@ of Whether one of Two Random Variables is Stochastically Larger than the Other",
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
+from altub.metrics import Metrics
+
 __all__ = ["Evaluator", "Metrics", "aupro", "f1_max", "image_auroc", "pixel_auroc"]
 
 _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Results on one test set, each in [0, 1]; None where the test set does not allow the number.
-
-    Image metrics need good and defective images; pixel metrics need a mask with at least one defective pixel.
-    """
-
-    image_auroc: float | None
-    pixel_auroc: float | None
-    aupro: float | None
-    f1_max: float | None  # of pixels
-    image_f1_max: float | None
-
-    def as_dict(self) -> dict[str, float | None]:
-        return asdict(self)
 
 
 class Evaluator:
@@ -91,7 +76,13 @@ class Evaluator:
 
         images = _Ranks.of(scores[self._labels], scores[~self._labels])
         if self._truth is None:
-            return Metrics(images and images.area(), None, None, None, images and images.f1_max()[0])
+            return Metrics(
+                image_auroc=images and images.area(),
+                pixel_auroc=None,
+                aupro=None,
+                f1_max=None,
+                image_f1_max=images and images.f1_max()[0],
+            )
         pixels = self._truth.ranks(maps if self._used.all() else maps[self._used])
         return Metrics(
             image_auroc=images and images.area(),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE
 from altub.errors import ConfigError
 from altub.flows.config import PAPERS
+from altub.inference.config import DetectorConfig
+from altub.inference.info import ImageCounts, ModelInfo
+from altub.metrics import METRICS
+from altub.training.config import TrainingConfig
 
-__all__ = ["LICENCES", "METRICS", "check_licence", "make_card"]
+__all__ = ["LICENCES", "check_licence", "make_card"]
 
 #: Identifiers that the Hub takes, and what they are called.
 LICENCES = {
@@ -27,13 +30,13 @@ LICENCES = {
     "other": "another one, named on the card",
 }
 
-#: Metric in config.json: its name on the card and the Hub's name for its kind.
-METRICS = {
-    "image_auroc": ("image AUROC", "roc_auc"),
-    "pixel_auroc": ("pixel AUROC", "roc_auc"),
-    "aupro": ("AUPRO", "aupro"),
-    "f1_max": ("pixel F1-max", "f1"),
-    "image_f1_max": ("image F1-max", "f1"),
+#: The Hub's name for the kind of a metric.
+_HUB_TYPES = {
+    "image_auroc": "roc_auc",
+    "pixel_auroc": "roc_auc",
+    "aupro": "aupro",
+    "f1_max": "f1",
+    "image_f1_max": "f1",
 }
 
 _DATA = {
@@ -56,21 +59,22 @@ def check_licence(licence: str | None) -> str | None:
     return licence
 
 
-def make_card(config: Mapping[str, Any], repo: str, licence: str | None, pictures: Mapping[str, str]) -> str:
+def make_card(
+    info: ModelInfo, detector: DetectorConfig, repo: str, licence: str | None, pictures: Mapping[str, str]
+) -> str:
     """README.md of a repo.
 
     Args:
-        config: the pushed config.json, with `info`.
+        info: of the pushed model; says what kind of data it was.
         pictures: file in the repo -> what it shows, in the order of the card.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
-    info, detector = config["info"], config["detector"]
-    kind = detector["flow"].get("kind", "fastflow")  # models from before CFLOW-AD do not say
+    kind = detector.flow.kind
     name, paper = PAPERS[kind]
-    category = _plain(info["category"])
-    data = info["data"]
-    measured = {name: value for name, value in info["metrics"].items() if value is not None and name in METRICS}
+    category = _plain(info.category)
+    data = info.data if info.data in _DATA else "own"
+    measured = info.measured
     results = [
         EvalResult(
             task_type="image-segmentation",
@@ -78,9 +82,9 @@ def make_card(config: Mapping[str, Any], repo: str, licence: str | None, picture
             dataset_type=data if data != "own" else "private",
             dataset_name=f"{ {'sample': 'AltUB sample', 'mvtec-ad': 'MVTec AD'}.get(data, 'own images') }, {category}",
             dataset_split="test",
-            metric_type=METRICS[metric][1],
-            metric_name=METRICS[metric][0],
-            metric_value=round(float(value), 4),
+            metric_type=_HUB_TYPES[metric],
+            metric_name=METRICS[metric].label,
+            metric_value=round(value, 4),
         )
         for metric, value in measured.items()
     ]
@@ -132,33 +136,31 @@ taken in the same way as those.
 def _results(measured: Mapping[str, float]) -> str:
     if not measured:
         return "\nThere was no test set, so nothing was measured.\n"
-    rows = "\n".join(f"| {METRICS[name][0]} | {value:.4f} |" for name, value in measured.items())
+    rows = "\n".join(f"| {METRICS[name].label} | {value:.4f} |" for name, value in measured.items())
     return f"\nOn the category's test set, after the last epoch:\n\n| metric | value |\n|---|---|\n{rows}\n"
 
 
-def _held_out(info: Mapping[str, Any]) -> str:
-    count = (info.get("images") or {}).get("held_out")
+def _held_out(info: ModelInfo) -> str:
+    count = info.images and info.images.held_out
     return f"{count} good images" if count else "good images"
 
 
-def _counts(info: Mapping[str, Any]) -> str:
-    images = info.get("images") or {}
-    words = {"trained": "good images to train on", "held_out": "held out", "test": "to test on"}
-    parts = [f"{images[key]} {text}" for key, text in words.items() if images.get(key)]
+def _counts(info: ModelInfo) -> str:
+    images = info.images or ImageCounts()
+    counts = {"good images to train on": images.trained, "held out": images.held_out, "to test on": images.test}
+    parts = [f"{count} {text}" for text, count in counts.items() if count]
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _settings(detector: Mapping[str, Any], info: Mapping[str, Any]) -> str:
-    training = info.get("training") or {}
-    base = training.get("base") or {}
-    flow = detector["flow"]
+def _settings(detector: DetectorConfig, info: ModelInfo) -> str:
+    training = TrainingConfig.of_model(info)
     rows = {
-        "backbone (frozen)": f"`{detector['backbone']}`, stages {', '.join(map(str, detector['stages']))}",
-        "image size": f"{detector['image_size']} px",
-        "flow": f"{flow['steps']} steps, norm {flow['norm']}",
-        "epochs": info["epoch"],
-        "update of the base": base.get("base_update", "not specified"),
-        "seed": training.get("seed", "not specified"),
+        "backbone (frozen)": f"`{detector.backbone}`, stages {', '.join(map(str, detector.stages))}",
+        "image size": f"{detector.image_size} px",
+        "flow": f"{detector.flow.steps} steps, norm {detector.flow.norm}",
+        "epochs": info.epoch,
+        "update of the base": training.base.base_update if training else "not specified",
+        "seed": training.seed if training else "not specified",
     }
     return "\n".join(f"| {name} | {value} |" for name, value in rows.items())
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from altub.hub.errors import HubError
 from altub.inference.config import DetectorConfig
+from altub.inference.info import ModelInfo
 from altub.inference.model_files import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE
 from altub.training.config import TrainingConfig
 from altub.version import __version__
@@ -22,7 +22,7 @@ __all__ = [
     "CARD_FILE",
     "HISTORY_FILE",
     "LIMITS",
-    "ModelInfo",
+    "PushedInfo",
     "check_content",
     "check_listing",
     "git_blob_id",
@@ -37,28 +37,11 @@ _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class ModelInfo(BaseModel):
+class PushedInfo(ModelInfo):
     """What config.json tells of the training; the page shows it, so it is checked like everything from outside."""
 
-    model_config = ConfigDict(extra="ignore")
-
     category: str = Field("unknown", min_length=1, max_length=200)
-    epoch: int = Field(0, ge=0, le=100_000)
-    metrics: dict[str, float | None] = {}
-    training: dict[str, Any] | None = None
-    data: str = Field("own", max_length=200)  # "sample", "mvtec-ad" or "own"
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _metrics_or_none(cls, metrics: Any) -> Any:
-        return {} if metrics is None else metrics
-
-    @field_validator("metrics")
-    @classmethod
-    def _metrics_are_finite(cls, metrics: dict[str, float | None]) -> dict[str, float | None]:
-        if any(value is not None and not math.isfinite(value) for value in metrics.values()):
-            raise ValueError("a metric is not finite")
-        return metrics
+    data: str = Field("own", max_length=200)
 
     @field_validator("training")
     @classmethod
@@ -140,7 +123,7 @@ def parse_config(repo: str, content: bytes) -> dict[str, Any]:
         raise HubError(f"{CONFIG_FILE} of {repo} is damaged: it lacks the SHA-256 of the weights.")
     try:
         detector = DetectorConfig.model_validate(config.get("detector"))
-        info = ModelInfo.model_validate(config.get("info") or {})
+        info = PushedInfo.model_validate(config.get("info") or {})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "detector"
@@ -150,7 +133,7 @@ def parse_config(repo: str, content: bytes) -> dict[str, Any]:
             f"{repo} runs on the architecture {detector.backbone[:80]!r}, which the installed timm does not know: "
             "update timm, or choose another model."
         )
-    config["info"] = {**(config.get("info") or {}), **info.model_dump()}
+    config["info"] = info.model_dump(mode="json")
     return config
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from altub.errors import ModelError
-from altub.hub.checks import CARD_FILE, HISTORY_FILE, check_content, check_listing, parse_config
+from altub.hub.checks import CARD_FILE, HISTORY_FILE, PushedInfo, check_content, check_listing, parse_config
 from altub.hub.errors import HubError, explain_hub_errors, is_out_of_reach
 from altub.hub.reference import Reference, parse_reference
 from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model
@@ -43,6 +43,11 @@ class Snapshot:
     folder: Path
     config: dict[str, Any]
     from_cache: bool
+
+    @property
+    def info(self) -> PushedInfo:
+        """What the config says of the training."""
+        return PushedInfo.model_validate(self.config["info"])
 
 
 def fetch_model(

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from altub.runs.run import Run
+from altub.training.records import EpochPhase, EpochRecord
 
 __all__ = ["History", "pack_history", "unpack_history"]
 
@@ -19,23 +20,10 @@ MOST_VALUES = 4_000_000  # of the base over all epochs; a longer history travels
 DIGITS = 5  # behind the point; a picture of the drift shows three
 
 
-class _Event(BaseModel):
-    """What the page reads of an epoch. From outside, so nothing else and nothing infinite gets in."""
+class _PushedRecord(EpochRecord):
+    """From outside: it must say what it is."""
 
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
-
-    epoch: int = Field(ge=1, le=100_000)
-    phase: Literal["flow", "base", "both"]
-    loss: float | None = None
-    loss_heads: list[float] | None = None
-    held_out: float | None = None
-    held_out_heads: list[float] | None = None
-    base: list[dict[Literal["mean", "std"], dict[str, float]]] | None = None
-    test: dict[str, float | None] | None = None
-    base_steps: int | None = None
-    seconds: float | None = None
-    images_per_second: float | None = None
-    lr: float | None = None
+    phase: EpochPhase
 
 
 class _Head(BaseModel):
@@ -56,12 +44,8 @@ class History(BaseModel):
     """Events, one an epoch, and per head the base over the epochs."""
 
     version: Literal[1]
-    events: list[_Event]
+    events: list[_PushedRecord]
     base_history: list[_Head] = []
-
-    def event_dicts(self) -> list[dict[str, Any]]:
-        """As `Run.append_event` takes them."""
-        return [event.model_dump(exclude_unset=True) for event in self.events]
 
     def base_arrays(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """As `Run.write_base_history` takes them."""
@@ -70,12 +54,13 @@ class History(BaseModel):
 
 def pack_history(run: Run) -> bytes | None:
     """The curves of a run as JSON; None where it has none."""
-    events = run.events()
-    if not events:
+    records = run.events()
+    if not records:
         return None
     heads: Sequence[tuple[np.ndarray, np.ndarray]] = run.base_history()
     if sum(mean.size + log_std.size for mean, log_std in heads) > MOST_VALUES:
         heads = []
+    events = [record.model_dump(mode="json", exclude_unset=True) for record in records]
     value = {"version": VERSION, "events": events, "base_history": [_rounded(*head) for head in heads]}
     return (json.dumps(value, allow_nan=False) + "\n").encode()
 

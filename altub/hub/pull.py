@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from altub.errors import ModelError, RunError, WeightsError
-from altub.files import explain_full_disk, read_json, write_atomically, write_json
+from altub.files import explain_full_disk, read_json, write_json
 from altub.hub.checks import CARD_FILE, HISTORY_FILE, LIMITS
 from altub.hub.errors import HubError
 from altub.hub.fetch import Report, Snapshot, Token, fetch_model
@@ -93,13 +92,13 @@ def _fill(run: Run, snapshot: Snapshot) -> None:
     write_json(run.path / "config.json", config.model_dump(mode="json"))
     origin = {"repo": snapshot.reference.repo, "revision": snapshot.reference.revision, "commit": snapshot.commit}
     write_json(run.path / ORIGIN_FILE, origin)
-    info, now = snapshot.config["info"], time.time()
+    info, now = snapshot.info, time.time()
     run.write_status(
         Status(
             state="finished",
             stage="pulled",
-            epoch=info["epoch"],
-            epochs=max(config.epochs, info["epoch"]),
+            epoch=info.epoch,
+            epochs=max(config.epochs, info.epoch),
             progress=1.0,
             backbone=config.backbone,
             created=now,
@@ -135,8 +134,7 @@ def _copy_history(run: Run, snapshot: Snapshot) -> str | None:
     history = unpack_history(file.read_bytes())
     if history is None:
         return f"The curves of the training ({HISTORY_FILE}) are damaged or of another version, so they were skipped."
-    lines = "".join(json.dumps(event) + "\n" for event in history.event_dicts())
-    write_atomically(run.path / "events.jsonl", lines.encode())
+    run.replace_events(history.events)
     if history.base_history:
         run.write_base_history(history.base_arrays())
     return None
@@ -144,14 +142,14 @@ def _copy_history(run: Run, snapshot: Snapshot) -> str | None:
 
 def _training_config(snapshot: Snapshot) -> TrainingConfig:
     """The settings that the model was trained with; its images stayed where they were, unless they are the sample."""
-    info, detector = snapshot.config["info"], snapshot.config["detector"]
-    settings: dict[str, Any] = info["training"] or {
-        "category": info["category"],
+    info, detector = snapshot.info, snapshot.config["detector"]
+    settings: dict[str, Any] = info.training or {
+        "category": info.category,
         "image_size": detector["image_size"],
-        "epochs": max(1, info["epoch"]),
+        "epochs": max(1, info.epoch),
         "flow": detector["flow"],
     }
-    data = "sample" if info["data"] == "sample" else f"hub:{snapshot.reference.repo}"
+    data = "sample" if info.data == "sample" else f"hub:{snapshot.reference.repo}"
     exact = {"backbone": detector["backbone"], "stages": detector["stages"]}
     return TrainingConfig.model_validate({**settings, **exact, "data": data})
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from altub.data import MVTEC_CATEGORIES
 from altub.data.catalog import SAMPLE
-from altub.errors import RunError
+from altub.errors import ModelError, RunError
 from altub.hub.card import check_licence, make_card
 from altub.hub.checks import CARD_FILE, HISTORY_FILE, LIMITS, parse_config
 from altub.hub.errors import HubError, explain_hub_errors, not_signed_in
@@ -19,7 +21,10 @@ from altub.hub.fetch import ANSWER_TIMEOUT, Report, Token
 from altub.hub.history import pack_history
 from altub.hub.pictures import card_pictures
 from altub.hub.reference import Reference, parse_reference
+from altub.inference.config import DetectorConfig
+from altub.inference.info import ModelInfo
 from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model
+from altub.metrics import Metrics
 from altub.runs.run import Run
 
 __all__ = ["PushResult", "push"]
@@ -93,13 +98,17 @@ def push(
         old_card = _remote_file(where.repo, info, CARD_FILE, token)
         say(None, "drawing the card")
         run = _run_of(folder)
-        config = _public_config(config, run)
+        about = _public_info(config, run)
+        config = {**config, "info": about.to_json()}
+        config.pop(CARD_HASH, None)
+        parse_config(where.repo, _json(config))  # what could not be pulled again is not pushed
+        detector = DetectorConfig.model_validate(config["detector"])
         pictures = card_pictures(run, include_examples) if run else {}
-        card = make_card(config, where.repo, licence, {name: text for name, (text, _) in pictures.items()}).encode()
+        texts = {name: text for name, (text, _) in pictures.items()}
+        card = make_card(about, detector, where.repo, licence, texts).encode()
         card_kept = old_card is not None and not _is_ours(old_card, old_config)
         config[CARD_HASH] = hashlib.sha256(card).hexdigest()
-        content = {CONFIG_FILE: (json.dumps(config, indent=2, allow_nan=False) + "\n").encode(), WEIGHTS_FILE: weights}
-        parse_config(where.repo, content[CONFIG_FILE])  # what could not be pulled again is not pushed
+        content = {CONFIG_FILE: _json(config), WEIGHTS_FILE: weights}
         history = pack_history(run) if run else None
         if history is not None and len(history) <= LIMITS[HISTORY_FILE]:
             content[HISTORY_FILE] = history
@@ -110,8 +119,7 @@ def push(
         commit = api.create_commit(
             where.repo,
             [CommitOperationAdd(name, data) for name, data in content.items()],
-            commit_message=message
-            or f"AltUB detector for {config['info']['category']}, epoch {config['info']['epoch']}",
+            commit_message=message or f"AltUB detector for {about.category}, epoch {about.epoch}",
             revision=where.revision,
             parent_commit=info.sha,
             token=token,
@@ -186,14 +194,20 @@ def _run_of(model_dir: Path) -> Run | None:
     return run if (run.path / "config.json").is_file() and run.events() else None
 
 
-def _public_config(config: dict[str, Any], run: Run | None) -> dict[str, Any]:
-    """config.json as others may see it: it says what kind of data it was, and names no folder of this machine."""
-    info = dict(config.get("info") or {})
-    info["category"] = str(info.get("category") or "unknown")
-    info["epoch"] = int(info.get("epoch") or 0)
-    info["metrics"] = info.get("metrics") or {}
-    info.setdefault("data", _data_kind(info["category"], run))
-    return {**{key: value for key, value in config.items() if key != CARD_HASH}, "info": info}
+def _public_info(config: dict[str, Any], run: Run | None) -> ModelInfo:
+    """`info` as others may see it: it says what kind of data it was, and names no folder of this machine."""
+    try:
+        info = ModelInfo.model_validate(config.get("info") or {})
+    except ValidationError as error:
+        raise ModelError(f"{CONFIG_FILE} of this model is damaged. Fetch or train it again.") from error
+    category = info.category or "unknown"
+    data = info.data or _data_kind(category, run)
+    told = {"category": category, "epoch": info.epoch, "metrics": info.metrics or Metrics(), "data": data}
+    return info.model_copy(update=told)
+
+
+def _json(config: dict[str, Any]) -> bytes:
+    return (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()
 
 
 def _data_kind(category: str, run: Run | None) -> str:

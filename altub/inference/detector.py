@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from altub.errors import ConfigError, ModelError
 from altub.flows import FlowPyramid
 from altub.inference.calibration import Calibration
 from altub.inference.config import DetectorConfig
+from altub.inference.info import ModelInfo
 from altub.inference.prediction import Prediction
 from altub.inference.storage import DetectorParts, read_parts, write_parts
 from altub.inference.threshold import Threshold
@@ -59,7 +60,7 @@ class AnomalyDetector(nn.Module):
         backbone: frozen feature pyramid.
         pyramid: flows and bases.
         calibration: from held-out good images; None only while it is being computed.
-        info: anything JSON-able that travels with the model: metrics, training settings, data set.
+        info: what travels with the model: metrics, training settings, and entries of your own.
         map_source: computes the maps of images elsewhere; None: this detector does.
     """
 
@@ -69,12 +70,12 @@ class AnomalyDetector(nn.Module):
         backbone: Backbone,
         pyramid: FlowPyramid,
         calibration: Calibration | None = None,
-        info: dict[str, Any] | None = None,
+        info: ModelInfo | None = None,
         map_source: MapSource | None = None,
     ) -> None:
         super().__init__()
         self.config, self.backbone, self.pyramid = config, backbone, pyramid
-        self.calibration, self.info, self.map_source = calibration, info or {}, map_source
+        self.calibration, self.info, self.map_source = calibration, info or ModelInfo(), map_source
 
     @property
     def device(self) -> torch.device:

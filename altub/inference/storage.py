@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -23,7 +22,9 @@ from altub.flows import FlowPyramid
 from altub.flows.config import PAPERS
 from altub.inference.calibration import Calibration
 from altub.inference.config import DetectorConfig
+from altub.inference.info import ModelInfo
 from altub.inference.model_files import read_model, write_model
+from altub.metrics import METRICS
 from altub.version import __version__
 
 __all__ = ["CARD_FILE", "DetectorParts", "read_parts", "write_parts"]
@@ -40,7 +41,7 @@ class DetectorParts:
     backbone: Backbone
     pyramid: FlowPyramid
     calibration: Calibration | None
-    info: dict[str, Any]
+    info: ModelInfo
 
 
 def write_parts(folder: Path, parts: DetectorParts) -> None:
@@ -60,7 +61,7 @@ def write_parts(folder: Path, parts: DetectorParts) -> None:
         "detector": parts.config.model_dump(mode="json"),
         "backbone": parts.backbone.describe(),
         "calibration": calibration,
-        "info": parts.info,
+        "info": parts.info.to_json(),
         "packages": _package_versions(),
     }
     write_model(folder, config, weights)
@@ -84,7 +85,7 @@ def read_parts(folder: Path) -> DetectorParts:
             # Models without peaks are older: their score is the map's maximum.
             peaks = None if peaks is None else peaks.tolist()
             calibration = Calibration.from_dict({**calibration, "scores": scores.tolist(), "peaks": peaks})
-        info = dict(config.get("info") or {})
+        info = ModelInfo.model_validate(config.get("info") or {})
     except (KeyError, TypeError, ValueError, AttributeError, safetensors.SafetensorError) as error:
         raise ModelError(
             f"The model in {folder} is damaged ({_first_line(error)}). Fetch or train it again."
@@ -125,10 +126,8 @@ def _package_versions() -> dict[str, str]:
     return {"altub": __version__, **{name: metadata.version(name) for name in ("torch", "timm", "FrEIA", "numpy")}}
 
 
-def _card(config: DetectorConfig, info: dict[str, Any]) -> str:
-    category = info.get("category", "unknown")
-    metrics = {name: value for name, value in (info.get("metrics") or {}).items() if value is not None}
-    rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in metrics.items())
+def _card(config: DetectorConfig, info: ModelInfo) -> str:
+    rows = "\n".join(f"| {METRICS[name].label} | {value:.4f} |" for name, value in info.measured.items())
     table = (
         f"\nOn the category's test set, at the last epoch:\n\n| metric | value |\n|---|---|\n{rows}\n" if rows else ""
     )
@@ -139,7 +138,7 @@ tags:
 - anomaly-detection
 - altub
 ---
-# AltUB detector for {category}
+# AltUB detector for {info.category}
 
 {PAPERS[config.flow.kind][0]} with a learnable base (AltUB, arXiv:2210.14913) on features of `{config.backbone}` at
 stages {", ".join(map(str, config.stages))}, {config.image_size} px.

@@ -14,11 +14,12 @@ from PIL import Image
 
 from altub.plots.overlays import placeholder
 from altub.plots.palette import BASE_PHASE, DEFECT, FLOW_PHASE, GOOD, HELD_OUT, inks
-from altub.training.schedule import WITH_BASE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Curve = Sequence[tuple[int, float]]  # (epoch, value)
 
 __all__ = ["channel_drift_image", "figure_to_image", "score_histogram", "training_curves"]
 
@@ -100,7 +101,7 @@ def score_histogram(
 def channel_drift_image(
     history: np.ndarray,
     kind: Literal["mean", "log_std"],
-    phases: Sequence[str] | None = None,
+    base_trained: Sequence[bool] | None = None,
     *,
     dark: bool = False,
     size: tuple[int, int] = (720, 380),
@@ -113,7 +114,7 @@ def channel_drift_image(
     Args:
         history: (E, C), one row per epoch, or (E + 1, C) with the values before training first, as a run keeps it.
         kind: what the values are.
-        phases: E values, "flow", "base" or "both"; epochs that trained the base get a mark below the picture.
+        base_trained: E values; epochs that trained the base get a mark below the picture.
     """
     if kind not in ("mean", "log_std"):
         raise ValueError(f"kind is 'mean' or 'log_std', got {kind!r}")
@@ -123,10 +124,10 @@ def channel_drift_image(
     from matplotlib.ticker import MaxNLocator
 
     columns, channels = history.shape
-    first = len(phases) + 1 - columns if phases is not None else 1
+    first = len(base_trained) + 1 - columns if base_trained is not None else 1
     if first not in (0, 1):
         raise ValueError(
-            f"{len(phases)} phases do not fit {columns} rows: one for each epoch, with or without the start"
+            f"{len(base_trained)} epochs do not fit {columns} rows: one for each epoch, with or without the start"
         )
     limit = max(float(np.percentile(np.abs(history), 99)), 0.01)
     figure, axes = _figure(size, dark)
@@ -150,7 +151,7 @@ def channel_drift_image(
     axes.set_yticks([0, channels], ["highest", "lowest"])
     axes.set_ylabel(f"{channels} channels by last {symbol}")
     axes.set_xlabel("epoch (0: before training)" if first == 0 else "epoch")
-    base = [epoch for epoch, phase in enumerate(phases or (), 1) if phase in WITH_BASE]
+    base = [epoch for epoch, trained in enumerate(base_trained or (), 1) if trained]
     if base:
         marks = {"marker": "^", "linestyle": "none", "color": BASE_PHASE, "clip_on": False, "markersize": 6}
         # In axes heights, so that the marks touch the picture from below whatever the number of channels.
@@ -162,33 +163,37 @@ def channel_drift_image(
     return figure_to_image(figure)
 
 
-def training_curves(rows: Sequence[Mapping[str, Any]], *, dark: bool = False) -> Figure:
-    """Losses over the epochs with the base phases shaded; below them the test metrics, where there are any.
+def training_curves(
+    training: Curve,
+    held_out: Curve,
+    metrics: Mapping[str, Curve],
+    base_epochs: Sequence[int] = (),
+    *,
+    dark: bool = False,
+) -> Figure:
+    """Losses over the epochs with the base epochs shaded; below them the test metrics, where there are any.
 
     Args:
-        rows: the events of a run, one per epoch in order. Read are ``epoch``, ``phase``, ``loss``, ``held_out`` and, of
-            ``test``, the two AUROCs and the AUPRO. What is missing or None is left out.
+        training, held_out: (epoch, nats per dimension), in order; may be empty.
+        metrics: up to three curves by their names in the legend; empty ones are left out.
+        base_epochs: the epochs that trained the base.
     """
     from matplotlib.ticker import MaxNLocator
 
     ink, faint = inks(dark)
-    losses = {"loss": ("training", FLOW_PHASE, "-"), "held_out": ("held-out", HELD_OUT, (0, (5, 2)))}
-    tests = {
-        "image_auroc": ("image AUROC", ink, "-"),
-        "pixel_auroc": ("pixel AUROC", faint, "-"),
-        "aupro": ("AUPRO", faint, (0, (2, 1.5))),
-    }
-    measured = any(_series(rows, key)[0] for key in tests)
+    losses = [("training", training, FLOW_PHASE, "-"), ("held-out", held_out, HELD_OUT, (0, (5, 2)))]
+    styles = ((ink, "-"), (faint, "-"), (faint, (0, (2, 1.5))))
+    tests = [(name, points, *style) for (name, points), style in zip(metrics.items(), styles, strict=False)]
+    measured = any(metrics.values())
     panels = [("loss per dimension (nats)", losses)] + ([("test set", tests)] if measured else [])
     figure, axes = _figure((760, 540 if measured else 320), dark, rows=len(panels))
-    base = [row.get("epoch", n) for n, row in enumerate(rows, 1) if row.get("phase") in WITH_BASE]
     for panel, (title, lines) in zip(np.atleast_1d(axes), panels, strict=True):
-        for key, (label, colour, style) in lines.items():
-            x, y = _series(rows, key)
-            if x:
+        for label, points, colour, style in lines:
+            if points:
+                x, y = zip(*points, strict=True)
                 marker = "o" if len(x) < 3 else ""
                 panel.plot(x, y, color=colour, linestyle=style, linewidth=1.8, label=label, marker=marker, markersize=4)
-        for i, epoch in enumerate(base):
+        for i, epoch in enumerate(base_epochs):
             label = "base trained" if i == 0 and lines is losses else ""
             panel.axvspan(epoch - 0.5, epoch + 0.5, color=BASE_PHASE, alpha=0.18, linewidth=0, label=label)
         panel.grid(axis="y", color=faint, alpha=0.25, linewidth=0.7)
@@ -198,7 +203,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], *, dark: bool = False) ->
             place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 4, "frameon": False, "borderpad": 0}
             panel.legend(labelcolor=ink, fontsize=9, **place)
         if lines is losses:
-            _robust_top(panel, [value for key in losses for value in _series(rows, key)[1]])
+            _robust_top(panel, [value for _, value in (*training, *held_out)])
     panel.set_xlabel("epoch")
     return figure
 
@@ -239,15 +244,6 @@ def _quiet(axes: Axes, dark: bool) -> None:
     axes.tick_params(colors=ink, labelsize=9, length=0, pad=5)
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set(color=ink, fontsize=10)
-
-
-def _series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
-    points = [
-        (row.get("epoch", n), value)
-        for n, row in enumerate(rows, 1)
-        if (value := row.get(key, (row.get("test") or {}).get(key))) is not None and np.isfinite(value)
-    ]
-    return [x for x, _ in points], [y for _, y in points]
 
 
 def _robust_top(axes: Axes, values: list[float]) -> None:

@@ -18,18 +18,17 @@ Everything is replaced in one step (temporary file, rename), so a reader never s
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from zipfile import BadZipFile
 
 import filelock
@@ -40,6 +39,7 @@ from altub.errors import RunError
 from altub.files import explain_full_disk, read_json, write_atomically, write_json
 from altub.settings import runs_root
 from altub.training.config import TrainingConfig
+from altub.training.records import EpochRecord, best_record, parse_records
 
 __all__ = ["REMOTE_FILE", "Run", "State", "Status", "list_runs", "new_run_id", "remove_left_caches"]
 
@@ -288,32 +288,32 @@ class Run:
 
     # Events and base history: one entry an epoch.
 
-    def events(self) -> list[dict[str, Any]]:
-        """The epochs so far; a line that is only half there is left out."""
+    def events(self) -> list[EpochRecord]:
+        """The epochs so far; a damaged line is left out."""
+        return [record for _, record in self._event_lines()]
+
+    def _event_lines(self) -> list[tuple[str, EpochRecord]]:
         try:
-            lines = (self.path / "events.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")
+            text = (self.path / "events.jsonl").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return []
-        events = []
-        for line in lines:
-            with suppress(json.JSONDecodeError):
-                event = json.loads(line)
-                if isinstance(event, dict) and isinstance(event.get("epoch"), int):
-                    events.append(event)
-        return events
+        return parse_records(text)
 
-    def append_event(self, event: dict[str, Any]) -> None:
+    def append_event(self, record: EpochRecord) -> None:
         path = self.path / "events.jsonl"
-        line = json.dumps(event, allow_nan=False) + "\n"
         with explain_full_disk(path), path.open("a", encoding="utf-8") as file:
-            file.write(line)
+            file.write(record.line())
             file.flush()
             os.fsync(file.fileno())  # as sure to be there as the checkpoint that counts on it
 
     def keep_events(self, last_epoch: int) -> None:
         """Drops what was written after `last_epoch`: a killed trainer repeats those epochs."""
-        kept = [json.dumps(event) + "\n" for event in self.events() if event["epoch"] <= last_epoch]
+        kept = [line + "\n" for line, record in self._event_lines() if record.epoch <= last_epoch]
         write_atomically(self.path / "events.jsonl", "".join(kept).encode())
+
+    def replace_events(self, records: Iterable[EpochRecord]) -> None:
+        """All epochs at once, as they came from elsewhere."""
+        write_atomically(self.path / "events.jsonl", "".join(record.line() for record in records).encode())
 
     def base_history(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Per head (mean, log_std), each float32 (epochs + 1, C); row 0 is the start. Empty where it is damaged."""
@@ -334,17 +334,10 @@ class Run:
 
     # Metrics.
 
-    def last_and_best(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Test metrics of the last evaluated epoch, and of the best one *chosen on the test set*."""
-        measured = [{**event["test"], "epoch": event["epoch"]} for event in self.events() if event.get("test")]
-        if not measured:
-            return {}, {}
-
-        def merit(metrics: dict[str, Any]) -> float:
-            value = metrics.get("pixel_auroc")
-            return value if value is not None else metrics.get("image_auroc") or 0.0
-
-        return measured[-1], max(measured, key=merit)
+    def last_and_best(self) -> tuple[EpochRecord | None, EpochRecord | None]:
+        """The last evaluated epoch, and the best one *chosen on the test set*; None where none was evaluated."""
+        evaluated = [record for record in self.events() if record.test is not None]
+        return (evaluated[-1] if evaluated else None), best_record(evaluated)
 
 
 def new_run_id(category: str) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from altub.errors import ConfigError
 from altub.flows.config import FlowConfig
 from altub.inference.config import MapKind
+from altub.inference.info import ModelInfo
 from altub.training.schedule import BaseSchedule
 
 __all__ = ["CFLOW_DEFAULTS", "PRESETS", "Preset", "TrainingConfig", "make_config", "parse_stages"]
@@ -68,6 +69,15 @@ class TrainingConfig(_Settings):
         if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()):
             raise ValueError("device is auto, cpu, cuda, cuda:<number> or mps")
         return device
+
+    @classmethod
+    def of_model(cls, info: ModelInfo, data: str = "sample") -> TrainingConfig | None:
+        """The settings that a model was trained with, on images in `data`; None where it does not tell.
+
+        Raises:
+            pydantic.ValidationError: they are no settings of this version.
+        """
+        return None if info.training is None else cls.model_validate({**info.training, "data": data})
 
     @property
     def notes(self) -> list[str]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,9 +24,11 @@ from altub.evaluation.evaluate import collect_maps
 from altub.flows import CFlowHead, FlowPyramid
 from altub.flows.base import latent_moments
 from altub.inference.calibration import Calibration
+from altub.inference.info import ImageCounts, ModelInfo
 from altub.runs.run import Run, Status
 from altub.training.checkpoint import load_checkpoint, save_checkpoint
 from altub.training.preparation import prepare
+from altub.training.records import BaseDrift, EpochRecord, Quantiles
 from altub.training.steps import Alternation
 
 __all__ = ["NonFiniteLossError", "TrainingEvent", "train"]
@@ -46,7 +48,7 @@ class TrainingEvent:
 
     kind: Literal["progress", "epoch", "stopped", "finished"]
     status: Status
-    record: dict[str, Any] | None = None
+    record: EpochRecord | None = None
 
 
 def train(
@@ -248,7 +250,7 @@ class _Trainer:
         test = None
         if len(self.parts.tested) and (epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs):
             maps, scores, _ = collect_maps(self.parts.detector, self.parts.tested, EVALUATION_BATCH, self.parts.workers)
-            test = self.parts.test.evaluate(maps, scores).as_dict()
+            test = self.parts.test.evaluate(maps, scores)
             self.parts.examples.write(epoch, maps, self.parts.detector.calibration)
         elif not len(self.parts.tested):
             self.parts.examples.write(epoch, held_maps, self.parts.detector.calibration)
@@ -259,20 +261,20 @@ class _Trainer:
             for (means, stds), (mean, std) in zip(self.history, self.base_values(), strict=True)
         ]
         means = self.sums.means()
-        record = {
-            "epoch": epoch,
-            "phase": "both" if len(turns := self.config.base.epoch_turns(epoch)) > 1 else turns[0],
-            "loss": _overall(means, self.parts.pyramid),
-            "loss_heads": means and _per_dimension(means, self.parts.pyramid),
-            "held_out": _overall(held_losses, self.parts.pyramid),
-            "held_out_heads": _per_dimension(held_losses, self.parts.pyramid),
-            "base": [_drift(mean, log_std) for mean, log_std in self.base_values()],
-            "base_steps": self.sums.base_steps,
-            "test": test,
-            "seconds": self.sums.seconds,
-            "images_per_second": len(self.parts.trained) / max(self.sums.seconds, 1e-9),
-            "lr": self.alternation.lr_now,
-        }
+        record = EpochRecord(
+            epoch=epoch,
+            phase="both" if len(turns := self.config.base.epoch_turns(epoch)) > 1 else turns[0],
+            loss=_overall(means, self.parts.pyramid),
+            loss_heads=means and _per_dimension(means, self.parts.pyramid),
+            held_out=_overall(held_losses, self.parts.pyramid),
+            held_out_heads=_per_dimension(held_losses, self.parts.pyramid),
+            base=[_drift(mean, log_std) for mean, log_std in self.base_values()],
+            base_steps=self.sums.base_steps,
+            test=test,
+            seconds=self.sums.seconds,
+            images_per_second=len(self.parts.trained) / max(self.sums.seconds, 1e-9),
+            lr=self.alternation.lr_now,
+        )
         self.run.append_event(record)
         self.run.write_base_history(self.history)
         self.epoch, self.step, self.sums = epoch, 0, _EpochSums()
@@ -304,19 +306,17 @@ class _Trainer:
         counters = {"epoch": self.epoch, "step": self.step, "steps": self.steps, "sums": vars(self.sums)}
         save_checkpoint(self.run.checkpoint_file, self.parts.pyramid, self.alternation.optimizers, counters)
 
-    def save_model(self, record: dict[str, Any]) -> None:
-        self.parts.detector.info = {
-            "category": self.parts.category.name,
-            "epoch": record["epoch"],
-            "metrics": record["test"],
-            "held_out": record["held_out"],
-            "training": self.config.model_dump(mode="json", exclude={"data"}),
-            "images": {
-                "trained": len(self.parts.trained),
-                "held_out": len(self.parts.held_out),
-                "test": len(self.parts.tested),
-            },
-        }
+    def save_model(self, record: EpochRecord) -> None:
+        self.parts.detector.info = ModelInfo(
+            category=self.parts.category.name,
+            epoch=record.epoch,
+            metrics=record.test,
+            held_out=record.held_out,
+            training=self.config.model_dump(mode="json", exclude={"data"}),
+            images=ImageCounts(
+                trained=len(self.parts.trained), held_out=len(self.parts.held_out), test=len(self.parts.tested)
+            ),
+        )
         self.parts.detector.save(self.run.model_dir)
 
     def tell(self, stage: str, now: bool = False) -> TrainingEvent:
@@ -381,14 +381,14 @@ def _overall(sums: list[float] | None, pyramid: FlowPyramid) -> float | None:
     return sum(sums) / sum(math.prod(shape) for shape in pyramid.shapes) if sums else None
 
 
-def _drift(mean: np.ndarray, log_std: np.ndarray) -> dict[str, dict[str, float]]:
+def _drift(mean: np.ndarray, log_std: np.ndarray) -> BaseDrift:
     """How far a base is from N(0, I): quantiles over channels of |mu| and |sigma - 1|."""
 
-    def quantiles(values: np.ndarray) -> dict[str, float]:
+    def quantiles(values: np.ndarray) -> Quantiles:
         levels = np.quantile(values.astype(np.float64), [0.05, 0.25, 0.5, 0.75, 0.95])
-        return dict(zip(("q05", "q25", "q50", "q75", "q95"), map(float, levels), strict=True))
+        return Quantiles(**dict(zip(("q05", "q25", "q50", "q75", "q95"), map(float, levels), strict=True)))
 
-    return {"mean": quantiles(np.abs(mean)), "std": quantiles(np.abs(np.exp(log_std) - 1))}
+    return BaseDrift(mean=quantiles(np.abs(mean)), std=quantiles(np.abs(np.exp(log_std) - 1)))
 
 
 def _mix(seed: int, epoch: int) -> int:

@@ -21,10 +21,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["READINGS", "WITH_BASE", "BaseSchedule", "Phase"]
+__all__ = ["READINGS", "BaseSchedule", "Phase"]
 
 Phase = Literal["flow", "base"]
-WITH_BASE = ("base", "both")  # what an epoch's record calls one in which the base had a turn of its own
 
 
 class BaseSchedule(BaseModel):

@@ -52,7 +52,7 @@ def runs() -> list[dict[str, Any]]:
             "epoch": offer.epoch,
             "epochs": offer.epochs,
             "created": offer.created,
-            "metrics": offer.metrics,
+            "metrics": offer.metrics.measured(),
         }
         for offer in list_offers()
     ]

@@ -16,10 +16,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from altub.errors import ModelError, RunError
 from altub.files import read_json
 from altub.inference.detector import AnomalyDetector
+from altub.inference.info import ModelInfo
 from altub.inference.model_files import CONFIG_FILE
+from altub.metrics import METRICS, Metrics
 from altub.runs.run import Run, list_runs
 
 __all__ = ["LATEST", "MODELS", "LoadedModel", "ModelCache", "Offer", "find_model", "list_offers"]
@@ -39,16 +43,16 @@ class Offer:
     epoch: int  # the model's, not the trainer's
     epochs: int
     created: float  # seconds since 1970
-    metrics: dict[str, float]  # on the test set after `epoch`; empty where none were computed
+    metrics: Metrics  # on the test set after `epoch`; without a value where none were computed
     weights_sha256: str
 
     @property
     def label(self) -> str:
         """One line for a list: category, backbone, how good, how far, when."""
         parts = [self.category, self.backbone.partition(".")[0]]
-        for name, title in (("pixel_auroc", "pixel"), ("image_auroc", "image")):
-            if name in self.metrics:
-                parts.append(f"{title} AUROC {self.metrics[name]:.3f}")
+        for name in ("pixel_auroc", "image_auroc"):
+            if (value := self.metrics.value(name)) is not None:
+                parts.append(f"{METRICS[name].label} {value:.3f}")
                 break
         parts += [self.progress, time.strftime("%d %b %H:%M", time.localtime(self.created))]
         return " · ".join(parts)
@@ -160,13 +164,15 @@ def _offer(run: Run) -> Offer | None:
 def _about(config_file: Path, changed: int) -> dict[str, Any]:
     """What a model's config.json says; `changed`, its time of change, makes a new version a new entry."""
     config = _read_config(config_file.parent)
-    info = config.get("info") or {}
-    metrics = {name: float(value) for name, value in (info.get("metrics") or {}).items() if value is not None}
+    try:
+        info = ModelInfo.model_validate(config.get("info") or {})
+    except ValidationError as error:
+        raise ModelError(f"The model of {config_file.parent.parent.name} is damaged. Train it again.") from error
     return {
-        "category": str(info.get("category", "unknown")),
+        "category": info.category,
         "backbone": str((config.get("detector") or {}).get("backbone", "unknown")),
-        "epoch": int(info.get("epoch") or 0),
-        "metrics": metrics,
+        "epoch": info.epoch,
+        "metrics": info.metrics or Metrics(),
         "weights_sha256": str(config.get("weights_sha256")),
     }
 

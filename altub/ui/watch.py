@@ -10,7 +10,6 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from altub.errors import RunError
 from altub.runs import queue as jobs
@@ -19,6 +18,7 @@ from altub.runs.launchers.hf_jobs.watching import keep_following
 from altub.runs.run import Run, Status, list_runs
 from altub.settings import runs_root
 from altub.training.config import TrainingConfig
+from altub.training.records import EpochRecord
 
 __all__ = ["ACTIVE", "RunView", "RunWatch", "describe_view", "stamp"]
 
@@ -60,7 +60,7 @@ class RunWatch:
         self._lock = threading.RLock()
         self._views: dict[str, tuple[tuple[int, int], float, RunView]] = {}
         self._listed: tuple[float, list[str]] = (-1e9, [])
-        self._events: dict[str, tuple[tuple[int, int], list[dict[str, Any]]]] = {}
+        self._events: dict[str, tuple[tuple[int, int], list[EpochRecord]]] = {}
 
     @property
     def root(self) -> Path:
@@ -108,7 +108,7 @@ class RunWatch:
             self._listed = (-1e9, [])
             self._views.clear()
 
-    def events(self, run: Run) -> list[dict[str, Any]]:
+    def events(self, run: Run) -> list[EpochRecord]:
         """The run's epochs so far."""
         mark = stamp(run.path / "events.jsonl")
         with self._lock:

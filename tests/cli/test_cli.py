@@ -139,7 +139,7 @@ def test_train_evaluate_predict_from_end_to_end(altub, weave, data_folder: Path,
     assert altub("train", "--run-dir", run_dir, "--resume", *same, "--quiet") == Ended(0, "", "")
     assert run.config.epochs == 2 and run.status.epoch == 2
     longer = altub("train", "--run-dir", run_dir, "--resume", "--epochs", "3", "--json")
-    assert json.loads(longer.out)["epochs"] == 3 and [event["epoch"] for event in run.events()] == [1, 2, 3]
+    assert json.loads(longer.out)["epochs"] == 3 and [event.epoch for event in run.events()] == [1, 2, 3]
 
 
 def test_without_json_the_best_epoch_is_called_what_it_is(altub, weave, tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_ctrl_c_keeps_what_was_trained(altub, weave, tmp_path: Path) -> None:
     assert status.state == "stopped" and status.epoch >= 1
     resumed = altub("train", "--run-dir", run_dir, "--resume", "--epochs", status.epoch + 1, "--json")
     assert json.loads(resumed.out)["epochs"] == status.epoch + 1
-    assert [event["epoch"] for event in run.events()] == list(range(1, status.epoch + 2))
+    assert [event.epoch for event in run.events()] == list(range(1, status.epoch + 2))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -388,7 +388,7 @@ def test_what_is_no_model_is_refused(altub, trained_run: Run, data_folder: Path,
 
 def test_evaluate_prints_a_line_for_each_metric(altub, trained_run: Run, data_folder: Path) -> None:
     ended = altub("evaluate", "--model", trained_run.model_dir, "--data", data_folder, "--category", "weave")
-    last = trained_run.last_and_best()[0]
+    last = trained_run.last_and_best()[0].test.as_dict()
     shown = dict(line.split() for line in ended.out.splitlines())
     assert set(shown) >= METRICS and all(float(shown[name]) == pytest.approx(last[name], abs=1e-4) for name in METRICS)
     altub("evaluate", "--model", trained_run.model_dir, "--data", data_folder, "--category", "x").assert_refused(

@@ -51,7 +51,7 @@ def test_a_run_directory_is_read(flow: str) -> None:
     assert [len(mean) for mean, _ in run.base_history()] == [5] * len(run.base_history())
     assert losses(run) == [told["loss"] for told in EXPECTED["losses"][flow]]
     last, best = run.last_and_best()
-    assert last["epoch"] == 4 and 0 <= best["pixel_auroc"] <= 1
+    assert last.epoch == 4 and 0 <= best.test.pixel_auroc <= 1
 
 
 @pytest.mark.parametrize("flow", FLOWS)
@@ -75,4 +75,4 @@ def test_a_new_training_has_the_old_losses(flow: str, saved: Path) -> None:
 
 
 def losses(run: Run) -> list[float]:
-    return [event["loss"] for event in run.events()]
+    return [event.loss for event in run.events()]

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from altub.evaluation.compare import (
-    curve,
     curve_stats,
     differing_settings,
     drift,
@@ -21,15 +20,24 @@ from altub.evaluation.compare import (
     mean_and_band,
     update_name,
 )
+from altub.metrics import Metrics
 from altub.training.config import TrainingConfig, make_config
+from altub.training.records import BaseDrift, EpochRecord, Quantiles, curve
 from altub.training.schedule import READINGS, BaseSchedule
 from altub.ui.compare.views import DASHES, MOST_LINES, Entry, chart, compare, csv_link, settings_table, stats_table
 
 
-def event(epoch: int, value: float | None, nll: float = 1.0) -> dict[str, Any]:
-    base = [{"mean": {"q50": 0.1 * epoch}, "std": {"q50": 0.0}}, {"mean": {"q50": 0.3 * epoch}, "std": {"q50": 0.2}}]
-    test = None if value is None else {"pixel_auroc": value, "image_auroc": None}
-    return {"epoch": epoch, "held_out": nll, "test": test, "base": base}
+def event(epoch: int, value: float | None, nll: float = 1.0) -> EpochRecord:
+    base = [
+        BaseDrift(mean=around(0.1 * epoch), std=around(0.0)),
+        BaseDrift(mean=around(0.3 * epoch), std=around(0.2)),
+    ]
+    test = None if value is None else Metrics(pixel_auroc=value, image_auroc=None)
+    return EpochRecord(epoch=epoch, held_out=nll, test=test, base=base)
+
+
+def around(median: float) -> Quantiles:
+    return Quantiles(q05=median - 2, q25=median - 1, q50=median, q75=median + 1, q95=median + 2)
 
 
 def config(**settings: Any) -> TrainingConfig:
@@ -42,7 +50,7 @@ def entry(name: str, values: list[float], **settings: Any) -> Entry:
 
 
 def test_a_curve_leaves_out_what_was_not_measured() -> None:
-    events = [event(1, 0.5), event(2, None), event(3, 0.7), {"epoch": 4, "test": {"pixel_auroc": float("nan")}}]
+    events = [event(1, 0.5), event(2, None), event(3, 0.7), EpochRecord(epoch=4, test=Metrics())]
     assert curve(events, "pixel_auroc") == [(1, 0.5), (3, 0.7)]
     assert curve(events, "image_auroc") == []
     assert curve(events, "held_out") == [(1, 1.0), (2, 1.0), (3, 1.0)]

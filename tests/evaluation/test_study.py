@@ -114,7 +114,7 @@ def test_a_study_trains_goes_on_extends_and_reports(
     assert any("finished seeds" in note for note in results.notes)
     off, moments = results.summaries
     assert (off.update, off.seeds, moments.update, moments.seeds) == ("off", [0, 1], "moments:interval=2", [0])
-    lasts = [entry.run.last_and_best()[0]["pixel_auroc"] for entry in (more[0], more[2])]
+    lasts = [entry.run.last_and_best()[0].test.pixel_auroc for entry in (more[0], more[2])]
     assert off.metrics["pixel_auroc"].mean_last == pytest.approx(sum(lasts) / 2)
     assert off.metrics["pixel_auroc"].std_last == pytest.approx(abs(lasts[0] - lasts[1]) / 2**0.5)
     assert off.metrics["pixel_auroc"].ratio_std == 1 and off.drift_mean == 0 and moments.drift_mean > 0

@@ -190,8 +190,8 @@ def test_it_learns_and_finds_the_blot(cflow_config: TrainingConfig, tmp_path: Pa
     for _ in train(run):
         pass
     events = run.events()
-    assert events[-1]["held_out"] < events[0]["held_out"] - 0.05
-    assert run.last_and_best()[0]["image_auroc"] > 0.9
+    assert events[-1].held_out < events[0].held_out - 0.05
+    assert run.last_and_best()[0].test.image_auroc > 0.9
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_the_alternation_moves_what_it_should(cflow_config: TrainingConfig, tmp_
         assert all(moved[1])
     if change in ({"base_update": "moments"}, {"joint": False}):
         assert not any(moved[0]), "the base waits in the flow's epoch"
-        assert run.events()[1]["phase"] == "base"
+        assert run.events()[1].phase == "base"
 
 
 def test_logsigmoid_is_another_training_but_the_loss_told_is_nats_per_dimension(
@@ -222,9 +222,9 @@ def test_logsigmoid_is_another_training_but_the_loss_told_is_nats_per_dimension(
     for _ in train(run):
         pass
     event, other = run.events()[0], cflow_run.events()[0]
-    assert event["loss"] != other["loss"]
-    assert event["loss"] == pytest.approx(other["loss"], rel=0.05)
-    assert event["held_out"] == pytest.approx(event["loss"], rel=0.5)
+    assert event.loss != other.loss
+    assert event.loss == pytest.approx(other.loss, rel=0.05)
+    assert event.held_out == pytest.approx(event.loss, rel=0.5)
 
 
 @pytest.mark.parametrize("asked", [7, 12])
@@ -237,7 +237,7 @@ def test_stopped_and_resumed_is_undisturbed(
     for _ in train(run):
         pass
     assert_same_weights(cflow_run, run)
-    assert [event["loss"] for event in run.events()] == [event["loss"] for event in cflow_run.events()]
+    assert [event.loss for event in run.events()] == [event.loss for event in cflow_run.events()]
 
 
 def test_killed_after_an_epoch_and_resumed_is_undisturbed(

@@ -76,9 +76,9 @@ def test_the_card_tells_the_hub_what_it_is(hub: LoopbackHub, anna: Client, pushe
     front = yaml.safe_load(files["README.md"].decode().split("---")[1])
     assert front["library_name"] == "altub" and front["pipeline_tag"] == "image-segmentation"
     assert front["license"] == "cc-by-nc-sa-4.0" and {"altub", "anomaly-detection"} <= set(front["tags"])
-    measured = pushed_run.events()[-1]["test"]
+    measured = pushed_run.events()[-1].test
     metrics = {m["name"]: m["value"] for m in front["model-index"][0]["results"][0]["metrics"]}
-    assert metrics["pixel AUROC"] == round(measured["pixel_auroc"], 4)
+    assert metrics["pixel AUROC"] == round(measured.pixel_auroc, 4)
     for name in ("training.png", "drift.png", "examples.png"):
         assert files[name].startswith(b"\x89PNG") and f"({name})" in files["README.md"].decode()
     # No folder of the machine that trained it.

@@ -61,9 +61,9 @@ def test_a_saved_model_names_no_folder_of_the_machine(trained_run: Run, data_fol
 
 def test_the_card_tells_what_it_is(trained_run: Run) -> None:
     card = (trained_run.model_dir / "README.md").read_text()
-    last = trained_run.last_and_best()[0]
+    last = trained_run.last_and_best()[0].test
     assert card.startswith("---\n") and "weave" in card and "filter-bank" in card
-    assert f"| pixel_auroc | {last['pixel_auroc']:.4f} |" in card
+    assert f"| pixel AUROC | {last.pixel_auroc:.4f} |" in card
 
 
 def test_the_weights_are_those_of_the_flow_and_not_of_the_backbone(trained_run: Run) -> None:

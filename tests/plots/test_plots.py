@@ -235,10 +235,10 @@ def test_drift_colours_do_not_depend_on_the_order_of_channels() -> None:
 
 @pytest.mark.parametrize("with_start", [False, True])
 def test_drift_marks_base_epochs(with_start: bool) -> None:
-    phases = ["base" if epoch % 5 == 0 else "flow" for epoch in range(1, 13)]
+    trained = [epoch % 5 == 0 for epoch in range(1, 13)]
     history = _drift(13 if with_start else 12)
-    marked = opaque(plots.channel_drift_image(history, "mean", phases), False)
-    without = opaque(plots.channel_drift_image(history, "mean", ["flow"] * 12), False)
+    marked = opaque(plots.channel_drift_image(history, "mean", trained), False)
+    without = opaque(plots.channel_drift_image(history, "mean", [False] * 12), False)
     assert has_colour(marked, plots.BASE_PHASE) > 100 > 0 == has_colour(without, plots.BASE_PHASE)
     columns = np.flatnonzero(
         (np.abs(marked - [0xE6, 0x9F, 0x00]).max(axis=-1) <= 6)[marked.shape[0] // 2 :].any(axis=0)
@@ -249,29 +249,31 @@ def test_drift_marks_base_epochs(with_start: bool) -> None:
 
 def test_drift_of_unusual_histories() -> None:
     assert plots.channel_drift_image(np.empty((0, 4)), "mean").mode == "RGBA"
-    assert plots.channel_drift_image(np.zeros((1, 1)), "mean", ["flow"]).mode == "RGBA"
-    assert plots.channel_drift_image(_drift(5, 1024), "log_std", ["flow"] * 4, dark=True).mode == "RGBA"
+    assert plots.channel_drift_image(np.zeros((1, 1)), "mean", [False]).mode == "RGBA"
+    assert plots.channel_drift_image(_drift(5, 1024), "log_std", [False] * 4, dark=True).mode == "RGBA"
     with pytest.raises(ValueError, match="kind"):
         plots.channel_drift_image(_drift(), "sigma")
-    with pytest.raises(ValueError, match="phases"):
-        plots.channel_drift_image(_drift(), "mean", ["flow"] * 3)
+    with pytest.raises(ValueError, match="do not fit"):
+        plots.channel_drift_image(_drift(), "mean", [False] * 3)
 
 
-def _rows(n: int = 20, test: bool = True) -> list[dict]:
-    return [
-        {
-            "epoch": e,
-            "phase": "base" if e % 5 == 0 else "flow",
-            "loss": None if e == 5 else 1 / e,
-            "held_out": 1.1 / e,
-            "test": {"image_auroc": 0.9, "pixel_auroc": 1 - 0.2 / e, "aupro": None} if test and e % 2 == 0 else None,
-        }
-        for e in range(1, n + 1)
-    ]
+def _curves(n: int = 20, test: bool = True) -> dict:
+    """As arguments of `training_curves`: epoch 5 has no training loss, and every second epoch was evaluated."""
+    evaluated = range(2, n + 1, 2) if test else ()
+    return {
+        "training": [(e, 1 / e) for e in range(1, n + 1) if e != 5],
+        "held_out": [(e, 1.1 / e) for e in range(1, n + 1)],
+        "metrics": {
+            "image AUROC": [(e, 0.9) for e in evaluated],
+            "pixel AUROC": [(e, 1 - 0.2 / e) for e in evaluated],
+            "AUPRO": [],
+        },
+        "base_epochs": list(range(5, n + 1, 5)),
+    }
 
 
-def test_training_curves_draw_what_the_rows_hold() -> None:
-    figure = plots.training_curves(_rows())
+def test_training_curves_draw_what_they_are_given() -> None:
+    figure = plots.training_curves(**_curves())
     assert isinstance(figure, Figure)
     losses, tests = figure.axes
     lines = {line.get_label(): line for line in losses.lines + tests.lines}
@@ -284,15 +286,15 @@ def test_training_curves_draw_what_the_rows_hold() -> None:
     assert shaded == [4.5, 9.5, 14.5, 19.5]
 
 
-def test_training_curves_without_test_metrics_or_rows() -> None:
-    assert len(plots.training_curves(_rows(test=False)).axes) == 1
-    assert plots.figure_to_image(plots.training_curves([], dark=True)).mode == "RGBA"
+def test_training_curves_without_test_metrics_or_epochs() -> None:
+    assert len(plots.training_curves(**_curves(test=False)).axes) == 1
+    assert plots.figure_to_image(plots.training_curves([], [], {}, dark=True)).mode == "RGBA"
 
 
 def test_training_curves_do_not_let_the_first_epochs_hide_the_rest() -> None:
-    rows = _rows(40, test=False)
-    rows[0]["loss"] = 1e6
-    assert plots.training_curves(rows).axes[0].get_ylim()[1] < 5
+    curves = _curves(40, test=False)
+    curves["training"][0] = (1, 1e6)
+    assert plots.training_curves(**curves).axes[0].get_ylim()[1] < 5
 
 
 @pytest.mark.parametrize("size", [(640, 300), (120, 90)])
@@ -314,7 +316,7 @@ values = np.random.default_rng(0).random((20, 20))
 plots.overlay(np.zeros((20, 20, 3), np.uint8), values, 0, 1, threshold=0.5)
 plots.score_histogram([1.0, 2.0], 1.5, 1.8)
 plots.channel_drift_image(values, "mean")
-plots.figure_to_image(plots.training_curves([]))
+plots.figure_to_image(plots.training_curves([], [], {}))
 plots.scale_maps_strip([values], ["a"], 0, 1)
 assert "matplotlib" in sys.modules
 assert "matplotlib.pyplot" not in sys.modules, "pyplot keeps global state"

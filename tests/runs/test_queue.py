@@ -116,7 +116,7 @@ def test_the_life_of_two_jobs(small_config: TrainingConfig, tmp_path: Path, ende
     jobs.resume(first)
     wait_for(lambda: first.status.state not in ("queued", "running"), first)
     assert (first.status.state, first.status.epoch) == ("finished", reached + 1), first.log_file.read_text()
-    assert [event["epoch"] for event in first.events()] == list(range(1, reached + 2))
+    assert [event.epoch for event in first.events()] == list(range(1, reached + 2))
 
 
 # Without processes.

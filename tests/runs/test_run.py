@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 
 from altub.errors import RunError
+from altub.metrics import Metrics
 from altub.runs.run import Run, Status, list_runs, new_run_id, remove_left_caches
 from altub.training.config import TrainingConfig, make_config
+from altub.training.records import EpochRecord
 from tests.conftest import REPOSITORY
 
 CONFIG = make_config(category="weave", epochs=4)
@@ -56,7 +58,7 @@ def held_elsewhere(run: Run) -> Iterator[subprocess.Popen]:
 def test_a_new_run_waits(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "deep" / "r", CONFIG)
     assert (run.id, run.config, run.status.state, run.status.epochs) == ("r", CONFIG, "queued", 4)
-    assert run.events() == [] and run.base_history() == [] and run.last_and_best() == ({}, {})
+    assert run.events() == [] and run.base_history() == [] and run.last_and_best() == (None, None)
     assert not run.is_alive() and not run.stop_requested()
     assert Run.open(run.path).config == CONFIG
 
@@ -94,7 +96,7 @@ def test_a_begun_run_is_not_begun_again(tmp_path: Path) -> None:
 
 def test_a_run_that_never_got_to_a_checkpoint_gives_way_with_all_it_left(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "r", CONFIG)
-    run.append_event({"epoch": 1})
+    run.append_event(EpochRecord(epoch=1))
     run.write_base_history([(np.zeros((2, 3), np.float32), np.zeros((2, 3), np.float32))])
     for name in ("model", "examples"):
         (run.path / name).mkdir()
@@ -305,35 +307,35 @@ def test_a_reader_never_sees_half_a_status_or_history(tmp_path: Path) -> None:
 def test_half_a_line_of_events_is_left_out(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "r", CONFIG)
     for epoch in (1, 2):
-        run.append_event({"epoch": epoch, "loss": 0.1 + epoch})
+        run.append_event(EpochRecord(epoch=epoch, loss=0.1 + epoch))
     whole = (run.path / "events.jsonl").read_bytes()
     for cut in range(1, len(whole)):
         (run.path / "events.jsonl").write_bytes(whole[:cut])
-        epochs = [event["epoch"] for event in run.events()]
+        epochs = [event.epoch for event in run.events()]
         assert epochs == [1, 2][: whole[: cut + 1].count(b"\n")], f"cut at {cut}"
     (run.path / "events.jsonl").write_bytes(whole[:-7])
     run.keep_events(1)
-    run.append_event({"epoch": 2, "loss": 2.1})
-    assert [event["epoch"] for event in run.events()] == [1, 2], "what follows half a line is whole again"
+    run.append_event(EpochRecord(epoch=2, loss=2.1))
+    assert [event.epoch for event in run.events()] == [1, 2], "what follows half a line is whole again"
 
 
 def test_rubbish_among_the_events_is_left_out(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "r", CONFIG)
     (run.path / "events.jsonl").write_bytes(b'{"epoch": 1}\n\xff\xfe\0\n[3]\n7\n{"loss": 1}\n{"epoch": 2}\n')
-    assert run.events() == [{"epoch": 1}, {"epoch": 2}]
+    assert run.events() == [EpochRecord(epoch=1), EpochRecord(epoch=2)]
     run.keep_events(1)
     assert (run.path / "events.jsonl").read_text() == '{"epoch": 1}\n'
 
 
 def test_events_keep_every_bit_through_a_resume(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "r", CONFIG)
-    events = [{"epoch": k, "loss": 1 / (3 * k), "test": None} for k in range(1, 5)]
+    events = [EpochRecord(epoch=k, loss=1 / (3 * k), test=None) for k in range(1, 5)]
     for event in events:
         run.append_event(event)
     run.keep_events(3)
     assert run.events() == events[:3]
     with pytest.raises(ValueError, match="JSON"):
-        run.append_event({"epoch": 4, "loss": float("nan")})
+        run.append_event(EpochRecord.model_construct(epoch=4, loss=float("nan")))
     assert run.events() == events[:3]
 
 
@@ -439,24 +441,24 @@ def test_last_is_last_and_best_is_best_by_pixels(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "r", CONFIG)
     rows = [None, (0.7, 0.9), (0.9, 0.8), None, (0.8, 0.85), None]
     for epoch, row in enumerate(rows, start=1):
-        run.append_event({"epoch": epoch, "test": row and {"image_auroc": row[0], "pixel_auroc": row[1]}})
+        run.append_event(EpochRecord(epoch=epoch, test=row and Metrics(image_auroc=row[0], pixel_auroc=row[1])))
     last, best = run.last_and_best()
-    assert last == {"image_auroc": 0.8, "pixel_auroc": 0.85, "epoch": 5}
-    assert best == {"image_auroc": 0.7, "pixel_auroc": 0.9, "epoch": 2}
+    assert last == EpochRecord(epoch=5, test=Metrics(image_auroc=0.8, pixel_auroc=0.85))
+    assert best == EpochRecord(epoch=2, test=Metrics(image_auroc=0.7, pixel_auroc=0.9))
 
 
 def test_without_masks_best_goes_by_images(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "r", CONFIG)
     for epoch, value in enumerate([0.5, 0.9, None, 0.6], start=1):
-        run.append_event({"epoch": epoch, "test": {"image_auroc": value, "pixel_auroc": None}})
+        run.append_event(EpochRecord(epoch=epoch, test=Metrics(image_auroc=value, pixel_auroc=None)))
     last, best = run.last_and_best()
-    assert (last["epoch"], best["epoch"]) == (4, 2)
+    assert (last.epoch, best.epoch) == (4, 2)
 
 
 def test_trained_run_can_be_read_by_all_this(trained_run: Run, small_config: TrainingConfig) -> None:
     assert trained_run.config == small_config
     assert [run.id for run in list_runs(trained_run.path.parent)] == ["weave-run"]
-    assert Run.find("weave-run", trained_run.path.parent).last_and_best()[0]["epoch"] == 4
+    assert Run.find("weave-run", trained_run.path.parent).last_and_best()[0].epoch == 4
 
 
 def test_the_cache_of_a_killed_trainer_goes_when_another_run_is_made(tmp_path: Path) -> None:

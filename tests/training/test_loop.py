@@ -57,16 +57,16 @@ def stop_after(steps: int):
 def test_finished_run_tells_the_whole_story(trained_run: Run) -> None:
     status, events, history = trained_run.status, trained_run.events(), trained_run.base_history()
     assert (status.state, status.epoch, status.progress) == ("finished", 4, 1.0)
-    assert [event["epoch"] for event in events] == [1, 2, 3, 4]
-    assert [event["phase"] for event in events] == ["flow", "base", "flow", "base"]
-    assert [event["base_steps"] for event in events] == [0, 3, 0, 3]
-    assert all(np.isfinite(event["held_out"]) for event in events)
-    assert len(events[0]["loss_heads"]) == len(history) == 3
+    assert [event.epoch for event in events] == [1, 2, 3, 4]
+    assert [event.phase for event in events] == ["flow", "base", "flow", "base"]
+    assert [event.base_steps for event in events] == [0, 3, 0, 3]
+    assert all(np.isfinite(event.held_out) for event in events)
+    assert len(events[0].loss_heads) == len(history) == 3
     assert all(mean.shape == log_std.shape and len(mean) == 5 for mean, log_std in history)
     assert not history[0][0][0].any() and history[0][0][-1].any(), "the base starts at 0 and moves"
-    assert set(events[-1]["test"]) == {"image_auroc", "pixel_auroc", "aupro", "f1_max", "image_f1_max"}
+    assert set(events[-1].test.measured()) == {"image_auroc", "pixel_auroc", "aupro", "f1_max", "image_f1_max"}
     last, best = trained_run.last_and_best()
-    assert last["epoch"] == 4 and best["pixel_auroc"] >= last["pixel_auroc"]
+    assert last.epoch == 4 and best.test.pixel_auroc >= last.test.pixel_auroc
     assert sorted(path.name for path in trained_run.examples_dir.glob("*.npz"))[-1] == "epoch_00004.npz"
     assert not (trained_run.path / "cache").exists() or not list((trained_run.path / "cache").iterdir())
 
@@ -74,8 +74,8 @@ def test_finished_run_tells_the_whole_story(trained_run: Run) -> None:
 def test_it_learns_to_find_the_blot(data_folder: Path, small_config: TrainingConfig, tmp_path: Path) -> None:
     run = run_through(tmp_path / "r", variant(small_config, epochs=12, flow={"steps": 4, "norm": "channel"}))
     events = run.events()
-    assert events[-1]["held_out"] < events[0]["held_out"]
-    assert run.last_and_best()[0]["image_auroc"] > 0.9
+    assert events[-1].held_out < events[0].held_out
+    assert run.last_and_best()[0].test.image_auroc > 0.9
 
 
 def test_a_seed_reproduces_a_run_exactly_and_another_does_not(
@@ -101,7 +101,7 @@ def test_stopped_and_resumed_is_undisturbed(
         pass
     assert run.status.state == "finished"
     assert_same_weights(trained_run, run)
-    assert [event["loss"] for event in run.events()] == [event["loss"] for event in trained_run.events()]
+    assert [event.loss for event in run.events()] == [event.loss for event in trained_run.events()]
     for (mean, _), (expected, _) in zip(run.base_history(), trained_run.base_history(), strict=True):
         np.testing.assert_array_equal(mean, expected)
 
@@ -136,7 +136,7 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed_is_undisturbed(
     assert trainer(program.split("    if")[0] + "    pass", whole) == 0
     assert trainer(program, killed) == -signal.SIGKILL
     assert killed.status.state == "interrupted" and "Resume" in killed.status.message
-    assert [event["epoch"] for event in killed.events()] == [1, 2]
+    assert [event.epoch for event in killed.events()] == [1, 2]
     assert trainer(program.split("    if")[0] + "    pass", killed) == 0
     assert killed.status.state == "finished"
     assert_same_weights(whole, killed)
@@ -147,11 +147,11 @@ def test_rows_that_the_checkpoint_does_not_know_are_repeated(small_config: Train
     run = Run.create(tmp_path / "r", small_config)
     for event in train(run):
         if event.kind == "epoch" and event.status.epoch == 2:
-            run.append_event({**event.record, "epoch": 3})
+            run.append_event(event.record.model_copy(update={"epoch": 3}))
             run.request_stop()
     for _ in train(run):
         pass
-    assert [event["epoch"] for event in run.events()] == [1, 2, 3, 4]
+    assert [event.epoch for event in run.events()] == [1, 2, 3, 4]
 
 
 def test_second_start_of_the_same_run_is_refused(small_config: TrainingConfig, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_moments_are_those_of_z_over_the_training_set(small_config: TrainingConf
 def test_by_step_the_base_has_its_turn_within_an_epoch(small_config: TrainingConfig, tmp_path: Path) -> None:
     base = {"base_update": "gradient", "interval": 2, "interval_unit": "step", "joint": False}
     events = run_through(tmp_path / "r", variant(small_config, base=base, epochs=2)).events()
-    assert [event["base_steps"] for event in events] == [1, 2]  # steps 2, 4 and 6 of 6
+    assert [event.base_steps for event in events] == [1, 2]  # steps 2, 4 and 6 of 6
 
 
 @pytest.mark.parametrize("update", ["gradient", "moments"])
@@ -218,9 +218,9 @@ def test_on_top_the_flow_loses_nothing_to_the_base(small_config: TrainingConfig,
     ours, theirs = weights(run), weights(plain)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours if ".flow." in name)
     assert run.base_history()[0][0][2].any() and not plain.base_history()[0][0][2].any()
-    assert [event["phase"] for event in run.events()] == ["flow", "both"]
-    assert [event["loss"] for event in run.events()] == [event["loss"] for event in plain.events()]
-    assert run.events()[1]["base_steps"] == (3 if update == "gradient" else 1)
+    assert [event.phase for event in run.events()] == ["flow", "both"]
+    assert [event.loss for event in run.events()] == [event.loss for event in plain.events()]
+    assert run.events()[1].base_steps == (3 if update == "gradient" else 1)
 
 
 def test_on_top_by_step_the_base_follows_the_flow_on_the_same_images(
@@ -228,7 +228,7 @@ def test_on_top_by_step_the_base_follows_the_flow_on_the_same_images(
 ) -> None:
     base = {"base_update": "gradient", "interval": 2, "interval_unit": "step", "joint": False, "on_top": True}
     events = run_through(tmp_path / "r", variant(small_config, base=base, epochs=2)).events()
-    assert [event["base_steps"] for event in events] == [1, 2] and [event["phase"] for event in events] == ["flow"] * 2
+    assert [event.base_steps for event in events] == [1, 2] and [event.phase for event in events] == ["flow"] * 2
 
 
 @pytest.mark.parametrize("update", ["gradient", "moments"])
@@ -248,7 +248,7 @@ def test_stopped_in_the_base_turn_on_top_and_resumed_is_undisturbed(
         pass
     assert run.status.progress == 1.0
     assert_same_weights(whole, run)
-    assert [event["loss"] for event in run.events()] == [event["loss"] for event in whole.events()]
+    assert [event.loss for event in run.events()] == [event.loss for event in whole.events()]
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_state(
@@ -329,15 +329,15 @@ def test_disk_spill_and_recomputation_give_the_same_model(
 def test_good_images_alone_are_enough(tmp_path: Path, small_config: TrainingConfig, data_folder: Path) -> None:
     config = variant(small_config, data=str(data_folder / "weave/train/good"), category="good", epochs=1)
     run = run_through(tmp_path / "r", config)
-    assert run.events()[0]["test"] is None and run.last_and_best() == ({}, {})
+    assert run.events()[0].test is None and run.last_and_best() == (None, None)
     assert (run.examples_dir / "epoch_00001.npz").exists(), "held-out images stand in as examples"
 
 
 def test_category_without_masks_gets_image_metrics(tmp_path: Path, small_config: TrainingConfig) -> None:
     write_category(tmp_path / "data" / "bare", masks=False)
     run = run_through(tmp_path / "r", variant(small_config, data=str(tmp_path / "data"), category="bare", epochs=1))
-    test = run.events()[0]["test"]
-    assert test["image_auroc"] is not None and test["pixel_auroc"] is None and test["aupro"] is None
+    test = run.events()[0].test
+    assert test.image_auroc is not None and test.pixel_auroc is None and test.aupro is None
 
 
 def test_too_few_good_images_is_said(tmp_path: Path, small_config: TrainingConfig) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from altub.evaluation.compare import METRICS, mean_and_band
+from altub.evaluation.compare import mean_and_band
 from altub.evaluation.study.results import StudyResults, update_order
 from altub.files import write_atomically
+from altub.metrics import METRICS
 from altub.plots import BASE_PHASE, DEFECT, FLOW_PHASE, GOOD, HELD_OUT
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from typing import Any
 
 from altub.errors import RunError
 from altub.evaluation.compare import (
-    METRICS,
+    COMPARED,
     CurveStats,
-    curve,
     curve_stats,
     differing_settings,
     drift,
@@ -23,10 +22,11 @@ from altub.evaluation.study.grid import PLAIN_FLOW, RUNS
 from altub.files import write_atomically, write_json
 from altub.runs.run import list_runs
 from altub.training.config import TrainingConfig
+from altub.training.records import Curve, curve
 
 __all__ = ["RunResult", "StudyResults", "Summary", "collect_results", "rows_to_csv", "update_order", "write_results"]
 
-TEST_METRICS = tuple(name for name in METRICS if name != "held_out")
+TEST_METRICS = tuple(name for name in COMPARED if name != "held_out")
 
 #: How the numbers are to be read; goes into results.json.
 DEFINITIONS = {
@@ -122,7 +122,7 @@ class StudyResults:
     runs: list[RunResult]
     summaries: list[Summary]
     notes: list[str]
-    curves: dict[tuple[str, str, str, str], list[list[tuple[int, float]]]]
+    curves: dict[tuple[str, str, str, str], list[Curve]]
 
     @property
     def failed(self) -> list[RunResult]:
@@ -137,7 +137,7 @@ def collect_results(study_dir: Path) -> StudyResults:
     """
     results: list[RunResult] = []
     configs: list[TrainingConfig] = []
-    curves: dict[tuple[str, str, str, str], list[list[tuple[int, float]]]] = {}
+    curves: dict[tuple[str, str, str, str], list[Curve]] = {}
     notes: list[str] = []
     for run in list_runs(study_dir / RUNS):
         try:
@@ -145,10 +145,10 @@ def collect_results(study_dir: Path) -> StudyResults:
         except RunError as error:
             notes.append(f"{error} It is left out.")
             continue
-        status, events = run.status, run.events()
+        status, records = run.status, run.events()
         flow, update = getattr(config.flow, "kind", PLAIN_FLOW), update_name(config.base)
-        lines = {name: curve(events, name) for name in METRICS}
-        lines |= {"drift_mean": drift(events, "mean"), "drift_std": drift(events, "std")}
+        lines = {name: curve(records, name) for name in COMPARED}
+        lines |= {"drift_mean": drift(records, "mean"), "drift_std": drift(records, "std")}
         result = RunResult(
             run=run.id,
             category=config.category,
@@ -158,7 +158,7 @@ def collect_results(study_dir: Path) -> StudyResults:
             state=status.state,
             epoch=status.epoch,
             epochs=config.epochs,
-            stats={name: stats for name in METRICS if (stats := curve_stats(lines[name], name))},
+            stats={name: stats for name in COMPARED if (stats := curve_stats(lines[name], name))},
             held_out=_last(lines["held_out"]),
             drift_mean=_last(lines["drift_mean"]),
             drift_std=_last(lines["drift_std"]),

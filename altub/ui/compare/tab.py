@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from altub.evaluation.compare import METRICS, update_name
+from altub.evaluation.compare import COMPARED, update_name
 from altub.ui.compare.views import Entry, chart, compare, csv_link, events_of, settings_table, stats_table
 from altub.ui.train.monitor import WATCH
 from altub.ui.watch import RunView, stamp
@@ -62,7 +62,7 @@ def build(tab: gr.Tab, tabs: gr.Tabs) -> None:
                 elem_id="compare-runs",
             )
             metric = gr.Dropdown(
-                [(METRICS[name].title, name) for name in OFFERED],
+                [(COMPARED[name].title, name) for name in OFFERED],
                 value=OFFERED[0],
                 label="Curve of",
                 filterable=False,
@@ -141,7 +141,7 @@ def _draw(chosen: list[RunView], any_runs: bool, metric: str, together: bool) ->
         return [_NONE_CHOSEN if any_runs else _NO_RUNS, "", ""]
     entries = [Entry(view.id, view.config, events_of(view.run), view.state, _progress(view)) for view in chosen]
     compared = compare(entries, together)
-    head = f'<div class="table-head"><h3>{METRICS[metric].title}</h3>{csv_link(entries)}</div>'
+    head = f'<div class="table-head"><h3>{COMPARED[metric].title}</h3>{csv_link(entries)}</div>'
     return [
         f'<div class="altub-card">{chart(compared, metric)}</div>',
         f'<div class="altub-card">{head}{stats_table(compared, metric)}</div>',

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from altub.evaluation.compare import (
-    METRICS,
-    curve,
+    COMPARED,
     curve_stats,
     differing_settings,
     group_by_settings,
@@ -22,6 +21,7 @@ from altub.evaluation.compare import (
 )
 from altub.runs.run import Run
 from altub.training.config import TrainingConfig
+from altub.training.records import EpochRecord, curve
 from altub.ui.html.charts import Area, Line, empty_chart, line_chart
 from altub.ui.watch import stamp
 
@@ -40,7 +40,6 @@ __all__ = [
 MOST_LINES = 12
 # The first is a plain line; each of eight is told from the others without its colour.
 DASHES = ("", "9 4", "2 4", "11 4 2 4", "16 5", "5 3 2 3 2 3", "5 3", "20 4 4 4")
-CSV_METRICS = ("image_auroc", "pixel_auroc", "aupro", "f1_max", "held_out")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Entry:
 
     id: str
     config: TrainingConfig
-    events: Sequence[Mapping[str, Any]]
+    events: Sequence[EpochRecord]
     state: str
     progress: str
 
@@ -94,7 +93,7 @@ def compare(entries: Sequence[Entry], seeds_together: bool) -> list[Compared]:
 
 def chart(compared: Sequence[Compared], metric: str) -> str:
     """The curves of one metric on one axis, with the legend below its title."""
-    title = METRICS[metric].title
+    title = COMPARED[metric].title
     lines, areas = [], []
     for item in compared[:MOST_LINES]:
         curves = [curve(entry.events, metric) for entry in item.members]
@@ -108,7 +107,7 @@ def chart(compared: Sequence[Compared], metric: str) -> str:
         any_epoch = any(entry.events for item in compared for entry in item.members)
         text = "These runs have no labelled test images." if any_epoch else "The first values appear after an epoch."
         return empty_chart(title, text)
-    higher = METRICS[metric].higher_is_better
+    higher = COMPARED[metric].higher_is_better
     note = (
         "on the test set, watched, never trained on; 1 is perfect" if higher else "nats per dimension; lower is better"
     )
@@ -214,7 +213,7 @@ def csv_link(entries: Sequence[Entry]) -> str:
     for index, entry in enumerate(entries):
         row: dict[str, Any] = {"run": entry.id, "category": entry.config.category, "seed": entry.config.seed}
         row |= {"state": entry.state, "epochs": len(entry.events)}
-        for metric in CSV_METRICS:
+        for metric in COMPARED:
             stats = curve_stats(curve(entry.events, metric), metric)
             for name in ("last", "best", "best_epoch", "gap", "spread"):
                 row[f"{metric}_{name}"] = getattr(stats, name) if stats else None
@@ -224,11 +223,11 @@ def csv_link(entries: Sequence[Entry]) -> str:
     return f'<a class="download" download="compare.csv" href="data:text/csv;base64,{data}">Table as CSV</a>'
 
 
-def events_of(run: Run) -> list[dict[str, Any]]:
+def events_of(run: Run) -> list[EpochRecord]:
     """The run's epochs, read again only when there are new ones."""
     return _events(run.path, stamp(run.path / "events.jsonl"))
 
 
 @lru_cache(maxsize=96)
-def _events(path: Path, mark: tuple[int, int]) -> list[dict[str, Any]]:
+def _events(path: Path, mark: tuple[int, int]) -> list[EpochRecord]:
     return Run(path).events()

@@ -172,11 +172,12 @@ def _drop_old_overlays(folder: Path) -> None:
 
 def _empty_batch(run_id: str, detector: AnomalyDetector, weights_sha256: str, folder: Path) -> PageBatch:
     backbone, info = detector.backbone, detector.info
-    epoch = f"epoch {info['epoch']}" if info.get("epoch") else ""
+    category = info.category if "category" in info.model_fields_set else run_id
+    epoch = f"epoch {info.epoch}" if info.epoch else ""
     return PageBatch(
         run_id=run_id,
         weights_sha256=weights_sha256,
-        title=" · ".join(filter(None, (str(info.get("category", run_id)), backbone.name, epoch))),
+        title=" · ".join(filter(None, (category, backbone.name, epoch))),
         calibration=detector.calibration,
         scale_titles=tuple(
             f"Stage {stage}, stride {stride}" for stage, stride in zip(backbone.stages, backbone.strides, strict=True)

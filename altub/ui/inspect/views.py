@@ -14,6 +14,7 @@ from PIL import Image
 from altub.inference.batch import Inspected, Unreadable
 from altub.inference.calibration import Calibration
 from altub.inference.threshold import Threshold
+from altub.metrics import METRICS
 from altub.plots import colourise
 from altub.ui.inspect.batch import PageBatch
 from altub.ui.inspect.histogram import number
@@ -54,7 +55,7 @@ NO_IMAGE = (
 )
 SHOWN_PROBLEMS = 5
 MAP_SIDE = 320  # longest side, in pixels, of the map of a scale
-METRIC_TITLES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO"}
+SHOWN_METRICS = ("image_auroc", "pixel_auroc", "aupro")
 VERDICTS = {True: ("defect", "Defect"), False: ("good", "Good")}
 
 
@@ -149,7 +150,8 @@ def model_note(offer: Offer | None) -> str:
     """A line on the chosen model."""
     if offer is None:
         return ""
-    metrics = [f"{title} {offer.metrics[name]:.3f}" for name, title in METRIC_TITLES.items() if name in offer.metrics]
+    measured = offer.metrics.measured()
+    metrics = [f"{METRICS[name].label} {measured[name]:.3f}" for name in SHOWN_METRICS if name in measured]
     parts = [offer.backbone, offer.progress, *metrics, time.strftime("%d %b %H:%M", time.localtime(offer.created))]
     return f"<p>{escape(' · '.join(parts))}</p>"
 

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
-from altub.training.schedule import WITH_BASE
+from altub.metrics import METRICS
+from altub.training.records import EpochRecord
 from altub.ui.html.charts import Area, Line, empty_chart, line_chart
 
 __all__ = ["drift_charts", "loss_chart", "metric_chart", "metric_tiles"]
 
-Event = Mapping[str, Any]
-
 INK, FLOW, BASE, HELD_OUT = "var(--altub-ink)", "var(--altub-flow)", "var(--altub-base)", "var(--altub-held-out)"
 PIXELS = "#CC79A7"  # Okabe and Ito's remaining colour: measured pixel by pixel
 
-METRICS = {
-    "image_auroc": ("Image AUROC", "How well the scores tell defective images from good ones; 1 is perfect."),
-    "pixel_auroc": ("Pixel AUROC", "How well the maps tell defective pixels from good ones; 1 is perfect."),
-    "aupro": ("AUPRO", "Overlap with each defect, small ones counting as much as large ones, up to 30 % false alarms."),
-    "f1_max": ("F1-max", "Best balance of found and falsely marked pixels over all thresholds."),
-}
+TILES = ("image_auroc", "pixel_auroc", "aupro", "f1_max")
 
 
-def loss_chart(events: Sequence[Event]) -> str:
+def loss_chart(events: Sequence[EpochRecord]) -> str:
     """Negative log-likelihood per dimension of training and held-out images; the base's turns are shaded."""
     lines = [
-        Line("training", FLOW, [(event["epoch"], event.get("loss")) for event in events]),
-        Line("held-out", HELD_OUT, [(event["epoch"], event.get("held_out")) for event in events], "7 5"),
+        Line("training", FLOW, [(record.epoch, record.loss) for record in events]),
+        Line("held-out", HELD_OUT, [(record.epoch, record.held_out) for record in events], "7 5"),
     ]
     return line_chart(
         "Negative log-likelihood",
@@ -40,16 +33,16 @@ def loss_chart(events: Sequence[Event]) -> str:
     )
 
 
-def metric_chart(events: Sequence[Event]) -> str:
+def metric_chart(events: Sequence[EpochRecord]) -> str:
     """AUROCs and AUPRO on the test set, epoch by epoch."""
     title = "Test set"
-    measured = [event for event in events if event.get("test")]
+    measured = [record for record in events if record.test is not None]
     if events and not measured:
         return empty_chart(title, "No labelled test images: add defective ones to see how well they are found.")
     styles = (("image_auroc", INK, ""), ("pixel_auroc", PIXELS, ""), ("aupro", PIXELS, "3 4"))
     lines = [
-        Line(METRICS[key][0], colour, [(event["epoch"], event["test"].get(key)) for event in measured], dash)
-        for key, colour, dash in styles
+        Line(METRICS[name].title, colour, [(record.epoch, record.value(name)) for record in measured], dash)
+        for name, colour, dash in styles
     ]
     return line_chart(
         title,
@@ -61,24 +54,25 @@ def metric_chart(events: Sequence[Event]) -> str:
     )
 
 
-def drift_charts(events: Sequence[Event], head: int, base_update: str) -> str:
+def drift_charts(events: Sequence[EpochRecord], head: int, base_update: str) -> str:
     """Two charts: how far one head's mu lies from 0 and its sigma from 1, over its channels."""
     titles = ("Mean: distance of μ from 0", "Spread: distance of σ from 1")
     if base_update == "off":
         text = "The base stays at N(0, I): its update is off in this training."
         return _pair(*(empty_chart(title, text) for title in titles))
-    rows = [(event["epoch"], event["base"][head]) for event in events if len(event.get("base") or ()) > head]
+    rows = [(record.epoch, record.base[head]) for record in events if record.heads > head]
     charts = []
-    for key, title in zip(("mean", "std"), titles, strict=True):
-        quantiles = [(epoch, base[key]) for epoch, base in rows]
+    for quantiles, title in zip(
+        ([(epoch, base.mean) for epoch, base in rows], [(epoch, base.std) for epoch, base in rows]), titles, strict=True
+    ):
         start = [(0, 0.0, 0.0)] if rows else []  # every base begins at N(0, I)
         charts.append(
             line_chart(
                 title,
-                [Line("median channel", BASE, [(x, y) for x, y, _ in start] + [(x, q["q50"]) for x, q in quantiles])],
+                [Line("median channel", BASE, [(x, y) for x, y, _ in start] + [(x, q.q50) for x, q in quantiles])],
                 areas=[
-                    Area("5-95 %", BASE, start + [(x, q["q05"], q["q95"]) for x, q in quantiles], 0.15),
-                    Area("25-75 %", BASE, start + [(x, q["q25"], q["q75"]) for x, q in quantiles], 0.3),
+                    Area("5-95 %", BASE, start + [(x, q.q05, q.q95) for x, q in quantiles], 0.15),
+                    Area("25-75 %", BASE, start + [(x, q.q25, q.q75) for x, q in quantiles], 0.3),
                 ],
                 y_range=(0, None),
                 note="shaded: the middle half of the channels, and 5 to 95 %",
@@ -87,26 +81,26 @@ def drift_charts(events: Sequence[Event], head: int, base_update: str) -> str:
     return _pair(*charts)
 
 
-def metric_tiles(last: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+def metric_tiles(last: EpochRecord | None, best: EpochRecord | None) -> str:
     """The last evaluated epoch's metrics, large; the best ones, small and named for what they are."""
-    if not last:
+    if last is None or best is None:
         return ""
     tiles = []
-    for key, (name, meaning) in METRICS.items():
-        value, top = last.get(key), best.get(key)
+    for name in TILES:
+        metric, value, top = METRICS[name], last.value(name), best.value(name)
         shown = f"{value:.3f}" if value is not None else "-"
-        missing = "<small>needs masks</small>" if value is None and key != "image_auroc" else ""
-        chosen = f"<small>best {top:.3f}, epoch {best['epoch']}</small>" if top is not None else missing
-        tiles.append(f'<div title="{escape(meaning)}"><span>{name}</span><b>{shown}</b>{chosen}</div>')
+        missing = "<small>needs masks</small>" if value is None and metric.needs_masks else ""
+        chosen = f"<small>best {top:.3f}, epoch {best.epoch}</small>" if top is not None else missing
+        tiles.append(f'<div title="{escape(metric.meaning)}"><span>{metric.title}</span><b>{shown}</b>{chosen}</div>')
     return (
-        f'<div class="tiles">{"".join(tiles)}</div><p class="muted small">Large: the last epoch, {last["epoch"]}. '
+        f'<div class="tiles">{"".join(tiles)}</div><p class="muted small">Large: the last epoch, {last.epoch}. '
         "Best: the epoch with the highest pixel AUROC, chosen on the test set, which flatters it.</p>"
     )
 
 
-def base_epochs(events: Sequence[Event]) -> list[int]:
+def base_epochs(events: Sequence[EpochRecord]) -> list[int]:
     """Epochs in which the base had a turn of its own."""
-    return [event["epoch"] for event in events if event.get("phase") in WITH_BASE]
+    return [record.epoch for record in events if record.base_trained]
 
 
 def _pair(first: str, second: str) -> str:

@@ -256,7 +256,7 @@ def _show_status(shown: _Shown, view: RunView | None, may_control: bool) -> None
         shown.put("status", None, no_run_card)
         return
     events = WATCH.events(view.run)
-    speed = events[-1].get("images_per_second") if events else None
+    speed = events[-1].images_per_second if events else None
     card = status_card(view, speed)
     shown.put("status", card, lambda: card)
 
@@ -265,7 +265,7 @@ def _show_progress(
     shown: _Shown, view: RunView, epoch: int | None, scale: int | None, picture: str, is_dark: bool
 ) -> None:
     run, events = view.run, WATCH.events(view.run)
-    progress = (run.id, len(events), events[-1]["epoch"] if events else 0, stamp(run.path / "events.jsonl"))
+    progress = (run.id, len(events), events[-1].epoch if events else 0, stamp(run.path / "events.jsonl"))
     shown.put("loss", progress, lambda: loss_chart(events))
     shown.put("metrics", progress, lambda: metric_chart(events))
     shown.put("tiles", progress, lambda: metric_tiles(*run.last_and_best()))
@@ -280,7 +280,7 @@ def _show_progress(
         "examples", (run.id, epoch), (epochs[-1:], stamp(newest)), lambda: example_cards(run, epoch), live=live
     )
 
-    heads = len(events[-1].get("base") or ()) if events else 0
+    heads = events[-1].heads if events else 0
     scale = scale if isinstance(scale, int) and 0 <= scale < heads else 0
     names = [(f"{k + 1} of {heads}" + (" (finest)" if k == 0 and heads > 1 else ""), k) for k in range(heads)]
     shown.put("head", (run.id, heads, scale), lambda: gr.update(choices=names, value=scale if heads else None))
@@ -303,8 +303,8 @@ def _channel_picture(view: RunView, scale: int, picture: str, is_dark: bool) -> 
     values = history[scale][0 if picture == "mean" else 1][1:]  # row 0 is N(0, I) before the first epoch
     if not len(values):
         return ""
-    phases = [event.get("phase", "flow") for event in WATCH.events(view.run)]
-    image = channel_drift_image(values, picture, phases[: len(values)], dark=is_dark, size=(900, 320))
+    base_trained = [record.base_trained for record in WATCH.events(view.run)][: len(values)]
+    image = channel_drift_image(values, picture, base_trained, dark=is_dark, size=(900, 320))
     return f'<img src="{data_uri(image, lossless=True)}" alt="Every channel of the base by epochs">'
 
 

@@ -244,4 +244,4 @@ def test_both_can_be_trained_on(btad, visa):
         for _ in train(run):
             pass
         assert run.status.state == "finished", run.status.message
-        assert run.events()[-1]["test"]["pixel_auroc"] is not None
+        assert run.events()[-1].test.pixel_auroc is not None

@@ -89,7 +89,7 @@ def test_the_jobs_own_command_gives_a_run_that_predicts_the_same(
     result = json.loads(done.stdout)
     run = Run.open(anna.home / "runs/weave")
     assert run.status.state == "finished" and result["epochs"] == 2
-    assert result["last"]["pixel_auroc"] == run.events()[-1]["test"]["pixel_auroc"]
+    assert result["last"]["pixel_auroc"] == run.events()[-1].test.pixel_auroc
     mirrored = hub.files(submitted["repo"])
     assert not [path for path in mirrored if path.endswith((".png", ".log"))]
     assert ANNA.encode() not in b"".join(mirrored.values())
@@ -99,7 +99,7 @@ def test_the_jobs_own_command_gives_a_run_that_predicts_the_same(
     # The same training here.
     local = anna.altub("train", "--run-dir", "local", "--data", str(data_folder), "--category", "weave", *SMALL)
     assert local.returncode == 0, local.stderr
-    assert [event["loss"] for event in Run(anna.home / "local").events()] == [event["loss"] for event in run.events()]
+    assert [event.loss for event in Run(anna.home / "local").events()] == [event.loss for event in run.events()]
     photo = str(data_folder / "weave/test/blot/000.png")
     for name in ("runs/weave", "local"):
         out = f"{name.replace('/', '-')}.npz"
@@ -118,8 +118,8 @@ def test_the_jobs_own_command_gives_a_run_that_predicts_the_same(
     assert job.returncode == 0, job.stderr
     assert anna.altub("follow", "runs/weave").returncode == 0
     events = Run.open(anna.home / "runs/weave").events()
-    assert [event["epoch"] for event in events] == [1, 2, 3]
-    assert [event["loss"] for event in events[:2]] == [event["loss"] for event in Run(anna.home / "local").events()]
+    assert [event.epoch for event in events] == [1, 2, 3]
+    assert [event.loss for event in events[:2]] == [event.loss for event in Run(anna.home / "local").events()]
 
 
 def test_what_cannot_be_submitted_is_said(hub: LoopbackHub, anna: Client, stranger: Client, data_folder: Path) -> None:

@@ -70,9 +70,9 @@ def test_compare_runs_choose_group_download(visit, server, trained_run: Run, tmp
     path = tmp_path / "compare.csv"
     download.value.save_as(path)
     rows = list(csv.DictReader(path.open()))
-    last = trained_run.last_and_best()[0]
+    last = trained_run.last_and_best()[0].test
     assert [row["run"] for row in rows] == ["weave-2", "weave-3", "weave-4"]
-    assert all(float(row["pixel_auroc_last"]) == last["pixel_auroc"] for row in rows)
+    assert all(float(row["pixel_auroc_last"]) == last.pixel_auroc for row in rows)
 
     assert str(server.runs) not in page.content()
     assert visitor.complaints == [] and visitor.outside == []

@@ -15,8 +15,10 @@ import pytest
 from PIL import Image
 
 from altub.errors import AltUBError, ConfigError, DataError
+from altub.metrics import Metrics
 from altub.runs.run import Run
 from altub.training.config import PRESETS, TrainingConfig, make_config
+from altub.training.records import BaseDrift, EpochPhase, EpochRecord, Quantiles
 from altub.training.schedule import READINGS
 from altub.ui.background import BackgroundTask
 from altub.ui.html.charts import Area, Line, empty_chart, line_chart, nice_ticks, thin_out
@@ -37,19 +39,17 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
-def event(
-    epoch: int, phase: str = "flow", loss: float | None = 1.0, test: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    quantiles = {"q05": 0.01, "q25": 0.02, "q50": 0.03, "q75": 0.04, "q95": 0.05}
-    return {
-        "epoch": epoch,
-        "phase": phase,
-        "loss": loss,
-        "held_out": 1.25,
-        "base": [{"mean": quantiles, "std": quantiles}] * 2,
-        "test": test,
-        "images_per_second": 12.0,
-    }
+def event(epoch: int, phase: EpochPhase = "flow", loss: float | None = 1.0, test: Metrics | None = None) -> EpochRecord:
+    quantiles = Quantiles(q05=0.01, q25=0.02, q50=0.03, q75=0.04, q95=0.05)
+    return EpochRecord(
+        epoch=epoch,
+        phase=phase,
+        loss=loss,
+        held_out=1.25,
+        base=[BaseDrift(mean=quantiles, std=quantiles)] * 2,
+        test=test,
+        images_per_second=12.0,
+    )
 
 
 def polylines(html: str) -> list[list[tuple[float, float]]]:
@@ -145,20 +145,20 @@ def test_an_epoch_of_moments_has_no_training_loss() -> None:
 
 
 def test_metrics_without_masks() -> None:
-    test = {"image_auroc": 0.9, "pixel_auroc": None, "aupro": None, "f1_max": None, "epoch": 2}
+    test = Metrics(image_auroc=0.9)
     html = metric_chart([event(1, test=test), event(2, test=test)])
     assert "Image AUROC" in html and "Pixel AUROC" not in html
-    assert "needs masks" in metric_tiles(test, test)
+    assert "needs masks" in metric_tiles(event(2, test=test), event(2, test=test))
 
 
 def test_no_labelled_images() -> None:
     assert "No labelled test images" in metric_chart([event(1), event(2)])
-    assert metric_tiles({}, {}) == ""
+    assert metric_tiles(None, None) == ""
 
 
 def test_best_is_called_what_it_is() -> None:
-    last = {"image_auroc": 0.8, "pixel_auroc": 0.7, "aupro": 0.6, "f1_max": 0.5, "epoch": 9}
-    html = metric_tiles(last, {**last, "pixel_auroc": 0.75, "epoch": 4})
+    last = Metrics(image_auroc=0.8, pixel_auroc=0.7, aupro=0.6, f1_max=0.5)
+    html = metric_tiles(event(9, test=last), event(4, test=last.model_copy(update={"pixel_auroc": 0.75})))
     assert "<b>0.700</b><small>best 0.750, epoch 4</small>" in html
     assert "chosen on the test set" in html
 
@@ -391,10 +391,10 @@ def test_watch_reads_again_only_what_changed(small_config: TrainingConfig, tmp_p
     assert watch.events(run) == []
     run.append_event(event(1))
     first = watch.events(run)
-    assert [row["epoch"] for row in first] == [1]
+    assert [row.epoch for row in first] == [1]
     assert watch.events(run) is first
     run.append_event(event(2))
-    assert [row["epoch"] for row in watch.events(run)] == [1, 2]
+    assert [row.epoch for row in watch.events(run)] == [1, 2]
 
 
 def test_watch_notices_a_dead_trainer(small_config: TrainingConfig, tmp_path: Path) -> None:

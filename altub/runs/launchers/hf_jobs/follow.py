@@ -8,7 +8,6 @@ the user's own data: no path of the mirror is ever opened.
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import tempfile
 import zipfile
@@ -142,8 +141,7 @@ class Follower:
                 raise _NotSoundError(f"The curves in {repo} are damaged, so following has ended.")
             if history.base_history:
                 run.write_base_history(history.base_arrays())
-            lines = "".join(json.dumps(event) + "\n" for event in history.event_dicts())
-            write_atomically(run.path / "events.jsonl", lines.encode())
+            run.replace_events(history.events)
         for name, path in fetched.items():
             match = EXAMPLE.fullmatch(name)
             if match:

@@ -61,9 +61,7 @@ ALLOWED_LONG = {
     "tests/cli/test_cli.py": "to be split by groups of commands",
     "tests/data/test_download.py": "to be split",
     "tests/hub/server.py": "to be split",
-    "tests/inference/test_detector.py": "to be split",
     "tests/runs/test_run.py": "to be split",
-    "tests/ui/inspect/test_handlers.py": "to be split",
     "tests/ui/train/test_tab.py": "to be split",
 }
 

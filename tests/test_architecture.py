@@ -44,9 +44,7 @@ ENTRANCES = ("altub", "altub.__main__")
 #: (importing module, imported module): reason.
 ALLOWED_UPWARDS = {
     ("altub.inference.detector", "altub.hub"): "from_pretrained is a method of the detector; the import is deferred",
-    ("altub.evaluation.evaluate", "altub.training.features"): "the feature store is the argument of collect_maps",
-    ("altub.training.loop", "altub.runs.run"): "until the loop writes through a recorder",
-    ("altub.training.preparation", "altub.runs.run"): "until the loop writes through a recorder",
+    ("altub.inference.detector", "altub.runs.fit"): "fit is a method of the detector; the import is deferred",
     ("altub.runs.queue", "altub.runs.launchers.hf_jobs"): "until launchers are found by name",
     ("altub.runs.launchers.zero_gpu", "altub.deploy.server.limits"): "until launchers are found by name",
     ("altub.runs.launchers.zero_gpu", "altub.ui.model_cache"): "until maps are computed through a hook of the detector",

@@ -7,19 +7,21 @@
 from __future__ import annotations
 
 from altub.data.catalog import list_categories, load_category
-from altub.data.category import Category, Sample
+from altub.data.category import MEMORY, Category, Sample
 from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE, DownloadStoppedError, Progress, Source, download_mvtec
-from altub.data.images import is_image_file, read_image, read_mask, to_tensor
+from altub.data.images import ImageSource, is_image_file, read_image, read_mask, to_tensor
 from altub.data.layouts.mvtec import MVTEC_CATEGORIES
 from altub.data.sample import SAMPLE_CATEGORIES, make_sample, render_example
 
 __all__ = [
+    "MEMORY",
     "MVTEC_CATEGORIES",
     "MVTEC_LICENCE",
     "MVTEC_PAGE",
     "SAMPLE_CATEGORIES",
     "Category",
     "DownloadStoppedError",
+    "ImageSource",
     "Progress",
     "Sample",
     "Source",

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from altub.data.category import Category, image_files, subfolders
+from altub.data.category import MEMORY, Category, image_files, subfolders
 from altub.data.layouts.btad import is_btad_category, load_btad_category
 from altub.data.layouts.folder import is_plain_folder, load_plain_folder
 from altub.data.layouts.mvtec import is_mvtec_category, load_mvtec_category
@@ -82,6 +82,8 @@ def _folder(data: str | Path) -> Path:
         from altub.data.sample import ensure_sample
 
         return ensure_sample()
+    if data == MEMORY:
+        raise DataError("These samples were given from Python and not as files: train with train(run, category=...).")
     if isinstance(data, str) and not data.strip():
         raise DataError('No data source was given: name a folder of images, or "sample" for the built-in sample.')
     folder = Path(os.path.abspath(Path(data).expanduser()))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from altub.data.images import is_image_file
+import numpy as np
+from PIL import Image
+
+from altub.data.images import ImageSource, is_image_file, read_image, read_mask, resize_mask
 
 __all__ = [
     "GOOD",
+    "MEMORY",
     "Category",
     "Sample",
     "find_mask",
@@ -23,6 +28,8 @@ __all__ = [
 
 #: Name of the class of pictures without a defect, in every layout.
 GOOD = "good"
+#: Layout of a category whose samples were given from Python.
+MEMORY = "memory"
 
 
 @dataclass(frozen=True)
@@ -31,23 +38,40 @@ class Sample:
 
     ``defect`` is "good" or the name of the defect's folder. ``mask_path`` is the picture of its defective
     pixels, or None where there is none (a good picture, or a defective one that nobody has outlined).
+    ``image`` and ``mask`` hold what is in memory instead of in a file; ``path`` is then only a name.
     """
 
     path: Path
-    defect: str
+    defect: str = GOOD
     mask_path: Path | None = None
+    image: ImageSource | None = field(default=None, compare=False, repr=False)
+    mask: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_defective(self) -> bool:
         return self.defect != GOOD
+
+    @property
+    def has_mask(self) -> bool:
+        return self.mask is not None or self.mask_path is not None
+
+    def read(self) -> Image.Image:
+        """The picture, upright and RGB; ImageError where it cannot be read."""
+        return read_image(self.path if self.image is None else self.image)
+
+    def read_mask(self, size: tuple[int, int]) -> np.ndarray | None:
+        """Its defective pixels as bool (H, W) of this size, or None where nobody has outlined them."""
+        if self.mask is not None:
+            return resize_mask(np.asarray(self.mask, dtype=bool), size)
+        return read_mask(self.mask_path, size) if self.mask_path is not None else None
 
 
 @dataclass(frozen=True)
 class Category:
     """One kind of product: good pictures to learn from and, where there are any, labelled pictures to test on.
 
-    ``layout`` is "mvtec", "btad", "visa" or "folder". ``notes`` are sentences for the user about what was found, such
-    as defective pictures without a mask.
+    ``layout`` is "mvtec", "btad", "visa", "folder" or "memory". ``notes`` are sentences for the user about what was
+    found, such as defective pictures without a mask.
     """
 
     name: str
@@ -56,6 +80,31 @@ class Category:
     test: tuple[Sample, ...]
     layout: str
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_images(
+        cls, name: str, good: Iterable[Sample | ImageSource], test: Iterable[Sample | ImageSource] = ()
+    ) -> Category:
+        """A category of samples, paths, encoded bytes, Pillow images or arrays (H, W[, C]); no folder is needed.
+
+        Args:
+            name: of the product.
+            good: good pictures to train on.
+            test: pictures to test on; what is no `Sample` counts as good.
+
+        Example:
+            >>> import numpy as np
+            >>> parts = [np.full((64, 64, 3), grey, np.uint8) for grey in (100, 110, 120)]
+            >>> Category.from_images("plate", parts).counts()["train"]
+            3
+        """
+        return cls(
+            name=name,
+            root=Path(),
+            train=tuple(_as_sample(item, f"good-{index:05d}") for index, item in enumerate(good)),
+            test=tuple(_as_sample(item, f"test-{index:05d}") for index, item in enumerate(test)),
+            layout=MEMORY,
+        )
 
     @property
     def defective(self) -> tuple[Sample, ...]:
@@ -75,12 +124,12 @@ class Category:
     @property
     def has_masks(self) -> bool:
         """True where at least one defective picture has a mask; `missing_masks` reports those without."""
-        return any(sample.mask_path is not None for sample in self.defective)
+        return any(sample.has_mask for sample in self.defective)
 
     @property
     def missing_masks(self) -> tuple[Sample, ...]:
         """Defective test pictures without a mask: they count for image-level metrics only."""
-        return tuple(sample for sample in self.defective if sample.mask_path is None)
+        return tuple(sample for sample in self.defective if not sample.has_mask)
 
     def counts(self) -> dict[str, int]:
         """Number of pictures: ``train``, ``test_good``, ``test_defective`` and ``masks``."""
@@ -89,8 +138,14 @@ class Category:
             "train": len(self.train),
             "test_good": len(self.test) - len(defective),
             "test_defective": len(defective),
-            "masks": sum(sample.mask_path is not None for sample in defective),
+            "masks": sum(sample.has_mask for sample in defective),
         }
+
+
+def _as_sample(item: Sample | ImageSource, name: str) -> Sample:
+    if isinstance(item, Sample):
+        return item
+    return Sample(Path(item)) if isinstance(item, str | os.PathLike) else Sample(Path(name), image=item)
 
 
 def is_hidden(path: Path) -> bool:
@@ -131,7 +186,7 @@ def find_mask(masks: Iterable[Path], stem: str) -> Path | None:
 def note_on_masks(test: Iterable[Sample]) -> tuple[str, ...]:
     """A sentence where defective pictures have no mask, though the layout has a place for them."""
     defective = [sample for sample in test if sample.is_defective]
-    without = [sample for sample in defective if sample.mask_path is None]
+    without = [sample for sample in defective if not sample.has_mask]
     if not without:
         return ()
     return (

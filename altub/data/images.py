@@ -28,7 +28,10 @@ from altub.errors import ImageError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["IMAGE_SUFFIXES", "is_image_file", "read_image", "read_mask", "to_tensor"]
+__all__ = ["IMAGE_SUFFIXES", "ImageSource", "is_image_file", "read_image", "read_mask", "resize_mask", "to_tensor"]
+
+#: What a picture may be given as: a path, encoded bytes, a Pillow image or an array (H, W[, C]).
+ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
 #: Files with another ending are not looked at when a folder is listed. Decoding goes by content, not by
 #: ending.
@@ -102,10 +105,15 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarr
     if grey.ndim != 2:
         raise ImageError(f"{name} cannot be used as a mask: it has {grey.ndim} dimensions instead of 2.")
     mask = grey > (_LOSSY_MASK_THRESHOLD if lossy else 0)
-    if size is not None and mask.shape != tuple(size):
-        height, width = size
-        mask = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-    return np.array(mask, dtype=bool)
+    return np.array(mask if size is None else resize_mask(mask, size), dtype=bool)
+
+
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A bool mask (H, W) at another size (H, W), by nearest neighbour."""
+    if mask.shape == tuple(size):
+        return mask
+    height, width = size
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST), dtype=bool)
 
 
 def _open(source: str | Path | bytes | BinaryIO | Image.Image, limit: int) -> tuple[Image.Image, str]:

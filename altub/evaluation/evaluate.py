@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from altub.data import Category, Sample, read_image, read_mask
+from altub.data import Category, Sample
 from altub.evaluation.metrics import Evaluator, Metrics
 from altub.files import explain_full_disk, write_atomically, write_json
 from altub.inference.calibration import Calibration
 from altub.inference.detector import AnomalyDetector
 from altub.parallel import Workers
-from altub.training.features import FeatureStore
+
+if TYPE_CHECKING:
+    from altub.training.features import FeatureStore
 
 __all__ = ["ExampleMaps", "TestSet", "collect_maps", "evaluate_detector"]
 
@@ -55,7 +58,7 @@ class TestSet:
     def __init__(self, category: Category, image_size: int) -> None:
         self.samples = category.test
         size = (image_size, image_size)
-        masks = [read_mask(sample.mask_path, size) if sample.mask_path else None for sample in self.samples]
+        masks = [sample.read_mask(size) for sample in self.samples]
         self._evaluator = Evaluator([sample.is_defective for sample in self.samples], masks)
 
     def evaluate(self, maps: np.ndarray, scores: np.ndarray) -> Metrics:
@@ -67,7 +70,7 @@ def evaluate_detector(detector: AnomalyDetector, category: Category, batch_size:
     test = TestSet(category, detector.config.image_size)
     found = []
     for start in range(0, len(test.samples), batch_size):
-        images = [read_image(sample.path) for sample in test.samples[start : start + batch_size]]
+        images = [sample.read() for sample in test.samples[start : start + batch_size]]
         maps, scales = detector.raw_maps(images)
         found.append((maps.numpy(), detector.image_scores(scales).numpy()))
     return test.evaluate(*(np.concatenate(values) for values in zip(*found, strict=True)))

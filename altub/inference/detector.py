@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
 from altub.backbones.backbone import Backbone
-from altub.data import read_image, to_tensor
+from altub.data import ImageSource, read_image, to_tensor
 from altub.device import choose_device
 from altub.errors import ConfigError, ModelError
 from altub.flows import FlowPyramid
@@ -33,8 +32,6 @@ from altub.inference.threshold import Threshold
 __all__ = ["AnomalyDetector", "ImageSource", "MapSource"]
 
 PREDICTION_BATCH = 8  # images per pass; only speed depends on it
-
-ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
 
 class MapSource(Protocol):
@@ -175,6 +172,16 @@ class AnomalyDetector(nn.Module):
             raise ModelError("The model gives no finite score for this image: it is damaged; train or fetch it again.")
         return score
 
+    @classmethod
+    def fit(cls, good_images: Any, **settings: Any) -> AnomalyDetector:
+        """A detector trained on good images (a folder, paths, arrays, Pillow images): `altub.runs.fit.fit_detector`.
+
+        Example: `AnomalyDetector.fit(images, backbone=my_module, flow="fastflow", epochs=10)`.
+        """
+        from altub.runs.fit import fit_detector  # deferred: a room above, see tests/test_architecture.py
+
+        return fit_detector(good_images, **settings)
+
     # To and from a folder.
 
     def save(self, folder: str | Path) -> Path:
@@ -191,8 +198,18 @@ class AnomalyDetector(nn.Module):
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path, device: str = "auto", *, map_source: MapSource | None = None) -> AnomalyDetector:
+    def load(
+        cls,
+        folder: str | Path,
+        device: str = "auto",
+        *,
+        backbone: Backbone | None = None,
+        map_source: MapSource | None = None,
+    ) -> AnomalyDetector:
         """The detector that `save` wrote, predicting bit for bit the same on the same kind of machine.
+
+        Args:
+            backbone: in place of the one that the model names, with the very same weights.
 
         Raises:
             ModelError: files are missing, damaged, or of a newer format.
@@ -200,7 +217,7 @@ class AnomalyDetector(nn.Module):
             ConfigError: there is no such device here.
         """
         target = _device(device)
-        parts = read_parts(Path(folder))
+        parts = read_parts(Path(folder), backbone)
         detector = cls(parts.config, parts.backbone, parts.pyramid, parts.calibration, parts.info, map_source)
         return detector.to(target).eval().requires_grad_(False)
 
@@ -220,7 +237,7 @@ class AnomalyDetector(nn.Module):
         """
         if Path(model).is_dir():
             return cls.load(model, device)
-        from altub.hub import fetch_model  # deferred: the room above, and the one exception to the order of rooms
+        from altub.hub import fetch_model  # deferred: a room above, see tests/test_architecture.py
 
         return cls.load(fetch_model(str(model), revision, token=None if token is True else token).folder, device)
 

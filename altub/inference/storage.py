@@ -68,8 +68,11 @@ def write_parts(folder: Path, parts: DetectorParts) -> None:
     write_atomically(folder / CARD_FILE, _card(parts.config, parts.info).encode())
 
 
-def read_parts(folder: Path) -> DetectorParts:
+def read_parts(folder: Path, backbone: Backbone | None = None) -> DetectorParts:
     """The parts that `write_parts` wrote, on the CPU.
+
+    Args:
+        backbone: in place of the one that the model names.
 
     Raises:
         ModelError: files are missing, damaged, or of a newer format.
@@ -91,12 +94,15 @@ def read_parts(folder: Path) -> DetectorParts:
             f"The model in {folder} is damaged ({_first_line(error)}). Fetch or train it again."
         ) from error
     try:
-        backbone = create_backbone(
-            settings.backbone,
-            settings.stages,
-            image_size=settings.image_size,
-            expected_sha256=settings.backbone_sha256,
-        )
+        if backbone is None:
+            backbone = create_backbone(
+                settings.backbone,
+                settings.stages,
+                image_size=settings.image_size,
+                expected_sha256=settings.backbone_sha256,
+            )
+        elif backbone.weights.sha256 != settings.backbone_sha256:
+            raise ConfigError("the backbone that was given has other weights.")
     except ConfigError as error:
         raise ModelError(f"The model in {folder} needs a backbone that is not available: {error}") from error
     # Before the flow is built: its size would be whatever the file says.

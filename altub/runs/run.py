@@ -28,53 +28,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
 from zipfile import BadZipFile
 
 import filelock
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from altub.errors import RunError
 from altub.files import explain_full_disk, read_json, write_atomically, write_json
 from altub.settings import runs_root
 from altub.training.config import TrainingConfig
 from altub.training.records import EpochRecord, best_record, parse_records
+from altub.training.status import ENDED, State, Status
 
-__all__ = ["REMOTE_FILE", "Run", "State", "Status", "list_runs", "new_run_id", "remove_left_caches"]
+__all__ = ["ENDED", "REMOTE_FILE", "Run", "State", "Status", "list_runs", "new_run_id", "remove_left_caches"]
 
-State = Literal["queued", "running", "stopped", "failed", "finished", "interrupted"]
-ENDED: tuple[State, ...] = ("stopped", "failed", "finished", "interrupted")
 REMOTE_FILE = "remote.json"  # marks a run that is trained elsewhere; see altub/remote
 STARTING_PATIENCE = 60.0  # seconds that a process may take to import and take its run's lock
 LOCK_PATIENCE = 3.0  # seconds; a watcher that asks whether the run is alive holds the lock for an instant
 GLANCE = 0.002  # seconds; as long as a watcher looks, so that it does not take another watcher for a trainer
-
-
-class Status(BaseModel):
-    """Where a run is. "interrupted" is never written: it is what a reader sees when the trainer is gone."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    state: State = "queued"
-    stage: str = ""  # what is being done right now, in words
-    phase: str = ""  # "flow" or "base" while training
-    epoch: int = 0  # epochs completed
-    epochs: int = 0
-    step: int = 0  # steps done in the running epoch
-    steps: int = 0
-    progress: float = 0.0  # 0..1 of the whole training
-    loss: float | None = None  # nats per dimension, running mean of this epoch
-    seconds: float = 0.0  # trained so far, over all resumes
-    seconds_left: float | None = None
-    message: str = ""  # for the user: why it ended, what to know
-    notes: list[str] = []
-    device: str = ""
-    backbone: str = ""
-    pid: int | None = None
-    created: float = 0.0
-    queued_at: float = 0.0  # last time it was put into the queue
-    updated: float = 0.0
 
 
 class Run:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from altub.backbones.backbone import Backbone
-from altub.data import Sample, read_image, to_tensor
+from altub.data import Sample, to_tensor
 from altub.data.augment import Augment
 from altub.files import explain_full_disk
 from altub.parallel import Workers
@@ -28,7 +28,7 @@ DECODERS = 4  # threads; Pillow decodes and resizes without holding the interpre
 def load_images(samples: Sequence[Sample], size: int) -> Tensor:
     """Decodes and resizes: (N, 3, size, size) float32 in [0, 1]."""
     with ThreadPoolExecutor(DECODERS) as pool:
-        return torch.stack(list(pool.map(lambda sample: to_tensor(read_image(sample.path), size), samples)))
+        return torch.stack(list(pool.map(lambda sample: to_tensor(sample.read(), size), samples)))
 
 
 class FeatureStore:

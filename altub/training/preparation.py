@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from altub.backbones.backbone import FILTER_BANK, create_backbone, resolve_auto
-from altub.data import Category, load_category
+from altub.backbones import FILTER_BANK, Backbone, create_backbone, resolve_auto
+from altub.data import MEMORY, Category, load_category
 from altub.data.augment import augmentation
 from altub.data.splits import split_held_out
 from altub.device import autocast, choose_device, choose_precision, describe_device
@@ -19,21 +19,19 @@ from altub.flows import FlowPyramid
 from altub.inference.config import DetectorConfig
 from altub.inference.detector import AnomalyDetector
 from altub.parallel import Workers
-from altub.runs.run import Run, Status
 from altub.settings import feature_memory_bytes
 from altub.training.config import TrainingConfig
 from altub.training.features import FeatureStore
 
 if TYPE_CHECKING:
-    from altub.training.loop import TrainingEvent
+    from altub.runs.run import Run
+    from altub.training.status import Status
 
 __all__ = ["Prepared", "prepare"]
 
 BATCH = 8  # images at a time where the norms are fitted
 USUAL_LR = {"fastflow": 5e-4, "cflow": 1e-3}  # measured; published are 1e-3 and 2e-4
 FILTER_BANK_LR = 1e-2  # heads on 30 channels take larger steps: measured on the sample, where 1e-3 is far from done
-
-Tell = Callable[..., "TrainingEvent"]  # tell(stage, now=False): shows what is being done; raises if a stop is asked for
 
 
 @dataclass(frozen=True)
@@ -63,26 +61,32 @@ class Prepared:
         return autocast(self.device, self.precision)
 
 
-def prepare(run: Run, config: TrainingConfig, status: Status, stack: ExitStack, tell: Tell) -> Iterator[TrainingEvent]:
-    """Yields the events of `tell` as it goes on and returns a `Prepared`, the same for the same run every time.
+def prepare(
+    run: Run, status: Status, stack: ExitStack, *, category: Category | None = None, backbone: Backbone | None = None
+) -> Iterator[str]:
+    """Yields what it is doing, in words, and returns a `Prepared`, the same for the same run every time.
 
     Args:
-        status: gets the device, the backbone and notes; `tell` writes it.
+        status: gets the device, the backbone and notes.
         stack: closes what was opened.
+        category, backbone: in place of those that the run's settings name.
 
     Raises:
-        AltUBError: data, backbone or device cannot be had.
+        AltUBError: data, backbone or device are not available.
     """
+    config = run.config
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     workers = Workers(device)
     stack.callback(workers.close)
     status.device = f"{describe_device(device)}, {precision}"
-    yield tell("reading the data", now=True)
-    category = load_category(config.data, config.category)
-    yield tell("loading the backbone", now=True)
-    config = _resolve(run, config, status)
-    backbone = create_backbone(config.backbone, config.stages, image_size=config.image_size).to(device)
+    yield "reading the data"
+    category = category or load_category(config.data, config.category)
+    yield "loading the backbone"
+    config = _resolve(run, config, status, category, backbone)
+    if backbone is None:
+        backbone = create_backbone(config.backbone, config.stages, image_size=config.image_size)
+    backbone = backbone.to(device)
     backbone.check_image_size(config.image_size, config.image_size)
     status.backbone = backbone.name
     status.notes += [note for note in category.notes if note not in status.notes]
@@ -103,7 +107,7 @@ def prepare(run: Run, config: TrainingConfig, status: Status, stack: ExitStack, 
         stack.callback(store.close)
         stores.append(store)
         for done in store.fill():
-            yield tell(f"features of {what} images, {done} of {len(store)}")
+            yield f"features of {what} images, {done} of {len(store)}"
     trained, held_out, tested = stores
 
     torch.manual_seed(config.seed)
@@ -140,17 +144,24 @@ def prepare(run: Run, config: TrainingConfig, status: Status, stack: ExitStack, 
     )
 
 
-def _resolve(run: Run, config: TrainingConfig, status: Status) -> TrainingConfig:
-    """Writes down what "auto" came to mean: a resumed run goes on with it, whatever is to be had by then."""
-    found = {}
-    if config.backbone == "auto":
+def _resolve(
+    run: Run, config: TrainingConfig, status: Status, category: Category, backbone: Backbone | None
+) -> TrainingConfig:
+    """Writes down what "auto" came to mean, so that a resumed run goes on with it whatever is available by then."""
+    found: dict[str, object] = {}
+    if category.layout == MEMORY:
+        found |= {"data": MEMORY, "category": category.name}
+    if backbone is not None:
+        found |= {"backbone": backbone.name, "stages": backbone.stages}
+    elif config.backbone == "auto":
         found["backbone"], why = resolve_auto()
         status.notes.append(why)
     if config.lr is None:
         bank = found.get("backbone", config.backbone) == FILTER_BANK
         found["lr"] = FILTER_BANK_LR if bank else USUAL_LR[config.flow.kind]
-    if found:
-        config = config.model_copy(update=found)
+    changed = {name: value for name, value in found.items() if getattr(config, name) != value}
+    if changed:
+        config = config.model_copy(update=changed)
         run.replace_config(config)
     return config
 

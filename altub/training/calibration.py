@@ -1,0 +1,71 @@
+"""A detector calibrated on good images that it was not trained on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from altub.errors import ModelError
+from altub.evaluation.evaluate import collect_maps
+from altub.inference.calibration import Calibration
+from altub.parallel import Workers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from altub.inference.detector import AnomalyDetector
+    from altub.training.features import FeatureStore
+
+__all__ = ["BATCH", "HeldOut", "calibrate"]
+
+BATCH = 8  # images at a time; only speed and memory depend on it
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a detector gives on held-out good images.
+
+    Attributes:
+        maps: float32 (N, S, S).
+        scores: (N,).
+        nll: per scale the mean negative log-likelihood of an image, in nats.
+    """
+
+    maps: np.ndarray
+    scores: np.ndarray
+    nll: list[float]
+
+
+def calibrate(detector: AnomalyDetector, store: FeatureStore, workers: Workers) -> HeldOut:
+    """Sets `detector.calibration` (and what its flow heads take from good images) by the features of held-out ones.
+
+    Raises:
+        ModelError: a likelihood or a score is not finite; the calibration is then as it was.
+    """
+    _fit_offsets(detector, store, workers)
+    maps, scores, nll = collect_maps(detector, store, BATCH, workers, loss=True)
+    if not all(map(math.isfinite, nll)) or not np.isfinite(scores).all():
+        raise ModelError("The model gives no finite scores on held-out good images: train it again.")
+    detector.calibration = Calibration.fit(scores, maps, peaks=maps.max(axis=(1, 2)))
+    return HeldOut(maps, scores, nll)
+
+
+@torch.no_grad()
+def _fit_offsets(detector: AnomalyDetector, store: FeatureStore, workers: Workers) -> None:
+    """Where CFLOW's energies begin: at the least of every scale in the held-out good images."""
+    from altub.flows.cflow import CFlowHead
+
+    pyramid = detector.pyramid
+    if not isinstance(pyramid.heads[0], CFlowHead):
+        return
+
+    def least(features: list[Tensor]) -> list[Tensor]:
+        return [energy.amin() for energy in pyramid.energy_maps(pyramid.normalise(features))]
+
+    pieces = list(workers.map(least, (features for _, features in store.batches(BATCH))))
+    for head, values in zip(pyramid.heads, zip(*pieces, strict=True), strict=True):
+        head.offset.copy_(torch.stack(values).amin())

@@ -1,0 +1,90 @@
+"""The end of an epoch: calibration on held-out images, metrics on test images, and the record of both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from altub.evaluation.evaluate import collect_maps
+from altub.inference.info import ImageCounts, ModelInfo
+from altub.training.calibration import BATCH, calibrate
+from altub.training.records import BaseDrift, EpochRecord, Quantiles
+
+if TYPE_CHECKING:
+    from altub.flows.base import DiagonalGaussian
+    from altub.flows.pyramid import FlowPyramid
+    from altub.training.preparation import Prepared
+    from altub.training.state import TrainingState
+
+__all__ = ["evaluate_epoch", "model_info", "nll_per_dimension"]
+
+
+def evaluate_epoch(parts: Prepared, state: TrainingState, lr: float) -> EpochRecord:
+    """Calibrates the detector on the held-out images, measures it on the test images, and says how the epoch was.
+
+    Args:
+        state: at the end of the running epoch.
+        lr: the flow's learning rate in its last step.
+
+    Raises:
+        ModelError: a likelihood or a score is not finite.
+    """
+    epoch, config, pyramid = state.epoch + 1, parts.config, parts.pyramid
+    held_out = calibrate(parts.detector, parts.held_out, parts.workers)
+    test = None
+    if not len(parts.tested):
+        parts.examples.write(epoch, held_out.maps, parts.detector.calibration)
+    elif epoch % config.evaluate_every == 0 or epoch == config.epochs:
+        maps, scores, _ = collect_maps(parts.detector, parts.tested, BATCH, parts.workers)
+        test = parts.test.evaluate(maps, scores)
+        parts.examples.write(epoch, maps, parts.detector.calibration)
+    means, turns = state.sums.means(), config.base.epoch_turns(epoch)
+    return EpochRecord(
+        epoch=epoch,
+        phase="both" if len(turns) > 1 else turns[0],
+        loss=nll_per_dimension(means, pyramid),
+        loss_heads=means and _per_scale(means, pyramid),
+        held_out=nll_per_dimension(held_out.nll, pyramid),
+        held_out_heads=_per_scale(held_out.nll, pyramid),
+        base=[_drift(base) for base in pyramid.bases],
+        base_steps=state.sums.base_steps,
+        test=test,
+        seconds=state.sums.seconds,
+        images_per_second=len(parts.trained) / max(state.sums.seconds, 1e-9),
+        lr=lr,
+    )
+
+
+def model_info(parts: Prepared, record: EpochRecord) -> ModelInfo:
+    """What the model of this epoch tells of itself; nothing of where its images lie."""
+    return ModelInfo(
+        category=parts.category.name,
+        epoch=record.epoch,
+        metrics=record.test,
+        held_out=record.held_out,
+        training=parts.config.model_dump(mode="json", exclude={"data"}),
+        images=ImageCounts(trained=len(parts.trained), held_out=len(parts.held_out), test=len(parts.tested)),
+    )
+
+
+def nll_per_dimension(nll: Sequence[float] | None, pyramid: FlowPyramid) -> float | None:
+    """Nats per dimension over all scales, from each scale's NLL of an image in nats; None of None."""
+    return sum(nll) / sum(math.prod(shape) for shape in pyramid.shapes) if nll else None
+
+
+def _per_scale(nll: Sequence[float], pyramid: FlowPyramid) -> list[float]:
+    return [value / math.prod(shape) for value, shape in zip(nll, pyramid.shapes, strict=True)]
+
+
+def _drift(base: DiagonalGaussian) -> BaseDrift:
+    """How far a base is from N(0, I): quantiles over channels of |mu| and |sigma - 1|."""
+
+    def quantiles(values: np.ndarray) -> Quantiles:
+        q05, q25, q50, q75, q95 = map(float, np.quantile(values.astype(np.float64), [0.05, 0.25, 0.5, 0.75, 0.95]))
+        return Quantiles(q05=q05, q25=q25, q50=q50, q75=q75, q95=q95)
+
+    mean, log_std = (values.detach().cpu().numpy() for values in (base.mean, base.log_std))
+    return BaseDrift(mean=quantiles(np.abs(mean)), std=quantiles(np.abs(np.exp(log_std) - 1)))

@@ -1,0 +1,70 @@
+"""Where a training stands: what exact resume needs beside weights and optimiser states."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["EpochSums", "TrainingState"]
+
+
+@dataclass
+class EpochSums:
+    """What the running epoch has added up so far; part of the checkpoint, so that a stop within it loses nothing.
+
+    Attributes:
+        images: images that count in the loss.
+        heads: per scale the negative log-likelihood in nats, summed over those images.
+        base_steps: updates of the base alone.
+        seconds: spent in steps.
+    """
+
+    images: int = 0
+    heads: list[float] = field(default_factory=list)
+    base_steps: int = 0
+    seconds: float = 0.0
+
+    def add(self, nll: Sequence[float], images: int) -> None:
+        """Adds a batch: per scale its mean NLL in nats, and its number of images."""
+        self.heads = [a + b * images for a, b in zip(self.heads or [0.0] * len(nll), nll, strict=True)]
+        self.images += images
+
+    def means(self) -> list[float] | None:
+        """Per scale the mean NLL in nats; None before the first batch."""
+        return [total / self.images for total in self.heads] if self.images else None
+
+
+@dataclass
+class TrainingState:
+    """Counters of a training.
+
+    Attributes:
+        steps_per_pass: steps of one pass over the training images; an epoch has a pass for every turn in it.
+        epoch: epochs completed.
+        step: steps of the running epoch completed, over all of its passes.
+        sums: of the running epoch.
+    """
+
+    steps_per_pass: int
+    epoch: int = 0
+    step: int = 0
+    sums: EpochSums = field(default_factory=EpochSums)
+
+    @classmethod
+    def start(cls, images: int, batch_size: int) -> TrainingState:
+        """Before the first step on so many images."""
+        return cls(steps_per_pass=math.ceil(images / batch_size))
+
+    def finish_epoch(self) -> None:
+        self.epoch, self.step, self.sums = self.epoch + 1, 0, EpochSums()
+
+    def counters(self) -> dict[str, Any]:
+        """For the checkpoint, JSON-able."""
+        return {"epoch": self.epoch, "step": self.step, "steps": self.steps_per_pass, "sums": asdict(self.sums)}
+
+    def restore(self, counters: dict[str, Any]) -> None:
+        """Puts the counters of a checkpoint in place of these; the caller has compared `steps`."""
+        self.epoch, self.step = counters["epoch"], counters["step"]
+        self.sums = EpochSums(**counters["sums"])

@@ -1,4 +1,4 @@
-"""A real server (`python app.py` as a process of its own) and a real chromium for the tests in this folder."""
+"""A real server (`python app.py` as a process of its own) and a real chromium for the browser tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -36,9 +36,17 @@ NOT_OURS = re.compile(r"ERR_ABORTED|ERR_INCOMPLETE_CHUNKED_ENCODING|heartbeat|sv
 
 
 class Server:
-    """`python app.py` on a port of its own; can be killed and started again in the same place."""
+    """The page on a port of its own; can be killed and started again in the same place.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: for its data and runs.
+        command: what starts it, in the folder `cwd`.
+    """
+
+    def __init__(
+        self, folder: Path, command: Sequence[str] = (sys.executable, "app.py"), cwd: Path = REPOSITORY
+    ) -> None:
+        self.command, self.cwd = command, cwd
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -60,8 +68,8 @@ class Server:
         }
         environment.pop("ALTUB_WEIGHTS", None)
         self.process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(self.port)],
-            cwd=REPOSITORY,
+            [*self.command, "--port", str(self.port)],
+            cwd=self.cwd,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -71,7 +79,7 @@ class Server:
         threading.Thread(target=self._read, args=(self.process, ready), daemon=True).start()
         if not ready.wait(START_TIMEOUT):
             self.kill()
-            raise RuntimeError("app.py did not come up:\n" + "".join(self.output))
+            raise RuntimeError("the page did not start:\n" + "".join(self.output))
 
     def _read(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
         for line in process.stdout:

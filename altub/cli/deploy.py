@@ -11,7 +11,12 @@ import typer
 
 from altub.errors import ConfigError
 
-__all__ = ["deploy"]
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to the command line."""
+    app.command()(deploy)
 
 
 def deploy(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -12,21 +13,43 @@ from altub.metrics import METRICS
 
 if TYPE_CHECKING:
     from altub.data.download import Progress as DownloadProgress
+    from altub.evaluation.study import Progress as StudyProgress
     from altub.runs.run import Run
     from altub.training.loop import TrainingEvent
     from altub.training.records import EpochRecord
 
-__all__ = ["CountBar", "DownloadBar", "TrainingBar"]
+__all__ = ["CountBar", "DownloadBar", "StudyBar", "TrainingBar"]
 
 SHOWN_METRICS = ("image_auroc", "pixel_auroc", "aupro", "f1_max")
 
 
-class TrainingBar:
+LINE_EVERY = 30.0  # seconds between two lines of a study's progress where there is no terminal
+
+
+def plain_console() -> Console:
+    """stderr, with nothing coloured, interpreted or wrapped."""
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Bar:
+    """A `rich` bar, shown between `with` and its end."""
+
+    bar: Progress
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+
+class TrainingBar(_Bar):
     """A bar over the whole training and a line for every epoch."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self.console = plain_console()
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -38,13 +61,6 @@ class TrainingBar:
         )
         self.task = self.bar.add_task("starting", total=1.0, loss="")
         self.notes: set[str] = set()
-
-    def __enter__(self) -> TrainingBar:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
 
     def update(self, event: TrainingEvent) -> None:
         status = event.status
@@ -64,7 +80,7 @@ class TrainingBar:
         print(f"model: {run.model_dir}")
 
 
-class CountBar:
+class CountBar(_Bar):
     """So many of so many done."""
 
     def __init__(self, what: str) -> None:
@@ -78,18 +94,11 @@ class CountBar:
         )
         self.task = self.bar.add_task(what, total=1)
 
-    def __enter__(self) -> CountBar:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
     def update(self, done: int, total: int) -> None:
         self.bar.update(self.task, completed=done, total=total)
 
 
-class DownloadBar:
+class DownloadBar(_Bar):
     """Bytes done, speed and time left."""
 
     def __init__(self) -> None:
@@ -103,15 +112,49 @@ class DownloadBar:
         )
         self.task = self.bar.add_task("connecting", total=None)
 
-    def __enter__(self) -> DownloadBar:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
     def update(self, progress: DownloadProgress) -> None:
         self.bar.update(self.task, completed=progress.done, total=progress.total, description=progress.phase)
+
+
+class StudyBar(_Bar):
+    """On a terminal a bar over the study and one for each run under way; elsewhere a line now and then. On stderr."""
+
+    def __init__(self, total: int) -> None:
+        self.console = plain_console()
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[more]}", markup=False),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task(f"{total} runs", total=1.0, more="")
+        self.lines: dict[str, Any] = {}
+        self.printed_at = -LINE_EVERY
+
+    def update(self, progress: StudyProgress) -> None:
+        for name, status in progress.ended:
+            if name in self.lines:
+                self.bar.remove_task(self.lines.pop(name))
+            words = f": {status.message}" if status.message and status.state != "finished" else ""
+            self.console.print(f"{name} {status.state} after epoch {status.epoch} of {status.epochs}{words}")
+        for name, status in progress.active:
+            if name not in self.lines:
+                self.lines[name] = self.bar.add_task(name, total=1.0, more="")
+            more = f"epoch {status.epoch} of {status.epochs}" if status.epoch else status.stage
+            self.bar.update(self.lines[name], completed=status.progress, more=more)
+        summary = _study_words(progress)
+        self.bar.update(self.task, completed=progress.share, description=summary, more=_time_left(progress))
+        self._print(progress, summary)
+
+    def _print(self, progress: StudyProgress, summary: str) -> None:
+        if not self.bar.disable or (not progress.ended and time.monotonic() - self.printed_at < LINE_EVERY):
+            return
+        self.printed_at = time.monotonic()
+        active = ", ".join(f"{name} epoch {status.epoch}/{status.epochs}" for name, status in progress.active)
+        parts = (summary, active, _time_left(progress))
+        self.console.print("; ".join(filter(None, parts)))
 
 
 def _epoch_line(record: EpochRecord, epochs: int) -> str:
@@ -124,3 +167,17 @@ def _epoch_line(record: EpochRecord, epochs: int) -> str:
 def _metric_words(record: EpochRecord) -> str:
     values = ((METRICS[name].label, record.value(name)) for name in SHOWN_METRICS)
     return ", ".join(f"{label} {value:.4f}" for label, value in values if value is not None)
+
+
+def _study_words(progress: StudyProgress) -> str:
+    failed = f", {progress.failed} failed" if progress.failed else ""
+    stopping = ", stopping" if progress.stopping else ""
+    return f"{progress.finished} of {progress.total} runs done{failed}{stopping}"
+
+
+def _time_left(progress: StudyProgress) -> str:
+    if progress.seconds_left is None or progress.stopping:
+        return ""
+    minutes, seconds = divmod(round(progress.seconds_left), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min left" if hours else f"{minutes} min {seconds:02d} s left"

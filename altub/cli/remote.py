@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from altub.cli.options import STOPPED
 from altub.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["MVTEC", "JobOptions", "follow", "is_meant", "train"]
 
 HF_JOBS, MVTEC = "hf-jobs", "mvtec-ad"
-STOPPED = 130
 
 On = Annotated[str | None, typer.Option("--on", help="hf-jobs: train on Hugging Face Jobs, which cost money.")]
 Flavor = Annotated[str | None, typer.Option(help="Hardware of the job; else a10g-small.")]

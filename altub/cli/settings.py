@@ -10,8 +10,9 @@ from altub.data.catalog import SAMPLE
 from altub.errors import RunError
 from altub.runs.run import Run
 from altub.training.config import PRESETS, TrainingConfig, make_config
+from altub.training.fields import all_settings, value_of
 
-__all__ = ["configure", "given", "open_or_create"]
+__all__ = ["configure", "open_or_create"]
 
 _MAY_CHANGE = ("epochs", "device", "evaluate_every")  # they leave what was trained so far as it is
 
@@ -50,22 +51,18 @@ def configure(preset: str | None, settings: dict[str, Any], old: TrainingConfig 
     for layer in layers:
         for key, value in layer.items():
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
-    config = make_config(preset if old is None or preset not in PRESETS else None, **merged)
-    base = merged.get("base", {})
-    if "lr" in base and base["lr"] is None:  # a meaning of its own ("by the flow's"); to make_config it is "not given"
-        config = config.model_copy(update={"base": config.base.model_copy(update={"lr": None})})
-    return config
+    return make_config(preset if old is None or preset not in PRESETS else None, **merged)
 
 
 def _change_settings(run: Run, preset: str | None, settings: dict[str, Any]) -> None:
     """On resume only what does not change the model so far may differ: more epochs, the device, the evaluations."""
     old = run.config
     wished = configure(preset, settings, old)
-    differing = _differences(old.model_dump(), wished.model_dump())
+    differing = _differences(old, wished)
     if wished.backbone == "auto":  # replaced by what it stood for when the run began
-        differing.discard("backbone")
-    allowed = {key: getattr(wished, key) for key in differing.intersection(_MAY_CHANGE)}
-    forbidden = ", ".join("--" + name.replace("_", "-") for name in sorted(differing.difference(_MAY_CHANGE)))
+        differing = [name for name in differing if name != "backbone"]
+    allowed = {name: getattr(wished, name) for name in differing if name in _MAY_CHANGE}
+    forbidden = ", ".join(name for name in differing if name not in _MAY_CHANGE)
     if forbidden:
         raise RunError(
             f"Run {run.id} was begun with another {forbidden}: leave that out to go on with it, or start a new run in "
@@ -81,20 +78,7 @@ def _change_settings(run: Run, preset: str | None, settings: dict[str, Any]) -> 
     run.replace_config(old.model_copy(update=allowed))
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> set[str]:
-    """Names of the settings that differ, by the words of the command line: the base's own ones without their prefix."""
-    keys: set[str] = set()
-    for key in old.keys() | new.keys():
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            inner = _differences(a, b)
-            words = {("base", "lr"): "base_lr", ("flow", "kind"): "flow"}
-            keys |= {words.get((key, name), name) for name in inner}
-        elif a != b:
-            keys.add(key)
-    return keys
-
-
-def given(settings: dict[str, Any]) -> dict[str, Any]:
-    """Without the options that were left out."""
-    return {key: value for key, value in settings.items() if value is not None}
+def _differences(old: TrainingConfig, new: TrainingConfig) -> list[str]:
+    """Dotted names of the settings that differ."""
+    names = [entry.name for entry in all_settings()]
+    return [name for name in names if value_of(old, name) != value_of(new, name)]

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from altub.cli.options import Data, Json
+from altub.cli.options import STOPPED, Data, Json
+from altub.cli.signals import StopOnSignals
 from altub.errors import ConfigError
+from altub.training.schedule import VARIANTS
 
 if TYPE_CHECKING:
-    from altub.evaluation.study import Progress, StudyResults, Summary
+    from altub.evaluation.study import StudyResults, Summary
 
-__all__ = ["study"]
+__all__ = ["register"]
 
-SOME_FAILED, STOPPED = 1, 130
+SOME_FAILED = 1
 SHOWN_METRICS = ("image_auroc", "pixel_auroc", "aupro")
-LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to the command line."""
+    app.command()(study)
 
 
 def study(
@@ -30,7 +35,8 @@ def study(
     categories: Annotated[str, typer.Option(help="Categories with commas.")] = "",
     flows: Annotated[str, typer.Option(help="fastflow, cflow, or both with a comma.")] = "fastflow",
     base_updates: Annotated[
-        str, typer.Option(help="Any of off,gradient,A,B,C,moments; settings go behind: moments:interval=2.")
+        str,
+        typer.Option(help=f"Any of off,gradient,{','.join(VARIANTS)},moments; settings go behind: moments:interval=2."),
     ] = "off,gradient,moments",
     seeds: Annotated[str, typer.Option(help="Whole numbers with commas.")] = "0,1,2",
     settings: Annotated[
@@ -49,6 +55,7 @@ def study(
     The same command again continues what is unfinished; another grid in the same folder extends it. Exit code 1 if a
     run failed, 130 if it was stopped (Ctrl+C: every run saves its state).
     """
+    from altub.cli.progress import StudyBar
     from altub.evaluation.study import StudyGrid, collect_results, parse_settings, plan_runs, run_study
 
     if report:
@@ -67,7 +74,7 @@ def study(
     planned = plan_runs(grid, study_dir)
     places = _words(devices) or ["auto"]
     _check_devices(places)
-    with _StopOnSignals() as stopping, _StudyBar(len(planned)) as bar:
+    with StopOnSignals("SIGINT", "SIGTERM", "SIGHUP") as stopping, StudyBar(len(planned)) as bar:
         ended = run_study(planned, jobs=jobs, devices=places, should_stop=stopping.asked, on_progress=bar.update)
     if not ended:
         again = f"python -m altub study {shlex.join(_without_report(sys.argv[2:]))}"
@@ -163,96 +170,3 @@ def _check_devices(places: list[str]) -> None:
 
 def _without_report(arguments: list[str]) -> list[str]:
     return [argument for argument in arguments if argument != "--report"]
-
-
-class _StopOnSignals:
-    """The first Ctrl+C, SIGTERM or closed terminal stops all runs after the step at hand; the second one kills them."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _StopOnSignals:
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if number := getattr(signal, name, None):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def asked(self) -> bool:
-        return self._asked
-
-    def _note(self, number: int, frame: Any) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-
-
-class _StudyBar:
-    """On a terminal a bar over the study and one for each run under way; elsewhere a line now and then. On stderr."""
-
-    def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        self.console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[more]}", markup=False),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self.task = self.bar.add_task(f"{total} runs", total=1.0, more="")
-        self.lines: dict[str, Any] = {}
-        self.told_at = -LINE_EVERY
-
-    def __enter__(self) -> _StudyBar:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def update(self, progress: Progress) -> None:
-        for name, status in progress.ended:
-            if name in self.lines:
-                self.bar.remove_task(self.lines.pop(name))
-            words = f": {status.message}" if status.message and status.state != "finished" else ""
-            self.console.print(f"{name} {status.state} after epoch {status.epoch} of {status.epochs}{words}")
-        for name, status in progress.active:
-            if name not in self.lines:
-                self.lines[name] = self.bar.add_task(name, total=1.0, more="")
-            more = f"epoch {status.epoch} of {status.epochs}" if status.epoch else status.stage
-            self.bar.update(self.lines[name], completed=status.progress, more=more)
-        summary = _progress_words(progress)
-        self.bar.update(self.task, completed=progress.share, description=summary, more=_left_words(progress))
-        self._tell(progress, summary)
-
-    def _tell(self, progress: Progress, summary: str) -> None:
-        import time
-
-        if not self.bar.disable or (not progress.ended and time.monotonic() - self.told_at < LINE_EVERY):
-            return
-        self.told_at = time.monotonic()
-        active = ", ".join(f"{name} epoch {status.epoch}/{status.epochs}" for name, status in progress.active)
-        parts = (summary, active, _left_words(progress))
-        self.console.print("; ".join(filter(None, parts)))
-
-
-def _progress_words(progress: Progress) -> str:
-    failed = f", {progress.failed} failed" if progress.failed else ""
-    stopping = ", stopping" if progress.stopping else ""
-    return f"{progress.finished} of {progress.total} runs done{failed}{stopping}"
-
-
-def _left_words(progress: Progress) -> str:
-    if progress.seconds_left is None or progress.stopping:
-        return ""
-    minutes, seconds = divmod(round(progress.seconds_left), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min left" if hours else f"{minutes} min {seconds:02d} s left"

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from altub.metrics import HELD_OUT, METRICS, Metric
 from altub.training.config import TrainingConfig
 from altub.training.records import Curve, EpochRecord
-from altub.training.schedule import READINGS, BaseSchedule
+from altub.training.schedule import VARIANTS, BaseSchedule
 
 __all__ = [
     "COMPARED",
@@ -101,10 +101,10 @@ def mean_and_band(curves: Sequence[Curve]) -> list[tuple[int, float, float, floa
 
 
 def update_name(schedule: BaseSchedule) -> str:
-    """The base's update in a word: "off", "moments", "gradient" (the default schedule), "A", "B", "C", or the
+    """The base's update in a word: "off", "moments", "gradient" (the default schedule), a name of `VARIANTS`, or the
     nearest of these with what differs behind it, as "moments:interval=2"."""
     wanted = _relevant(schedule)
-    named = {"gradient": BaseSchedule()} | {name: BaseSchedule(**reading) for name, reading in READINGS.items()}
+    named = {"gradient": BaseSchedule()} | {name: BaseSchedule(**variant) for name, variant in VARIANTS.items()}
     named |= {"moments": BaseSchedule(base_update="moments"), "off": BaseSchedule(base_update="off")}
     differences = {}
     for name, candidate in named.items():

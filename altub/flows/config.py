@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from altub.fields import setting
 
 __all__ = ["PAPERS", "FlowConfig", "FlowKind", "FlowLoss", "Kernels", "Norm", "Permutation"]
 
@@ -28,16 +30,79 @@ class FlowConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: FlowKind = "fastflow"
-    steps: int = Field(8, ge=1, le=64)
-    hidden_ratio: float = Field(1.0, gt=0, le=4)
-    kernels: Kernels = "3x3/1x1"
-    clamp: float = Field(2.0, gt=0, le=10)
-    norm: Norm = "whiten"
-    condition: int = Field(128, ge=4, le=1024, multiple_of=4)  # channels of the position code
-    permutation: Permutation = "hard"
-    loss: FlowLoss = "nll"
-    fibres: int = Field(1024, ge=16, le=1_048_576)  # positions an optimiser step
+    kind: FlowKind = setting(
+        "fastflow",
+        "Flow",
+        "Architecture of the flow.",
+        group="flow",
+        basic=True,
+        choices={"fastflow": "FastFlow: whole maps", "cflow": "CFLOW-AD: position by position"},
+    )
+    steps: int = setting(8, "Coupling steps", "Coupling steps of each head.", group="flow", ge=1, le=64)
+    hidden_ratio: float = setting(
+        1.0,
+        "Hidden width",
+        "Hidden channels of a coupling step's network, as a multiple of its input; 2 for cflow.",
+        group="flow",
+        step=0.1,
+        gt=0,
+        le=4,
+    )
+    kernels: Kernels = setting(
+        "3x3/1x1", "Kernels", "Convolution kernels of the coupling steps, in turn.", group="flow", flows=("fastflow",)
+    )
+    clamp: float = setting(
+        2.0, "Scale limit", "Largest log-scale of a coupling step; 1.9 for cflow.", group="flow", step=0.1, gt=0, le=10
+    )
+    norm: Norm = setting(
+        "whiten",
+        "Feature norm",
+        "Normalization of the features before the flow.",
+        group="flow",
+        choices={
+            "layer": "layer norm",
+            "layer-affine": "layer norm, trained scale (as published)",
+            "channel": "per channel",
+            "whiten": "whitening",
+            "none": "none",
+        },
+    )
+    condition: int = setting(
+        128,
+        "Position channels",
+        "Channels of the position code that the flow is conditioned on.",
+        group="flow",
+        step=4,
+        flows=("cflow",),
+        ge=4,
+        le=1024,
+        multiple_of=4,
+    )
+    permutation: Permutation = setting(
+        "hard",
+        "Permutation",
+        "How channels are mixed between coupling steps.",
+        group="flow",
+        choices={"hard": "exchange channels", "soft": "rotate (as published, twice the size)"},
+        flows=("cflow",),
+    )
+    loss: FlowLoss = setting(
+        "nll",
+        "Loss",
+        "What the flow minimizes.",
+        group="flow",
+        choices={"nll": "negative log-likelihood", "logsigmoid": "log-sigmoid (as published)"},
+        flows=("cflow",),
+    )
+    fibres: int = setting(
+        1024,
+        "Positions per step",
+        "Feature positions (fibres) in one optimizer step.",
+        group="flow",
+        flows=("cflow",),
+        ge=16,
+        le=1_048_576,
+    )
 
     @model_validator(mode="before")
     @classmethod

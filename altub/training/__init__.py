@@ -9,9 +9,9 @@ from altub.lazy import lazy_exports
 if TYPE_CHECKING:
     from altub.training.config import PRESETS, TrainingConfig, make_config
     from altub.training.loop import TrainingEvent, train
-    from altub.training.schedule import READINGS, BaseSchedule
+    from altub.training.schedule import VARIANTS, BaseSchedule
 
-__all__ = ["PRESETS", "READINGS", "BaseSchedule", "TrainingConfig", "TrainingEvent", "make_config", "train"]
+__all__ = ["PRESETS", "VARIANTS", "BaseSchedule", "TrainingConfig", "TrainingEvent", "make_config", "train"]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
@@ -21,7 +21,7 @@ __getattr__, __dir__ = lazy_exports(
         "make_config": ".config",
         "TrainingEvent": ".loop",
         "train": ".loop",
-        "READINGS": ".schedule",
+        "VARIANTS": ".schedule",
         "BaseSchedule": ".schedule",
     },
 )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from altub.errors import ConfigError
+from altub.fields import AUTOMATIC, setting
 from altub.flows.config import FlowConfig
 from altub.inference.config import MapKind
 from altub.inference.info import ModelInfo
 from altub.training.schedule import BaseSchedule
 
-__all__ = ["CFLOW_DEFAULTS", "PRESETS", "Preset", "TrainingConfig", "make_config", "parse_stages"]
+__all__ = ["CFLOW_DEFAULTS", "PRESETS", "Preset", "TrainingConfig", "make_config"]
 
 Augmentation = Literal["hflip", "vflip", "rot90"]
 
@@ -21,37 +22,144 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class TrainingConfig(_Settings):
-    """One training, complete: with the same data and machine kind it gives the same model again."""
+def _backbones() -> dict[str, str]:
+    from altub.backbones.backbone import BACKBONE_PRESETS  # torch: loaded where the names are asked for
 
-    data: str = "sample"
-    category: str
-    # The frozen feature pyramid. stages None = the backbone's usual ones.
-    backbone: str = "auto"
-    stages: tuple[int, ...] | None = None
-    image_size: int = Field(256, ge=32, le=4096)
-    augment: tuple[Augmentation, ...] = ()
-    # The flow and its optimiser (Adam).
+    return {"auto": "Automatic (best available)"} | {name: preset.title for name, preset in BACKBONE_PRESETS.items()}
+
+
+class TrainingConfig(_Settings):
+    """One training, complete: the same data on the same kind of machine give the same model again."""
+
+    data: str = setting(
+        "sample",
+        "Data",
+        "Folder of categories (as MVTec AD, BTAD or VisA have them) or of good images; or 'sample'.",
+        group="data",
+        basic=True,
+    )
+    category: str = setting(..., "Category", "Category to train on.", group="data", basic=True)
+    augment: tuple[Augmentation, ...] = setting(
+        (),
+        "Augmentation",
+        "Random changes of the good images, for those that your part may really show; features are then computed "
+        "anew in every epoch.",
+        group="data",
+        choices={"hflip": "mirror", "vflip": "upside down", "rot90": "quarter turns"},
+    )
+    held_out: float = setting(
+        0.1,
+        "Held-out share",
+        "Share of the good images that is not trained on; it gives the held-out loss and the threshold.",
+        group="data",
+        step=0.05,
+        gt=0,
+        le=0.5,
+    )
+    backbone: str = setting(
+        "auto",
+        "Backbone",
+        "Frozen network that gives the features: a timm name, filter-bank (no weights needed), or auto.",
+        group="backbone",
+        basic=True,
+        choices=_backbones,
+        is_open=True,
+    )
+    stages: Annotated[tuple[int, ...] | None, AUTOMATIC] = setting(
+        None,
+        "Backbone stages",
+        "Stages whose features are used, such as 1,2,3.",
+        group="backbone",
+        automatic="the backbone's usual stages",
+    )
+    image_size: int = setting(
+        256, "Image size", "Side that images are resized to.", group="backbone", unit="px", basic=True, ge=32, le=4096
+    )
     flow: FlowConfig = FlowConfig()
-    epochs: int = Field(20, ge=1, le=100_000)
-    batch_size: int = Field(32, ge=1, le=4096)
-    lr: float | None = Field(None, gt=0, le=1)  # None = the flow's usual one, 1e-2 on the filter bank's few channels
-    lr_schedule: Literal["constant", "cosine"] = "cosine"
-    lr_warmup: int = Field(0, ge=0)  # epochs in which the rate rises linearly from a tenth
-    lr_final: float = Field(0.0, ge=0, le=1)  # where the cosine ends, as a share of lr
-    weight_decay: float = Field(1e-5, ge=0, le=1)
-    # AltUB: when and how the base moves.
+    epochs: int = setting(20, "Epochs", "Epochs in all.", group="optimizer", basic=True, ge=1, le=100_000)
+    batch_size: int = setting(
+        32, "Batch size", "Images in one optimizer step.", group="optimizer", unit="images", basic=True, ge=1, le=4096
+    )
+    lr: Annotated[float | None, AUTOMATIC] = setting(
+        None,
+        "Learning rate",
+        "Adam's learning rate for the flow.",
+        group="optimizer",
+        step=0.0001,
+        automatic="the flow's usual rate, 0.01 on the filter bank",
+        gt=0,
+        le=1,
+    )
+    lr_schedule: Literal["constant", "cosine"] = setting(
+        "cosine", "Learning-rate schedule", "How the learning rate changes over the epochs.", group="optimizer"
+    )
+    lr_warmup: int = setting(
+        0,
+        "Learning-rate warm-up",
+        "Epochs in which the learning rate rises linearly from a tenth.",
+        group="optimizer",
+        unit="epochs",
+        ge=0,
+    )
+    lr_final: float = setting(
+        0.0,
+        "Final learning rate",
+        "Where the cosine ends, as a fraction of the learning rate.",
+        group="optimizer",
+        step=0.001,
+        ge=0,
+        le=1,
+    )
+    weight_decay: float = setting(
+        1e-5, "Weight decay", "Adam's weight decay for the flow.", group="optimizer", step=1e-5, ge=0, le=1
+    )
     base: BaseSchedule = BaseSchedule()
-    # Good images that are never trained on: they give the held-out loss and the calibration.
-    held_out: float = Field(0.1, gt=0, le=0.5)
-    # From z to one map and one score.
-    map_kind: MapKind = "likelihood"
-    smoothing: float = Field(4.0, ge=0, le=32)  # standard deviation in pixels of the map, 0 = off
-    score_share: float = Field(0.01, ge=0, le=1)  # of the highest pixels, whose mean is the score; 0 = the maximum
-    seed: int = Field(0, ge=0, lt=2**63)
-    device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    evaluate_every: int = Field(1, ge=1)  # epochs between evaluations on the test set; the last one always counts
+    map_kind: MapKind = setting(
+        "likelihood",
+        "Anomaly map",
+        "What a pixel of the anomaly map says.",
+        group="score",
+        choices={"likelihood": "likelihood, as published", "nll": "negative log-likelihood"},
+    )
+    smoothing: float = setting(
+        4.0,
+        "Map smoothing",
+        "Standard deviation of the map's Gaussian smoothing; 0 is off.",
+        group="score",
+        unit="px",
+        step=0.5,
+        ge=0,
+        le=32,
+    )
+    score_share: float = setting(
+        0.01,
+        "Top-pixel fraction",
+        "The score is the mean of this fraction of the highest pixels; 0 is the maximum.",
+        group="score",
+        step=0.01,
+        ge=0,
+        le=1,
+    )
+    seed: int = setting(0, "Random seed", "Random seed.", group="run", ge=0, lt=2**63)
+    device: str = setting(
+        "auto",
+        "Device",
+        "auto, cpu, cuda, cuda:1 or mps.",
+        group="run",
+        choices={"auto": "auto", "cpu": "cpu", "cuda": "cuda", "mps": "mps"},
+        is_open=True,
+    )
+    precision: Literal["auto", "fp32", "bf16"] = setting(
+        "auto", "Precision", "Number format of the forward pass.", group="run"
+    )
+    evaluate_every: int = setting(
+        1,
+        "Evaluation interval",
+        "Epochs between evaluations on the test set; the last epoch is always evaluated.",
+        group="run",
+        unit="epochs",
+        ge=1,
+    )
 
     @field_validator("stages")
     @classmethod
@@ -86,8 +194,8 @@ class TrainingConfig(_Settings):
         if base.base_update == "off" or base.interval_unit == "step" or base.first_base_epoch <= self.epochs:
             return []
         return [
-            f"The base gets no turn of its own: its first would be epoch {base.first_base_epoch}, but training "
-            f"ends after {self.epochs}. Lower the interval or the warm-up, or train longer."
+            f"There is no base epoch: the first would be epoch {base.first_base_epoch}, but training ends after epoch "
+            f"{self.epochs}. Lower the interval or the warm-up, or train longer."
         ]
 
 
@@ -99,7 +207,7 @@ class Preset(_Settings):
     settings: dict[str, Any]
 
 
-# How long and how fast FastFlow was trained (arXiv:2111.07677), with reading B of AltUB by epoch.
+# How long and how fast FastFlow was trained (arXiv:2111.07677), with the variant public-fastflow of AltUB by epoch.
 _PUBLISHED = {
     "epochs": 500,
     "lr": 1e-3,
@@ -131,7 +239,7 @@ _PUBLISHED_CFLOW = {
 PRESETS: dict[str, Preset] = {
     "quick-look": Preset(
         title="Quick look",
-        about="A first result within minutes on a CPU: the best backbone to be had here, 256 px, 20 epochs.",
+        about="A first result within minutes on a CPU: the best available backbone, 256 px, 20 epochs.",
         settings={},
     ),
     "fastflow-resnet18": Preset(
@@ -146,7 +254,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "fastflow-wrn50": Preset(
         title="Wide (wide_resnet50_2)",
-        about="The published FastFlow on wide_resnet50_2 with AltUB: the best of the CNNs; wants a GPU.",
+        about="The published FastFlow on wide_resnet50_2 with AltUB: the best of the CNNs; needs a GPU.",
         settings={
             "backbone": "wide_resnet50_2.racm_in1k",
             "stages": (1, 2, 3),
@@ -156,7 +264,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "fastflow-deit": Preset(
         title="DeiT (transformer, 384 px)",
-        about="The published FastFlow on DeiT features at 24 x 24 with AltUB; wants a GPU.",
+        about="The published FastFlow on DeiT features at 24 x 24 with AltUB; needs a GPU.",
         settings={
             "backbone": "deit_base_distilled_patch16_384",
             "image_size": 384,
@@ -166,7 +274,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "fastflow-cait": Preset(
         title="CaiT (transformer, 448 px)",
-        about="The published FastFlow on CaiT features at 28 x 28 with AltUB; wants a GPU with much memory.",
+        about="The published FastFlow on CaiT features at 28 x 28 with AltUB; needs a GPU with much memory.",
         settings={
             "backbone": "cait_m48_448",
             "image_size": 448,
@@ -176,12 +284,12 @@ PRESETS: dict[str, Preset] = {
     ),
     "cflow-resnet18": Preset(
         title="Paper CFLOW-AD (resnet18)",
-        about="The published CFLOW-AD on resnet18's stages 2, 3 and 4 with AltUB: 200 epochs; wants a GPU.",
+        about="The published CFLOW-AD on resnet18's stages 2, 3 and 4 with AltUB: 200 epochs; needs a GPU.",
         settings={"backbone": "resnet18.tv_in1k", "stages": (2, 3, 4), **_PUBLISHED_CFLOW},
     ),
     "cflow-wrn50": Preset(
         title="Paper CFLOW-AD (wide_resnet50_2)",
-        about="The published CFLOW-AD on wide_resnet50_2 with AltUB: the paper's best on images; wants a GPU.",
+        about="The published CFLOW-AD on wide_resnet50_2 with AltUB: the paper's best on images; needs a GPU.",
         settings={"backbone": "wide_resnet50_2.tv_in1k", "stages": (2, 3, 4), **_PUBLISHED_CFLOW},
     ),
 }
@@ -194,7 +302,8 @@ def make_config(preset: str | None = None, **settings: Any) -> TrainingConfig:
     """A validated configuration from a preset and settings that override it; nested ones may be partial.
 
     `flow` and `base` are merged key by key, but what a preset says about another kind of flow is dropped. None means
-    "not given", except for `base["lr"]`, where it is a value.
+    "not given", except for `base["lr"]`, where it is a value; "auto" sets any of `lr`, `stages` and `base["lr"]` to
+    None.
 
     Raises:
         ConfigError: unknown preset, unknown setting or a value out of range, in one sentence.
@@ -220,16 +329,6 @@ def make_config(preset: str | None = None, **settings: Any) -> TrainingConfig:
         return TrainingConfig.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_first_problem(error)) from error
-
-
-def parse_stages(text: str | None) -> tuple[int, ...] | None:
-    """ "1,2,3" -> (1, 2, 3); empty or None -> None."""
-    if text is None or not text.strip():
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ConfigError(f"Stages are whole numbers with commas, such as 1,2,3, not {text!r}.") from None
 
 
 def _first_problem(error: ValidationError) -> str:

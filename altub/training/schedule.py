@@ -1,56 +1,107 @@
 """The alternation: which epochs and steps belong to the flow, and which to the base.
 
 AltUB (arXiv:2210.14913) trains the flow and its base N(mu, Sigma) in turns. No official image code is known, and the
-readings that exist differ; all of them are settings of one small schedule:
+implementations that exist differ; all of them are settings of one small schedule:
 
-| reading | unit, interval | flow turn             | base turn                                          | warm-up   |
-|---------|----------------|-----------------------|----------------------------------------------------|-----------|
-| A       | epoch, 5       | flow and base (joint) | SGD, lr 5 x the flow's, gradients clipped by value | 20 epochs |
-| B       | step, 5        | flow and base (joint) | Adam, lr 0.05, gradient norm clipped at 100        | none      |
-| C       | epoch, 5       | flow alone (strict)   | Adam, lr 0.05, gradient norm clipped at 100        | none      |
+| variant         | interval | outside base epochs | base update                                        | warm-up   |
+|-----------------|----------|---------------------|----------------------------------------------------|-----------|
+| author-tabular  | 5 epochs | both train (joint)  | SGD, lr 5 x the flow's, gradients clipped by value | 20 epochs |
+| public-fastflow | 5 steps  | both train (joint)  | Adam, lr 0.05, gradient norm clipped at 100        | none      |
+| strict          | 5 epochs | flow alone          | Adam, lr 0.05, gradient norm clipped at 100        | none      |
 
-The default is reading B's optimiser with epochs as its unit.
+author-tabular is the code of the paper's first author for tabular data, public-fastflow a public FastFlow with AltUB.
+They were called A, B and C. The default is public-fastflow's optimizer with epochs as its unit.
 
 "moments" is ours: with the flow frozen, the best mu and sigma are the mean and standard deviation of z over the
-training set, so that a base turn is one pass without gradients and has no learning rate.
+training set, so that a base epoch is one pass without gradients and has no learning rate.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
-__all__ = ["READINGS", "BaseSchedule", "Phase"]
+from altub.fields import AUTOMATIC, setting
+
+__all__ = [
+    "FORMER_VARIANTS",
+    "VARIANTS",
+    "VARIANT_TITLES",
+    "BaseSchedule",
+    "Phase",
+    "current_variant",
+]
 
 Phase = Literal["flow", "base"]
 
 
 class BaseSchedule(BaseModel):
-    """When the base moves (`interval`, `warmup`, in `interval_unit`s) and how (`base_update`).
-
-    base_update: "gradient", "moments", or "off" for the plain flow with base N(0, I).
-    interval: every interval-th epoch (or step) is the base's turn; the flow is frozen in it.
-    on_top: the base's turn follows the flow's epoch (or step) instead of taking its place, so that the flow learns as
-        long as it would without a learnable base.
-    warmup: epochs (or steps) at the start during which the base stays at N(0, I).
-    joint: outside its own turn the base is trained together with the flow (gradient only).
-    lr: learning rate of the base's turn; None = `lr_factor` times the flow's current one.
-    clip: "norm" or "value" at 100, or "off".
-    """
+    """When the base is updated, and how."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_update: Literal["gradient", "moments", "off"] = "gradient"
-    interval: int = Field(5, ge=1)
-    interval_unit: Literal["epoch", "step"] = "epoch"
-    on_top: bool = False
-    warmup: int = Field(0, ge=0)
-    joint: bool = True
-    optimizer: Literal["adam", "sgd"] = "adam"
-    lr: float | None = Field(0.05, gt=0, le=10)
-    lr_factor: float = Field(5.0, gt=0)
-    clip: Literal["norm", "value", "off"] = "norm"
+    base_update: Literal["gradient", "moments", "off"] = setting(
+        "gradient",
+        "Base update",
+        "gradient: an optimizer of its own; moments: exact mean and spread of z from one pass over the data; "
+        "off: the plain flow with base N(0, I).",
+        group="base",
+        basic=True,
+        choices={"gradient": "Gradient", "moments": "Moments", "off": "Off"},
+    )
+    interval: int = setting(
+        5, "Interval", "Update the base every N epochs (or steps); the flow is frozen then.", group="base", ge=1
+    )
+    interval_unit: Literal["epoch", "step"] = setting(
+        "epoch",
+        "Interval unit",
+        "What interval and warm-up count.",
+        group="base",
+        choices={"epoch": "epochs", "step": "steps"},
+    )
+    on_top: bool = setting(
+        False,
+        "Base epochs",
+        "Base epochs (or steps) follow flow epochs instead of replacing them, so that the flow learns as long as "
+        "without a learnable base.",
+        group="base",
+        choices={False: "replace flow epochs", True: "follow flow epochs"},
+    )
+    warmup: int = setting(
+        0, "Base warm-up", "Epochs (or steps) at the start in which the base stays at N(0, I).", group="base", ge=0
+    )
+    joint: bool = setting(
+        True,
+        "In flow epochs",
+        "Whether the base trains together with the flow outside its own epochs (or steps); gradient only.",
+        group="base",
+        choices={True: "base trains too (joint)", False: "base frozen (strict)"},
+    )
+    optimizer: Literal["adam", "sgd"] = setting(
+        "adam", "Base optimizer", "Optimizer of the base.", group="base", choices={"adam": "Adam", "sgd": "SGD"}
+    )
+    lr: Annotated[float | None, AUTOMATIC] = setting(
+        0.05,
+        "Base learning rate",
+        "Learning rate of the base in its own epochs (or steps).",
+        group="base",
+        step=0.01,
+        automatic="lr_factor times the flow's current learning rate",
+        gt=0,
+        le=10,
+    )
+    lr_factor: float = setting(
+        5.0,
+        "Base rate factor",
+        "Multiple of the flow's learning rate that the base takes where its own is auto.",
+        group="base",
+        step=0.5,
+        gt=0,
+    )
+    clip: Literal["norm", "value", "off"] = setting(
+        "norm", "Gradient clipping", "Clip the base's gradient at 100, by its norm or value by value.", group="base"
+    )
 
     @model_validator(mode="after")
     def _moments_are_of_the_whole_set(self) -> BaseSchedule:
@@ -63,19 +114,19 @@ class BaseSchedule(BaseModel):
 
     @property
     def first_base_epoch(self) -> int:
-        """The first epoch (from 1) that is the base's turn, where the unit is the epoch."""
+        """The first base epoch (from 1), where the unit is the epoch."""
         return (self.warmup // self.interval + 1) * self.interval
 
     def epoch_turns(self, epoch: int) -> tuple[Phase, ...]:
-        """Who learns in `epoch` (from 1), a pass over the data each; by step, every epoch counts as the flow's."""
+        """The passes over the data in `epoch` (from 1), and who is trained in each; by step it is always the flow."""
         return ("flow",) if self.interval_unit == "step" else self._turns(epoch)
 
     def step_turns(self, step: int) -> tuple[Phase, ...]:
-        """Who learns in global training step `step` (from 1) of an epoch of the flow."""
+        """Who is trained in global training step `step` (from 1) of a flow epoch."""
         return ("flow",) if self.interval_unit == "epoch" else self._turns(step)
 
     def base_joins_flow(self, epoch: int, step: int) -> bool:
-        """Does the base take part in the flow's turn at this epoch and global step?"""
+        """Is the base trained together with the flow at this epoch and global step?"""
         now = step if self.interval_unit == "step" else epoch
         return self.base_update == "gradient" and self.joint and now > self.warmup
 
@@ -85,8 +136,9 @@ class BaseSchedule(BaseModel):
         return ("flow", "base") if self.on_top else ("base",)
 
 
-READINGS: dict[str, dict[str, Any]] = {
-    "A": {
+# What is published about the alternation, by what it is.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "author-tabular": {
         "base_update": "gradient",
         "interval": 5,
         "interval_unit": "epoch",
@@ -97,7 +149,7 @@ READINGS: dict[str, dict[str, Any]] = {
         "lr": None,
         "clip": "value",
     },
-    "B": {
+    "public-fastflow": {
         "base_update": "gradient",
         "interval": 5,
         "interval_unit": "step",
@@ -108,7 +160,7 @@ READINGS: dict[str, dict[str, Any]] = {
         "lr": 0.05,
         "clip": "norm",
     },
-    "C": {
+    "strict": {
         "base_update": "gradient",
         "interval": 5,
         "interval_unit": "epoch",
@@ -120,3 +172,15 @@ READINGS: dict[str, dict[str, Any]] = {
         "clip": "norm",
     },
 }
+VARIANT_TITLES = {
+    "author-tabular": "Authors' tabular code: every 5th epoch, SGD, 20 epochs warm-up",
+    "public-fastflow": "Public FastFlow: every 5th step, Adam, joint",
+    "strict": "Strict alternation: every 5th epoch, Adam",
+}
+# Earlier names; studies on disk have them in the names of their runs.
+FORMER_VARIANTS = {"A": "author-tabular", "B": "public-fastflow", "C": "strict"}
+
+
+def current_variant(name: str) -> str:
+    """The name that a variant has today: "A" -> "author-tabular"; others as they are."""
+    return FORMER_VARIANTS.get(name, name)

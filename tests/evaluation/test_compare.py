@@ -23,7 +23,7 @@ from altub.evaluation.compare import (
 from altub.metrics import Metrics
 from altub.training.config import TrainingConfig, make_config
 from altub.training.records import BaseDrift, EpochRecord, Quantiles, curve
-from altub.training.schedule import READINGS, BaseSchedule
+from altub.training.schedule import VARIANTS, BaseSchedule
 from altub.ui.compare.views import DASHES, MOST_LINES, Entry, chart, compare, csv_link, settings_table, stats_table
 
 
@@ -74,9 +74,9 @@ def test_mean_and_band_at_common_epochs() -> None:
     assert mean_and_band([[]]) == []
 
 
-@pytest.mark.parametrize("name", READINGS)
-def test_readings_keep_their_names(name: str) -> None:
-    assert update_name(BaseSchedule(**READINGS[name])) == name
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_keep_their_names(name: str) -> None:
+    assert update_name(BaseSchedule(**VARIANTS[name])) == name
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_readings_keep_their_names(name: str) -> None:
         ({"base_update": "off", "lr": 0.3, "joint": False}, "off"),
         ({"base_update": "moments", "lr": 0.3}, "moments"),
         ({"base_update": "moments", "interval": 2}, "moments:interval=2"),
-        ({**READINGS["B"], "interval": 3}, "B:interval=3"),
-        ({**READINGS["B"], "interval_unit": "epoch"}, "gradient"),
+        ({**VARIANTS["public-fastflow"], "interval": 3}, "public-fastflow:interval=3"),
+        ({**VARIANTS["public-fastflow"], "interval_unit": "epoch"}, "gradient"),
     ],
 )
 def test_names_of_updates(settings: dict[str, Any], name: str) -> None:

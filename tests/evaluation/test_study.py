@@ -15,6 +15,7 @@ from altub.errors import AltUBError, ConfigError, RunError
 from altub.evaluation.study import StudyGrid, collect_results, parse_settings, plan_runs, run_study, write_results
 from altub.evaluation.study.figures import write_figures
 from altub.runs.run import Run
+from altub.training.config import make_config
 
 SMALL = {"backbone": "filter-bank", "image_size": 64, "epochs": 3, "batch_size": 6, "flow": {"steps": 2}}
 
@@ -65,16 +66,27 @@ def test_slips_are_said_before_anything_is_trained(
         plan_runs(grid(data_folder, **choices), tmp_path)
 
 
+def test_former_names_of_variants_are_understood_and_their_runs_found(data_folder: Path, tmp_path: Path) -> None:
+    """A study of an earlier version goes on in the folders that it has."""
+    (tmp_path / "runs/weave-fastflow-A-interval-3-seed0").mkdir(parents=True)
+    former, current, strict = plan_runs(
+        grid(data_folder, base_updates=["A:interval=3", "author-tabular", "C"]), tmp_path
+    )
+    assert former.name == "weave-fastflow-A-interval-3-seed0" and former.config.base.optimizer == "sgd"
+    assert (current.name, strict.name) == ("weave-fastflow-author-tabular-seed0", "weave-fastflow-strict-seed0")
+
+
 def test_settings_from_the_command_line() -> None:
     pairs = ["epochs=10", "flow.norm=layer", "base.lr=none", "stages=1,2", "lr=1e-3", "augment=hflip,vflip"]
     assert parse_settings(pairs) == {
         "epochs": 10,
         "flow": {"norm": "layer"},
-        "base": {"lr": None},
+        "base": {"lr": "auto"},
         "stages": (1, 2),
         "lr": 1e-3,
         "augment": ("hflip", "vflip"),
     }
+    assert make_config(category="c", **parse_settings(pairs)).base.lr is None
     for slip in ("epochs", "seed=3", "base=3", "=3", "base.base_update=off", "x.y=1"):
         with pytest.raises(ConfigError):
             parse_settings([slip])

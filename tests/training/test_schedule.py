@@ -1,4 +1,4 @@
-"""The alternation in all its readings."""
+"""The alternation in all its variants."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ import pytest
 from pydantic import ValidationError
 
 from altub.errors import ConfigError
-from altub.training.config import make_config, parse_stages
-from altub.training.schedule import READINGS, BaseSchedule
+from altub.training.config import make_config
+from altub.training.fields import find_setting
+from altub.training.schedule import VARIANTS, BaseSchedule
 
 
 def base_epochs(schedule: BaseSchedule, epochs: int) -> list[int]:
     return [epoch for epoch in range(1, epochs + 1) if "base" in schedule.epoch_turns(epoch)]
 
 
-def test_reading_a_warms_up_for_20_epochs_then_takes_every_fifth() -> None:
-    schedule = BaseSchedule(**READINGS["A"])
+def test_author_tabular_warms_up_for_20_epochs_then_takes_every_fifth() -> None:
+    schedule = BaseSchedule(**VARIANTS["author-tabular"])
     assert base_epochs(schedule, 40) == [25, 30, 35, 40]
     assert not schedule.base_joins_flow(20, 999) and schedule.base_joins_flow(21, 999)
     assert schedule.lr is None and schedule.lr_factor == 5 and schedule.optimizer == "sgd"
 
 
-def test_reading_a_keeps_the_rate_that_follows_the_flow() -> None:
-    assert make_config(category="x", base=READINGS["A"]).base.lr is None
+def test_author_tabular_keeps_the_rate_that_follows_the_flow() -> None:
+    assert make_config(category="x", base=VARIANTS["author-tabular"]).base.lr is None
 
 
-def test_reading_b_counts_steps() -> None:
-    schedule = BaseSchedule(**READINGS["B"])
+def test_public_fastflow_counts_steps() -> None:
+    schedule = BaseSchedule(**VARIANTS["public-fastflow"])
     assert base_epochs(schedule, 20) == []
     assert [step for step in range(1, 16) if schedule.step_turns(step) == ("base",)] == [5, 10, 15]
     assert schedule.base_joins_flow(1, 1)
 
 
-def test_reading_c_is_strict() -> None:
-    schedule = BaseSchedule(**READINGS["C"])
+def test_strict_is_strict() -> None:
+    schedule = BaseSchedule(**VARIANTS["strict"])
     assert base_epochs(schedule, 12) == [5, 10]
     assert not schedule.base_joins_flow(7, 7)
 
@@ -100,6 +101,6 @@ def test_a_base_that_never_moves_is_noted() -> None:
 
 
 def test_stages_from_text() -> None:
-    assert parse_stages("1,2,3") == (1, 2, 3) and parse_stages("  ") is None
+    assert find_setting("stages").parse("1,2,3") == (1, 2, 3) and find_setting("stages").parse("  ") is None
     with pytest.raises(ConfigError, match="whole numbers"):
-        parse_stages("1,b")
+        find_setting("stages").parse("1,b")

@@ -109,7 +109,7 @@ def _draw(axes: Axes, curves: Curves) -> None:
 
 def _name(update: str) -> str:
     word, _, rest = update.partition(":")
-    name = _NAMES.get(word, f"AltUB, reading {word}")
+    name = _NAMES.get(word, f"AltUB, {word}")
     details = rest.replace("interval_unit=epoch", "by epoch").replace("_", " ").replace("=", " ").replace(":", ", ")
     return f"{name} ({details})" if details else name
 

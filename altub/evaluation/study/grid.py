@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +14,9 @@ from altub.data.catalog import SAMPLE
 from altub.errors import ConfigError, RunError
 from altub.evaluation.compare import effective_settings, update_name
 from altub.runs.run import Run
-from altub.training.config import TrainingConfig, make_config, parse_stages
-from altub.training.schedule import READINGS, BaseSchedule
+from altub.training.config import TrainingConfig, make_config
+from altub.training.fields import find_setting, parse_pairs
+from altub.training.schedule import FORMER_VARIANTS, VARIANTS, BaseSchedule, current_variant
 
 __all__ = ["RUNS", "PlannedRun", "StudyGrid", "parse_settings", "plan_runs"]
 
@@ -26,7 +26,7 @@ PLAIN_FLOW = "fastflow"
 _BASES: dict[str, dict[str, Any]] = {
     "off": {"base_update": "off"},
     "gradient": {},
-    **READINGS,
+    **VARIANTS,
     "moments": {"base_update": "moments"},
 }
 # Chosen by the grid itself, or per process.
@@ -35,8 +35,9 @@ _NOT_TO_SET = ("category", "data", "seed", "device", "base.base_update", "flow.k
 
 @dataclass(frozen=True)
 class StudyGrid:
-    """What is combined with what. base_updates: off, gradient (the default schedule), A, B, C or moments, each with
-    settings behind it where wanted ("moments:interval=2"). settings: of all runs alike, as `make_config` takes them."""
+    """What is combined with what. base_updates: off, gradient (the default schedule), a name of `VARIANTS`, or moments,
+    each with settings behind it where wanted ("moments:interval=2"). settings: of all runs alike, as `make_config`
+    takes them."""
 
     data: str
     categories: Sequence[str]
@@ -81,7 +82,7 @@ def plan_runs(grid: StudyGrid, study_dir: Path) -> list[PlannedRun]:
     for seed, category, flow, update in itertools.product(grid.seeds, grid.categories, grid.flows, grid.base_updates):
         config = _config(grid, data, category, flow, update, seed)
         name = _run_name(category, flow, config.base, seed)
-        run = Run(study_dir / RUNS / name)
+        run = Run(study_dir / RUNS / _name_on_disk(study_dir, name))
         if name not in planned:  # two words for one update are one run
             planned[name] = PlannedRun(run, config)
             _refuse_other_settings(run, config)
@@ -92,45 +93,9 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     """["epochs=10", "flow.norm=layer"] -> {"epochs": 10, "flow": {"norm": "layer"}}.
 
     Raises:
-        ConfigError: it is no key=value, or a setting that the grid itself chooses.
+        ConfigError: not key=value, an unknown setting, or one that the grid itself chooses.
     """
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        key, sign, text = pair.partition("=")
-        key = key.strip()
-        if not sign or not key:
-            raise ConfigError(f"--set takes key=value, such as epochs=10, not {pair!r}.")
-        if key in _NOT_TO_SET:
-            raise ConfigError(f"{key} is not for --set: the study has an option of its own for it.")
-        outer, dot, inner = key.partition(".")
-        if dot and outer not in ("flow", "base"):
-            raise ConfigError(f"There is no setting {key!r}: only flow and base have settings within them.")
-        if not dot and key in ("flow", "base"):
-            raise ConfigError(
-                f"Say which setting of {key} is meant, such as {key}.{'norm' if key == 'flow' else 'lr'}."
-            )
-        if dot:
-            settings.setdefault(outer, {})[inner] = _value(text)
-        else:
-            settings[key] = _value(text, key)
-    return settings
-
-
-def _value(text: str, key: str = "") -> Any:
-    text = text.strip()
-    if key == "stages":
-        return parse_stages(text)
-    if key == "augment":
-        return tuple(filter(None, (part.strip() for part in text.split(","))))
-    if text.lower() in ("none", "null"):
-        return None
-    if text.lower() in ("true", "yes", "false", "no"):
-        return text.lower() in ("true", "yes")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, int | float | str) else text
+    return parse_pairs(pairs, dict.fromkeys(_NOT_TO_SET, "the study has an option for it"))
 
 
 def _config(grid: StudyGrid, data: str, category: str, flow: str, update: str, seed: int) -> TrainingConfig:
@@ -147,7 +112,7 @@ def _config(grid: StudyGrid, data: str, category: str, flow: str, update: str, s
 
 
 def _schedule_settings(update: str) -> dict[str, Any]:
-    name = update.partition(":")[0]
+    name = current_variant(update.partition(":")[0])
     if name not in _BASES:
         raise ConfigError(f"There is no base update {name!r}: choose {', '.join(_BASES)}.")
     return {**_BASES[name], **_own_settings(update)}
@@ -160,7 +125,7 @@ def _own_settings(update: str) -> dict[str, Any]:
         key, sign, text = part.partition("=")
         if not sign or key == "base_update" or key not in BaseSchedule.model_fields or name == "off":
             raise ConfigError(f"{update!r} is not understood: settings go behind the name as in moments:interval=2.")
-        settings[key] = _value(text)
+        settings[key] = find_setting(f"base.{key}").parse(text)
     return settings
 
 
@@ -175,6 +140,15 @@ def _run_name(category: str, flow: str, base: BaseSchedule, seed: int) -> str:
     parts = (category, flow, update_name(base))
     words = [re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-.") or "run" for part in parts]
     return "-".join([*words, f"seed{seed}"])
+
+
+def _name_on_disk(study_dir: Path, name: str) -> str:
+    """The name of the run's folder; one from before the variants were renamed keeps its own."""
+    for former, variant in FORMER_VARIANTS.items():
+        old = name.replace(f"-{variant}-", f"-{former}-")
+        if old != name and (study_dir / RUNS / old).is_dir():
+            return old
+    return name
 
 
 def _refuse_other_settings(run: Run, config: TrainingConfig) -> None:

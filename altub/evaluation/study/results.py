@@ -23,6 +23,7 @@ from altub.files import write_atomically, write_json
 from altub.runs.run import list_runs
 from altub.training.config import TrainingConfig
 from altub.training.records import Curve, curve
+from altub.training.schedule import VARIANTS
 
 __all__ = ["RunResult", "StudyResults", "Summary", "collect_results", "rows_to_csv", "update_order", "write_results"]
 
@@ -216,8 +217,8 @@ def rows_to_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def update_order(update: str) -> tuple[int, str]:
-    """The plain flow first, then the readings, then the moments."""
-    names = ("off", "gradient", "A", "B", "C", "moments")
+    """The plain flow first, then the gradient's variants, then the moments."""
+    names = ("off", "gradient", *VARIANTS, "moments")
     name = update.partition(":")[0]
     return names.index(name) if name in names else len(names), update
 

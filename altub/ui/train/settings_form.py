@@ -16,8 +16,9 @@ from pydantic import BaseModel
 from altub.backbones.backbone import BACKBONE_PRESETS, FILTER_BANK, resolve_auto, weights_available
 from altub.errors import ConfigError
 from altub.flows.config import FlowConfig
-from altub.training.config import PRESETS, TrainingConfig, make_config, parse_stages
-from altub.training.schedule import READINGS, BaseSchedule
+from altub.training.config import PRESETS, TrainingConfig, make_config
+from altub.training.fields import find_setting
+from altub.training.schedule import VARIANT_TITLES, VARIANTS, BaseSchedule
 
 __all__ = ["SettingsForm", "build_form", "config_from", "describe_backbone", "schedule_strip", "values_of"]
 
@@ -25,9 +26,7 @@ FIRST_PRESET = next(iter(PRESETS))
 PRESETS_OWN, CUSTOM = "preset", "custom"
 READING_CHOICES = [
     ("As in the preset", PRESETS_OWN),
-    ("A: every 5th epoch by SGD after 20 epochs", "A"),
-    ("B: every 5th step by Adam, joint", "B"),
-    ("C: every 5th epoch by Adam, strict", "C"),
+    *((title, name) for name, title in VARIANT_TITLES.items()),
     ("My own, see the fields below", CUSTOM),
 ]
 AUTO_LR = 0.0  # shown where a learning rate is not a number: the usual one, or a multiple of the flow's
@@ -240,7 +239,7 @@ def config_from(data: str, category: str, preset: str, *values: Any) -> Training
         base["lr"] = None
     settings = {name: given[name] for name in (*TOP, *ADVANCED)}
     settings["lr"] = None if given["lr"] == AUTO_LR else given["lr"]
-    settings["stages"] = parse_stages(given["stages"])
+    settings["stages"] = find_setting("stages").parse(given["stages"] or "")
     settings["augment"] = tuple(given["augment"] or ())
     settings["backbone"] = (given["backbone"] or "").strip() or None
     flow = {name: given[f"flow.{name}"] for name in FLOW if _matters(f"flow.{name}", given["flow.kind"])}
@@ -338,8 +337,8 @@ def _connect(form: SettingsForm) -> None:
     )
 
     def take_reading(reading: str, preset: str) -> list[Any]:
-        if reading in READINGS:
-            chosen = {**READINGS[reading], "lr": READINGS[reading]["lr"] or AUTO_LR}
+        if reading in VARIANTS:
+            chosen = {**VARIANTS[reading], "lr": VARIANTS[reading]["lr"] or AUTO_LR}
         elif reading == PRESETS_OWN:
             shown = values_of(_preset_config(preset))
             chosen = {name: shown[f"base.{name}"] for name in BASE}

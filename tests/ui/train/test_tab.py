@@ -19,7 +19,7 @@ from altub.metrics import Metrics
 from altub.runs.run import Run
 from altub.training.config import PRESETS, TrainingConfig, make_config
 from altub.training.records import BaseDrift, EpochPhase, EpochRecord, Quantiles
-from altub.training.schedule import READINGS
+from altub.training.schedule import VARIANTS
 from altub.ui.background import BackgroundTask
 from altub.ui.html.charts import Area, Line, empty_chart, line_chart, nice_ticks, thin_out
 from altub.ui.train import settings_form
@@ -187,15 +187,15 @@ def test_the_form_gives_back_what_a_preset_says(preset: str) -> None:
     assert config_from("d", "c", preset, *values_of(config).values()) == config
 
 
-@pytest.mark.parametrize("reading", READINGS)
-def test_the_form_gives_back_every_reading(reading: str) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_form_gives_back_every_variant(variant: str) -> None:
     values = values_of(make_config("quick-look", category="c"))
     for name in BASE:
-        value = READINGS[reading][name]
+        value = VARIANTS[variant][name]
         values[f"base.{name}"] = settings_form.AUTO_LR if value is None else value
     config = config_from("d", "c", "quick-look", *values.values())
     for name in BASE:
-        assert getattr(config.base, name) == READINGS[reading][name]
+        assert getattr(config.base, name) == VARIANTS[variant][name]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_the_form_gives_back_every_reading(reading: str) -> None:
         ("epochs", 0, "epochs"),
         ("batch_size", -1, "batch_size"),
         ("stages", "3,1", "ascending"),
-        ("stages", "one", "Stages"),
+        ("stages", "one", "stages"),
         ("device", "tpu", "device"),
         ("held_out", 0.9, "held_out"),
         ("base.interval", 0, "interval"),
@@ -249,7 +249,7 @@ def test_the_picture_of_the_alternation() -> None:
     kinds = re.findall(r'<i class="([a-z ]+)"', schedule_strip(warm))
     assert kinds == ["flow", "flow", "flow joint", "flow joint", "base", "flow joint"]
     assert "N(0, I)" in schedule_strip(make_config(category="c", base={"base_update": "off"}))
-    assert "no turn" in schedule_strip(make_config(category="c", epochs=3))
+    assert "no base epoch" in schedule_strip(make_config(category="c", epochs=3))
 
 
 def test_fields_cover_every_setting_of_the_schedule() -> None:

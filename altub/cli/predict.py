@@ -1,0 +1,83 @@
+"""The commands `predict` and `evaluate`: a trained model on images, and on a test set."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from altub.cli.options import BAD_INPUT, Data, Device, Json, Model
+from altub.errors import DataError
+from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the command line."""
+    app.command()(evaluate)
+    app.command()(predict)
+
+
+def evaluate(
+    model: Model,
+    category: Annotated[str, typer.Option(help="Category whose test set is used.")],
+    data: Data = "sample",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Metrics of a trained model on a test set."""
+    from altub.data import load_category
+    from altub.evaluation.evaluate import evaluate_detector
+    from altub.inference.detector import AnomalyDetector
+
+    chosen = load_category(data, category)
+    if not chosen.test:
+        raise DataError(f"Category {category} has no test images, so there is nothing to evaluate on.")
+    metrics = evaluate_detector(AnomalyDetector.load(model, device), chosen).as_dict()
+    if as_json:
+        print(json.dumps(metrics))
+    else:
+        for name, value in metrics.items():
+            print(f"{name:<14} {'-' if value is None else f'{value:.4f}'}")
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.")],
+    model: Model,
+    output: Annotated[Path, typer.Option(help="Folder for overlays, maps, masks and predictions.csv.")],
+    false_alarm_rate: Annotated[
+        float, typer.Option(help="Share of good images that may be called defective.")
+    ] = DEFAULT_FALSE_ALARM_RATE,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Heatmaps, masks and verdicts for images."""
+    from altub.cli.progress import CountBar
+    from altub.inference.detector import AnomalyDetector
+    from altub.inference.exports import collect_images, predict_to_folder
+
+    existing = next(path for path in (output, *output.parents) if path.exists())
+    if not existing.is_dir():
+        raise DataError(f"{existing} is a file, not a folder: give another --output.")
+    found = collect_images(images, skip=output)
+    detector = AnomalyDetector.load(model, device)
+    threshold = detector.require_calibration().threshold(false_alarm_rate)
+    if threshold.warning:
+        print(f"Note: {threshold.warning}", file=sys.stderr)
+    with CountBar("images") as bar:
+        rows = predict_to_folder(detector, found, output, threshold=threshold, progress=bar.update)
+    failed = [row for row in rows if row["error"]]
+    for row in failed:
+        print(f"Not an image to predict: {row['error']}", file=sys.stderr)
+    if as_json:
+        for row in rows:
+            print(json.dumps(row))
+    else:
+        defective = sum(bool(row["is_anomalous"]) for row in rows)
+        print(f"{len(rows) - len(failed)} images, {defective} defective: {output / 'predictions.csv'}")
+    if len(failed) == len(rows):
+        raise typer.Exit(BAD_INPUT)

@@ -1,0 +1,61 @@
+"""The commands `runs`, `stop` and `follow`: trainings that are there or under way."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import typer
+
+from altub.cli import remote
+from altub.cli.options import Json, Quiet, RunDir
+from altub.cli.results import metrics_of, report
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the command line."""
+    app.command()(runs)
+    app.command()(stop)
+    app.command()(follow)
+
+
+def runs(as_json: Json = False) -> None:
+    """The runs under the runs folder (ALTUB_RUNS), newest first."""
+    from altub.runs.run import list_runs
+    from altub.settings import runs_root
+
+    found = list_runs()
+    if not found:
+        print(f"There are no runs in {runs_root()} (the folder of ALTUB_RUNS).", file=sys.stderr)
+    for run in found:
+        status = run.status
+        last, _ = run.last_and_best()
+        if as_json:
+            print(json.dumps({"run": run.id, "state": status.state, "epoch": status.epoch, "last": metrics_of(last)}))
+        else:
+            auroc = last and last.value("pixel_auroc")
+            shown = "" if auroc is None else f"pixel AUROC {auroc:.4f}"
+            print(f"{run.id:<48} {status.state:<12} epoch {status.epoch}/{status.epochs}  {shown}")
+
+
+def stop(run_dir: RunDir) -> None:
+    """Asks a training to stop; it saves its state first. One on Hugging Face Jobs is cancelled."""
+    from altub.runs import queue as jobs
+    from altub.runs.run import Run
+
+    run = Run.open(run_dir)
+    jobs.stop(run)
+    if run.is_remote:
+        print(f"Cancelled the job of {run_dir}; go on with it by --resume.", file=sys.stderr)
+        return
+    print(f"Asked the training in {run_dir} to stop; go on with it by --resume.", file=sys.stderr)
+
+
+def follow(run_dir: RunDir, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Follows a training on Hugging Face Jobs until it ends; Ctrl+C detaches and leaves it to go on."""
+    from altub.cli.progress import TrainingBar
+
+    bar = TrainingBar(quiet=quiet)
+    report(remote.follow(run_dir, bar), bar, as_json, quiet)

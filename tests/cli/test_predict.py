@@ -1,0 +1,129 @@
+"""The commands `predict` and `evaluate`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from altub.runs.run import Run
+from tests.cli.conftest import METRICS
+
+
+@pytest.mark.parametrize("model", ["nothing", ".", "config.json"])
+def test_what_is_no_model_is_refused(altub, trained_run: Run, data_folder: Path, tmp_path: Path, model: str) -> None:
+    path = trained_run.path / model
+    picture = data_folder / "weave/test/good/000.png"
+    data = ("--data", data_folder, "--category", "weave")
+    altub("evaluate", "--model", path, *data).assert_refused("no model|missing|does not describe")
+    altub("predict", picture, "--model", path, "--output", tmp_path / "o").assert_refused(
+        "no model|missing|does not describe"
+    )
+    assert not (tmp_path / "o").exists()
+
+
+def test_evaluate_prints_a_line_for_each_metric(altub, trained_run: Run, data_folder: Path) -> None:
+    ended = altub("evaluate", "--model", trained_run.model_dir, "--data", data_folder, "--category", "weave")
+    last = trained_run.last_and_best()[0].test.as_dict()
+    shown = dict(line.split() for line in ended.out.splitlines())
+    assert set(shown) >= METRICS and all(float(shown[name]) == pytest.approx(last[name], abs=1e-4) for name in METRICS)
+    altub("evaluate", "--model", trained_run.model_dir, "--data", data_folder, "--category", "x").assert_refused(
+        "There is no category 'x'"
+    )
+    altub(
+        "evaluate", "--model", trained_run.model_dir, "--data", data_folder, "--category", "weave", "--device", "tpu"
+    ).assert_refused("There is no device 'tpu'")
+
+
+@pytest.fixture
+def pictures(data_folder: Path, tmp_path: Path) -> Path:
+    """A folder with pictures of several kinds and one that is none."""
+    folder = tmp_path / "pictures"
+    (folder / "deeper").mkdir(parents=True)
+    good = Image.open(data_folder / "weave/test/good/000.png")
+    bad = Image.open(data_folder / "weave/test/blot/000.png")
+    good.resize((90, 41)).save(folder / "a.png")
+    bad.convert("RGBA").save(folder / "b.png")
+    bad.convert("L").save(folder / "deeper" / "a.tif")
+    (folder / "c.jpg").write_bytes(b"\xff\xd8 cut off")
+    (folder / "notes.txt").write_text("not looked at")
+    return folder
+
+
+def test_predict_writes_everything_and_reports_what_is_no_image(
+    altub, trained_run: Run, pictures: Path, tmp_path: Path
+) -> None:
+    output = pictures / "out"
+    ended = altub(
+        "predict", pictures, "--model", trained_run.model_dir, "--output", output, "--false-alarm-rate", "0.3"
+    )
+    assert ended.code == 0, ended.err
+    assert re.fullmatch(r"3 images, \d defective: .*predictions\.csv\n", ended.out)
+    assert [line for line in ended.err.splitlines() if "c.jpg" in line] and "Traceback" not in ended.err
+    with (output / "predictions.csv").open(newline="") as file:
+        rows = {Path(row["image"]).relative_to(pictures).as_posix(): row for row in csv.DictReader(file)}
+    assert set(rows) == {"a.png", "b.png", "c.jpg", "deeper/a.tif"}
+    failed = rows.pop("c.jpg")
+    assert failed["error"] and not failed["score"] and not failed["is_anomalous"]
+    for name, row in rows.items():
+        width, height = Image.open(pictures / name).size
+        assert Image.open(output / row["overlay"]).size == (width, height)
+        anomaly_map = np.asarray(Image.open(output / row["map"]))
+        mask = np.asarray(Image.open(output / row["mask"]))
+        assert anomaly_map.shape == mask.shape == (height, width) and set(np.unique(mask)) <= {0, 255}
+        np.testing.assert_array_equal(mask > 0, anomaly_map > float(row["pixel_threshold"]))
+        assert row["is_anomalous"] == ("true" if float(row["score"]) > float(row["threshold"]) else "false")
+        assert 0 < float(row["p_value"]) <= 1 and row["error"] == ""
+    assert len({row["map"] for row in rows.values()}) == 3, "two of one name do not overwrite each other"
+
+    # Once more into the same folder: the results are not taken for images, and --json says the same.
+    again = altub(
+        "predict", pictures, "--model", trained_run.model_dir, "--output", output, "--json",
+        "--false-alarm-rate", "0.3",
+    )  # fmt: skip
+    shown = [json.loads(line) for line in again.out.splitlines()]
+    assert len(shown) == 4
+    for row in shown:
+        name = Path(row["image"]).relative_to(pictures).as_posix()
+        assert name == "c.jpg" or row["score"] == float(rows[name]["score"])
+
+
+def test_predict_says_where_a_threshold_cannot_keep_its_promise(
+    altub, trained_run: Run, pictures: Path, tmp_path: Path
+) -> None:
+    """Four held-out images promise 20 % at best."""
+    options = ("--model", trained_run.model_dir, "--output", tmp_path / "o")
+    ended = altub("predict", pictures / "a.png", *options, "--false-alarm-rate", "0.01")
+    assert ended.code == 0 and "no threshold can promise" in ended.err
+    assert "Note" not in altub("predict", pictures / "a.png", *options, "--false-alarm-rate", "0.2").err
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (("{pictures}/none.png",), "is not there"),
+        (("{pictures}/empty",), "There is no image in"),
+        (("{pictures}/a.png", "--false-alarm-rate", "2"), "between 0 and 1"),
+        (("{pictures}/a.png", "--device", "cuda:99"), "GPU|device"),
+        (("{pictures}/a.png", "--output", "{pictures}/notes.txt"), "is a file, not a folder"),
+        (("{pictures}/a.png", "--output", "{pictures}/notes.txt/deeper"), "not a folder"),
+    ],
+)
+def test_predictions_that_cannot_be_are_refused(
+    altub, trained_run: Run, pictures: Path, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    (pictures / "empty").mkdir()
+    given = [option.format(pictures=pictures) for option in options]
+    ended = altub("predict", "--model", trained_run.model_dir, "--output", tmp_path / "o", *given)
+    ended.assert_refused(words)
+    assert (pictures / "notes.txt").read_text() == "not looked at" and not (tmp_path / "o").exists()
+
+
+def test_predicting_nothing_but_rubbish_is_bad_input(altub, trained_run: Run, pictures: Path, tmp_path: Path) -> None:
+    ended = altub("predict", pictures / "c.jpg", "--model", trained_run.model_dir, "--output", tmp_path / "o")
+    assert ended.code == 2 and "c.jpg" in ended.err and "Traceback" not in ended.err

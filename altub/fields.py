@@ -21,7 +21,6 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from altub.errors import ConfigError
 
@@ -226,7 +225,7 @@ def _setting(name: str, info: FieldInfo) -> Setting:
     plain, optional = _without_none(info.annotation)
     kind, values = _kind(plain)
     title = info.title or name.rpartition(".")[2].replace("_", " ").capitalize()
-    default = ... if info.default is PydanticUndefined else info.default
+    default = ... if info.is_required() else info.default
     bounds = {
         key: getattr(constraint, key)
         for constraint in info.metadata

@@ -54,9 +54,7 @@ ALLOWED_TABS = {("compare", "train"): "the watch of the runs is a module global 
 #: file: reason. Empty is the goal.
 ALLOWED_LONG = {
     "altub/backbones/backbone.py": "to be split",
-    "altub/cli/app.py": "to be split by groups of commands",
     "tests/backbones/test_backbone.py": "to be split",
-    "tests/cli/test_cli.py": "to be split by groups of commands",
     "tests/data/test_download.py": "to be split",
     "tests/hub/server.py": "to be split",
     "tests/runs/test_run.py": "to be split",
@@ -64,7 +62,7 @@ ALLOWED_LONG = {
 }
 
 LONGEST = 400  # lines of a file
-MOST_AT_THE_TOP = 11  # Python files directly in altub/
+MOST_AT_THE_TOP = 12  # Python files directly in altub/
 TABS = ("train", "inspect", "label", "compare", "models")
 
 SOURCES = sorted([*PACKAGE.rglob("*.py"), REPOSITORY / "app.py", *(REPOSITORY / "spaces").rglob("*.py")])

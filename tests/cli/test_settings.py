@@ -12,7 +12,8 @@ from altub.cli import train
 from altub.fields import Setting
 from altub.runs.run import Run, Status
 from altub.training.config import make_config
-from altub.training.fields import all_settings, value_of
+from altub.training.fields import all_settings, markdown_table, value_of
+from tests.conftest import REPOSITORY
 
 NAMES = [entry.name for entry in all_settings()]
 
@@ -81,3 +82,9 @@ def test_settings_are_listed(altub) -> None:
     base = json.loads(altub("settings", "base", "--json").out)
     assert base == [row for row in rows if row["name"].startswith("base.")]
     altub("settings", "bases").assert_refused("no group 'bases'")
+
+
+def test_the_documentation_has_the_table() -> None:
+    """Renew it with `python -m altub settings --markdown`."""
+    page = (REPOSITORY / "docs/cli.md").read_text(encoding="utf-8")
+    assert f"<!-- settings -->\n{markdown_table()}\n<!-- /settings -->" in page

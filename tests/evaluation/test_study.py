@@ -28,7 +28,9 @@ def grid(data: Path, **choices: Any) -> StudyGrid:
 def test_the_grid_and_its_names(data_folder: Path, tmp_path: Path) -> None:
     planned = plan_runs(grid(data_folder, seeds=[0, 1], base_updates=["off", "B", "moments:interval=2"]), tmp_path)
     assert [entry.name for entry in planned] == [
-        f"weave-fastflow-{update}-seed{seed}" for seed in (0, 1) for update in ("off", "B", "moments-interval-2")
+        f"weave-fastflow-{update}-seed{seed}"
+        for seed in (0, 1)
+        for update in ("off", "public-fastflow", "moments-interval-2")
     ]
     moments = planned[2].config
     assert (moments.base.base_update, moments.base.interval, moments.epochs, moments.flow.steps) == ("moments", 2, 3, 2)

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "Sample",
     "find_mask",
     "image_files",
+    "interleave_defects",
     "is_hidden",
     "note_on_masks",
     "set_aside",
@@ -116,21 +118,6 @@ class Category:
         """Names of the kinds of defect, sorted."""
         return tuple(sorted({sample.defect for sample in self.defective}))
 
-    @property
-    def has_defects(self) -> bool:
-        """True where image-level metrics can be computed on the defective side."""
-        return any(sample.is_defective for sample in self.test)
-
-    @property
-    def has_masks(self) -> bool:
-        """True where at least one defective picture has a mask; `missing_masks` reports those without."""
-        return any(sample.has_mask for sample in self.defective)
-
-    @property
-    def missing_masks(self) -> tuple[Sample, ...]:
-        """Defective test pictures without a mask: they count for image-level metrics only."""
-        return tuple(sample for sample in self.defective if not sample.has_mask)
-
     def counts(self) -> dict[str, int]:
         """Number of pictures: ``train``, ``test_good``, ``test_defective`` and ``masks``."""
         defective = self.defective
@@ -146,6 +133,16 @@ def _as_sample(item: Sample | ImageSource, name: str) -> Sample:
     if isinstance(item, Sample):
         return item
     return Sample(Path(item)) if isinstance(item, str | os.PathLike) else Sample(Path(name), image=item)
+
+
+def interleave_defects(samples: Sequence[Sample]) -> list[int]:
+    """Positions of the defective samples: the first of each kind of defect, then the second of each, and so on."""
+    kinds: dict[str, list[int]] = {}
+    for position, sample in enumerate(samples):
+        if sample.is_defective:
+            kinds.setdefault(sample.defect, []).append(position)
+    rounds = zip_longest(*kinds.values())
+    return [position for positions in rounds for position in positions if position is not None]
 
 
 def is_hidden(path: Path) -> bool:

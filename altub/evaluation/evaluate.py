@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from altub.data import Category, Sample
+from altub.data.category import interleave_defects
 from altub.evaluation.metrics import Evaluator, Metrics
 from altub.files import explain_full_disk, write_atomically, write_json
 from altub.inference.calibration import Calibration
@@ -84,7 +85,7 @@ class ExampleMaps:
 
     def __init__(self, folder: Path, samples: Sequence[Sample]) -> None:
         self.folder = folder
-        self.indices = _one_of_each_kind(samples)
+        self.indices = _choose_examples(samples)
         with explain_full_disk(folder):
             folder.mkdir(parents=True, exist_ok=True)
         write_json(
@@ -125,15 +126,8 @@ def _is_milestone(epoch: int) -> bool:
     return str(epoch).rstrip("0") in ("1", "2", "3", "5")
 
 
-def _one_of_each_kind(samples: Sequence[Sample]) -> list[int]:
-    """Indices of the first image of each defect in turn, then the second of each; one good image among them."""
-    kinds: dict[str, list[int]] = {}
-    for index, sample in enumerate(samples):
-        kinds.setdefault(sample.defect, []).append(index)
-    good = kinds.pop("good", [])
-    chosen: list[int] = []
-    most = max(map(len, kinds.values()), default=0)
-    for turn in range(most):
-        chosen += [indices[turn] for indices in kinds.values() if turn < len(indices)]
-    chosen = chosen[: EXAMPLES - 1 if good else EXAMPLES]
-    return chosen + good[: EXAMPLES - len(chosen) if not kinds else 1]
+def _choose_examples(samples: Sequence[Sample]) -> list[int]:
+    """Positions of up to `EXAMPLES` samples: each defect in turn and one good one, or good ones alone."""
+    good = [position for position, sample in enumerate(samples) if not sample.is_defective]
+    defective = interleave_defects(samples)[: EXAMPLES - 1 if good else EXAMPLES]
+    return defective + good[: 1 if defective else EXAMPLES]

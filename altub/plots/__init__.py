@@ -1,13 +1,13 @@
 """Pictures for the page, the command line and the model card: pure functions from arrays to images and figures.
 
-`altub.plots.overlays` draws heatmaps and what lies over photos, `altub.plots.charts` scores and trainings, in the
-colours of `altub.plots.palette`. Nothing of matplotlib is imported before something is drawn.
+`altub.plots.overlays` draws heatmaps and contours over photos, `altub.plots.charts` the course of a training, in the
+colours of `altub.plots.palette`. matplotlib is imported only when something is drawn.
 """
 
 from __future__ import annotations
 
-from altub.plots.charts import channel_drift_image, figure_to_image, score_histogram, training_curves
-from altub.plots.overlays import COLOUR_MAPS, colourise, defect_mask, overlay, placeholder, scale_maps_strip
+from altub.plots.charts import channel_drift_image, figure_to_image, training_curves
+from altub.plots.overlays import COLOUR_MAPS, colourise, overlay, placeholder
 from altub.plots.palette import BASE_PHASE, COLOURS, DEFECT, FLOW_PHASE, GOOD, HELD_OUT
 
 __all__ = [
@@ -20,11 +20,8 @@ __all__ = [
     "HELD_OUT",
     "channel_drift_image",
     "colourise",
-    "defect_mask",
     "figure_to_image",
     "overlay",
     "placeholder",
-    "scale_maps_strip",
-    "score_histogram",
     "training_curves",
 ]

@@ -1,4 +1,4 @@
-"""Charts of scores and trainings: pure functions from numbers to images and figures.
+"""Charts of a training: pure functions from numbers to images and figures.
 
 matplotlib is imported inside the functions, and only its object interface is used: no global figure, no global style,
 safe to call from the worker threads of a server.
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from altub.plots.overlays import placeholder
-from altub.plots.palette import BASE_PHASE, DEFECT, FLOW_PHASE, GOOD, HELD_OUT, inks
+from altub.plots.palette import BASE_PHASE, FLOW_PHASE, HELD_OUT, inks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,81 +21,7 @@ if TYPE_CHECKING:
 
 Curve = Sequence[tuple[int, float]]  # (epoch, value)
 
-__all__ = ["channel_drift_image", "figure_to_image", "score_histogram", "training_curves"]
-
-
-def score_histogram(
-    calibration_scores: np.ndarray,
-    score: float | None = None,
-    threshold: float | None = None,
-    *,
-    dark: bool = False,
-    size: tuple[int, int] = (720, 300),
-) -> Image.Image:
-    """Histogram of held-out good scores with the threshold and one image's score marked, RGBA on transparent
-    ground.
-
-    A score far beyond all others is marked at the right edge with an arrow instead of squeezing the
-    histogram.
-    """
-    scores = np.asarray(calibration_scores, dtype=np.float64).ravel()
-    if scores.size == 0:
-        return placeholder("No held-out scores yet", size)
-    from matplotlib.ticker import MaxNLocator
-
-    figure, axes = _figure(size, dark)
-    ink, _ = inks(dark)
-    lowest, highest = float(scores.min()), float(scores.max())
-    if threshold is not None:
-        lowest, highest = min(lowest, threshold), max(highest, threshold)
-    spread = (highest - lowest) or max(abs(highest), 1.0) * 0.1
-    left, right = lowest - 0.15 * spread, highest + 0.35 * spread
-    beyond = score is not None and score > highest + 3 * spread
-    if score is not None:
-        left, right = (
-            min(left, score - 0.1 * spread),
-            max(right, highest + 3 * spread if beyond else score + 0.3 * spread),
-        )
-
-    if np.ptp(scores) > 0:
-        edges = np.linspace(scores.min(), scores.max(), int(np.clip(np.ceil(2 * np.sqrt(scores.size)), 5, 40)) + 1)
-    else:  # one value: a narrow bar around it
-        edges = scores[0] + np.array([-0.02, 0.02]) * spread
-    counts, _, _ = axes.hist(scores, bins=edges, color=HELD_OUT, alpha=0.75, edgecolor="none")
-    top = float(np.max(counts))
-    rug = {"marker": "|", "linestyle": "none", "markersize": 7, "markeredgewidth": 0.9, "alpha": 0.6}
-    axes.plot(scores, np.full(scores.size, -0.05 * top), color=ink, **rug)
-    axes.set_xlim(left, right)
-    axes.set_ylim(-0.1 * top, 1.5 * top)
-    axes.set_yticks([tick for tick in MaxNLocator(4, integer=True).tick_values(0, top) if 0 <= tick <= 1.02 * top])
-
-    label = {"textcoords": "offset points", "va": "center"}
-    if threshold is not None:
-        axes.axvspan(threshold, right, color=DEFECT, alpha=0.14 if dark else 0.08, linewidth=0)
-        axes.plot([threshold] * 2, [0, 1.34 * top], color=ink, linewidth=1.3, linestyle=(0, (4, 3)))
-        far_left = threshold < left + 0.25 * (right - left)
-        place = {"xytext": (6 if far_left else -6, 0), "ha": "left" if far_left else "right"}
-        axes.annotate(f"threshold {threshold:.4g}", (threshold, 1.36 * top), color=ink, fontsize=9, **place, **label)
-    if score is not None:
-        anomalous = threshold is not None and score > threshold
-        colour = DEFECT if anomalous else GOOD
-        at = right - 0.02 * (right - left) if beyond else score
-        axes.plot([at] * 2, [0, 1.12 * top], color=colour, linewidth=2.2)
-        axes.plot([at], [1.12 * top], marker=">" if beyond else "v", color=colour, markersize=9)
-        on_right = at > left + (0.75 if anomalous else 0.3) * (right - left)
-        axes.annotate(
-            f"this image {score:.4g}" + ("  →" if beyond else ""),
-            (at, 1.14 * top),
-            (-9 if on_right else 9, 0),
-            ha="right" if on_right else "left",
-            color=_readable(colour, dark),
-            fontsize=10,
-            fontweight="bold",
-            **label,
-        )
-    axes.set_xlabel("anomaly score")
-    axes.set_ylabel("held-out good images" if size[1] >= 280 else "held out")
-    return figure_to_image(figure)
+__all__ = ["channel_drift_image", "figure_to_image", "training_curves"]
 
 
 def channel_drift_image(
@@ -106,7 +32,7 @@ def channel_drift_image(
     dark: bool = False,
     size: tuple[int, int] = (720, 380),
 ) -> Image.Image:
-    """How every channel of one learned base moved away from N(0, I), RGBA on transparent ground.
+    """How every channel of one learned base moved away from N(0, I), RGBA on a transparent background.
 
     Rows are channels, sorted by their last value; columns are epochs; the colour is the value of mu or log
     sigma, white at the 0 of N(0, I), with a symmetric range to the 99th percentile of the absolute values.
@@ -217,26 +143,19 @@ def figure_to_image(figure: Figure) -> Image.Image:
     return Image.fromarray(np.array(canvas.buffer_rgba()))
 
 
-def _readable(colour: str, dark: bool) -> str:
-    """The colour, moved towards the text's ink so that small letters keep their contrast."""
-    from matplotlib.colors import to_hex, to_rgb
-
-    return to_hex(0.7 * np.array(to_rgb(colour)) + 0.3 * np.array(to_rgb("white" if dark else "black")))
-
-
 def _figure(size: tuple[int, int], dark: bool, rows: int = 1) -> tuple[Figure, Any]:
-    """Transparent figure of a size in pixels (drawn at twice that, for sharp text) with quiet axes."""
+    """Transparent figure of a size in pixels (drawn at twice that, for sharp text) with plain axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=200, layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.subplots(rows, 1, sharex=True)
     for panel in np.atleast_1d(axes):
-        _quiet(panel, dark)
+        _plain_axes(panel, dark)
     return figure, axes
 
 
-def _quiet(axes: Axes, dark: bool) -> None:
+def _plain_axes(axes: Axes, dark: bool) -> None:
     ink, faint = inks(dark)
     axes.patch.set_alpha(0)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -247,7 +166,7 @@ def _quiet(axes: Axes, dark: bool) -> None:
 
 
 def _robust_top(axes: Axes, values: list[float]) -> None:
-    """Start of training or not, the axis shows the bulk: the first epochs' loss may be far above the rest."""
+    """Limits the axis to the bulk of the values: the first epochs' loss may be far above the rest."""
     if len(values) >= 8:
         low, high = min(values), float(np.percentile(values, 92))
         if max(values) > high + 2 * (high - low):

@@ -1,13 +1,12 @@
 """Heatmaps and what is drawn over photos: pure functions from arrays to images.
 
-Heatmaps take their colour range from the model's calibration, never from the picture itself, so that a colour means the
-same on every image. matplotlib, imported inside the functions, only lends its colours and its font.
+Heatmaps take their colour range from the model's calibration, never from the image itself, so that a colour means the
+same on every image. Of matplotlib, imported inside the functions, only the colour maps and the font are used.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,9 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from altub.errors import ConfigError
-from altub.plots.palette import inks
 
-__all__ = ["COLOUR_MAPS", "colourise", "defect_mask", "overlay", "placeholder", "scale_maps_strip"]
+__all__ = ["COLOUR_MAPS", "colourise", "overlay", "placeholder"]
 
 COLOUR_MAPS = ("inferno", "viridis", "magma", "cividis")  # perceptually uniform; the first is the default
 
@@ -28,8 +26,7 @@ _MAX_CONTOURS = 300
 
 
 def colourise(anomaly_map: np.ndarray, low: float, high: float, colour_map: str = "inferno") -> np.ndarray:
-    """Heatmap uint8 (H, W, 3) of an anomaly map (H, W); values outside ``low`` to ``high`` take the end
-    colours.
+    """Heatmap uint8 (H, W, 3) of an anomaly map (H, W); values outside ``low`` to ``high`` take the end colours.
 
     Raises:
         ConfigError: the colour map is none of ``COLOUR_MAPS``.
@@ -78,53 +75,8 @@ def overlay(
     return result
 
 
-def defect_mask(anomaly_map: np.ndarray, threshold: float) -> np.ndarray:
-    """Bool (H, W): True where the map is strictly above the threshold, as for image scores."""
-    return np.asarray(anomaly_map) > threshold
-
-
-def scale_maps_strip(
-    maps: Sequence[np.ndarray],
-    titles: Sequence[str],
-    low: float | Sequence[float],
-    high: float | Sequence[float],
-    *,
-    colour_map: str = "inferno",
-    dark: bool = False,
-    tile: int = 240,
-) -> Image.Image:
-    """Maps (h_k, w_k) of the feature scales side by side, each with its title and colour range, RGBA.
-
-    Args:
-        low, high: one value for all maps or one per map.
-        tile: height of a map in the picture, in pixels.
-    """
-    if not maps:
-        return placeholder("No maps", (tile, tile))
-    lows, highs = np.broadcast_to(low, len(maps)), np.broadcast_to(high, len(maps))
-    ink, faint = inks(dark)
-    gap, head, bar, foot = 18, 30, 8, 24
-    widths = [max(1, round(tile * np.shape(m)[1] / np.shape(m)[0])) for m in maps]
-    strip = Image.new("RGBA", (sum(widths) + gap * (len(maps) - 1), head + tile + 6 + bar + foot))
-    draw = ImageDraw.Draw(strip)
-    ramp = np.tile(np.linspace(0, 1, 256, dtype=np.float32), (bar, 1))
-    x = 0
-    for values, title, width, lo, hi in zip(maps, titles, widths, lows, highs, strict=True):
-        heat = Image.fromarray(colourise(_fit(values, (width, tile)), lo, hi, colour_map))
-        strip.paste(_rounded(heat, 8), (x, head))
-        draw.text((x + 1, 2), title, font=_font(15), fill=ink)
-        legend = Image.fromarray(colourise(ramp, 0, 1, colour_map)).resize((width, bar))
-        strip.paste(_rounded(legend, 3), (x, head + tile + 6))
-        y = head + tile + bar + 10
-        draw.text((x + 1, y), f"{lo:.3g}", font=_font(12), fill=faint)
-        draw.text((x + width - 1, y), f"{hi:.3g}", font=_font(12), fill=faint, anchor="ra")
-        x += width + gap
-    return strip
-
-
 def placeholder(text: str, size: tuple[int, int]) -> Image.Image:
-    """An empty state: a short text in the middle of a quiet panel, RGBA, readable on light and dark
-    ground."""
+    """An empty state: a short text in the middle of a grey panel, RGBA, readable on light and dark backgrounds."""
     width, height = size
     panel = Image.new("RGBA", (2 * width, 2 * height))
     draw = ImageDraw.Draw(panel)
@@ -174,16 +126,15 @@ def _fit(anomaly_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _draw_contours(image: Image.Image, values: np.ndarray, threshold: float) -> None:
-    """White line with a dark halo along the level set, in place; drawn at a multiple of the size and scaled
-    down."""
+    """White line with a dark halo along the level set, in place; drawn larger and scaled down."""
     if not (values > threshold).any() or min(values.shape) < 2:
         return
     from contourpy import contour_generator
 
-    # A map that is all specks has thousands of level sets: the longest tell where, the others only cover the photo.
+    # A noisy map has thousands of level sets: the longest show where, the others only cover the photo.
     lines = sorted(contour_generator(z=values).lines(threshold), key=len, reverse=True)[:_MAX_CONTOURS]
     width, height = image.size
-    # About 2 px on a picture of 1000 px: a page shows larger ones scaled down.
+    # About 2 px on an image of 1000 px: a page shows larger ones scaled down.
     stroke = max(1.2, 2.0 * min(width, height) / 1000)
     scale = 3 if width * height < 500_000 else 2 if width * height < 6_000_000 else 1
     for grow, colour in ((2.4, (0, 0, 0, 150)), (1.0, (255, 255, 255, 255))):
@@ -193,14 +144,6 @@ def _draw_contours(image: Image.Image, values: np.ndarray, threshold: float) -> 
             points = ((line + 0.5) * scale).ravel().tolist()
             draw.line(points, fill=colour[3], width=max(1, round(stroke * grow * scale)), joint="curve")
         image.paste(colour[:3], mask=mask.reduce(scale) if scale > 1 else mask)
-
-
-def _rounded(image: Image.Image, radius: int) -> Image.Image:
-    mask = Image.new("L", (4 * image.width, 4 * image.height))
-    ImageDraw.Draw(mask).rounded_rectangle((0, 0, mask.width - 1, mask.height - 1), 4 * radius, fill=255)
-    image = image.convert("RGBA")
-    image.putalpha(mask.reduce(4))
-    return image
 
 
 @lru_cache(maxsize=32)

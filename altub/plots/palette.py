@@ -1,6 +1,6 @@
-"""The colours with which the charts and the page speak, each with one meaning throughout.
+"""The colours of the charts and the page, each with one meaning throughout.
 
-The palette of Okabe and Ito, which stays apart under the common kinds of colour blindness ("Color Universal Design",
+The palette of Okabe and Ito, distinguishable with the common kinds of colour blindness ("Color Universal Design",
 2008, https://jfly.uni-koeln.de/color/).
 """
 
@@ -12,7 +12,7 @@ FLOW_PHASE = "#0072B2"  # blue: the flow trains; also the training loss
 BASE_PHASE = "#E69F00"  # orange: the base N(mu, Sigma) trains
 GOOD = "#009E73"  # bluish green: good images, verdict good
 DEFECT = "#D55E00"  # vermilion: defects, verdict anomalous
-HELD_OUT = "#56B4E9"  # sky blue: good images that were never trained on
+HELD_OUT = "#56B4E9"  # sky blue: good images not used for training
 COLOURS = {"flow": FLOW_PHASE, "base": BASE_PHASE, "good": GOOD, "defect": DEFECT, "held_out": HELD_OUT}
 
 

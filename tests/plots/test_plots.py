@@ -72,11 +72,6 @@ def test_unknown_colour_map_and_empty_range_are_refused() -> None:
         plots.overlay(photo(), blob()[None], 0, 1)
 
 
-def test_defect_mask_is_strictly_above() -> None:
-    mask = plots.defect_mask(np.array([[0.4, 0.5, 0.6]]), 0.5)
-    assert mask.dtype == bool and mask.tolist() == [[False, False, True]]
-
-
 def test_opacity_zero_leaves_the_photo_untouched() -> None:
     image = photo()
     shown = plots.overlay(image, blob(), 0, 1, opacity=0, threshold=0.5, contour=False)
@@ -158,54 +153,6 @@ def test_overlay_takes_any_photo_and_scales_the_map(mode: str) -> None:
 def test_colours_have_one_meaning_each() -> None:
     assert len(set(plots.COLOURS.values())) == len(plots.COLOURS)
     assert plots.COLOURS["defect"] == plots.DEFECT and plots.COLOURS["flow"] == plots.FLOW_PHASE
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_histogram_colours_the_image_by_its_verdict(dark: bool) -> None:
-    scores = np.random.default_rng(0).gamma(4, 0.05, 21)
-    threshold = float(scores.max())
-    good = opaque(plots.score_histogram(scores, threshold * 0.8, threshold, dark=dark), dark)
-    bad = opaque(plots.score_histogram(scores, threshold * 1.3, threshold, dark=dark), dark)
-    assert has_colour(good, plots.GOOD) > 100 and has_colour(good, plots.DEFECT) == 0
-    assert has_colour(bad, plots.DEFECT) > 100 and has_colour(bad, plots.GOOD) == 0
-
-
-def test_histogram_is_transparent_and_of_the_size_asked_for() -> None:
-    image = plots.score_histogram([1.0, 2.0, 3.0], size=(500, 250))
-    assert image.mode == "RGBA" and image.size == (1000, 500)  # drawn at twice the size for sharp text
-    assert image.getpixel((2, 2))[3] == 0
-
-
-@pytest.mark.parametrize("scores", [[], [0.5], [0.5] * 6, [-3.0, -2.0]])
-@pytest.mark.parametrize("score", [None, -10.0, 1e6])
-def test_histogram_of_unusual_scores(scores: list[float], score: float | None) -> None:
-    image = plots.score_histogram(scores, score, 0.5)
-    assert image.mode == "RGBA" and np.asarray(image)[..., 3].max() > 0
-
-
-def test_a_score_far_away_does_not_squeeze_the_histogram() -> None:
-    def width_of_bars(score: float) -> int:
-        pixels = opaque(plots.score_histogram([1.0, 1.5, 2.0, 1.2], score, 2.0), False)
-        bars = (np.abs(pixels - [128, 199, 239]).max(axis=-1) < 25).any(axis=0)
-        return int(bars.sum())
-
-    assert width_of_bars(1e5) > 150
-    assert width_of_bars(1e5) == pytest.approx(width_of_bars(1e3), rel=0.05)
-
-
-def test_scale_maps_strip_uses_each_maps_own_fixed_range() -> None:
-    maps = [np.full((8, 8), 0.5, np.float32), np.full((4, 4), 0.5, np.float32), np.full((4, 8), 0.5, np.float32)]
-    strip = plots.scale_maps_strip(maps, ["a", "b", "c"], 0.0, [1.0, 0.5, 1.0], tile=100)
-    pixels = np.asarray(strip)
-    assert strip.mode == "RGBA" and strip.width == 100 + 18 + 100 + 18 + 200
-    colour = [plots.colourise(np.full((1, 1), v), 0, 1)[0, 0] for v in (0.5, 1.0)]
-    middle = 30 + 50
-    assert np.array_equal(pixels[middle, 50, :3], colour[0])
-    assert np.array_equal(pixels[middle, 168, :3], colour[1])
-    assert np.array_equal(pixels[middle, 336, :3], colour[0])
-    with pytest.raises(ValueError, match="shorter"):
-        plots.scale_maps_strip(maps, ["a"], 0, 1)
-    assert plots.scale_maps_strip([], [], 0, 1).mode == "RGBA"
 
 
 def _drift(epochs: int = 12, channels: int = 30) -> np.ndarray:
@@ -314,10 +261,8 @@ import altub.plots as plots
 assert "matplotlib" not in sys.modules, "imported too early"
 values = np.random.default_rng(0).random((20, 20))
 plots.overlay(np.zeros((20, 20, 3), np.uint8), values, 0, 1, threshold=0.5)
-plots.score_histogram([1.0, 2.0], 1.5, 1.8)
 plots.channel_drift_image(values, "mean")
 plots.figure_to_image(plots.training_curves([], [], {}))
-plots.scale_maps_strip([values], ["a"], 0, 1)
 assert "matplotlib" in sys.modules
 assert "matplotlib.pyplot" not in sys.modules, "pyplot keeps global state"
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from altub.data import Category, Sample, load_category, read_image
-from altub.data.category import GOOD
+from altub.data.category import interleave_defects
 from altub.errors import DataError, RunError
 from altub.inference.batch import Source
 from altub.runs.run import Run
@@ -51,11 +51,10 @@ def examples_of(run: Run) -> list[Example]:
 
 def choose_examples(category: Category) -> list[Sample]:
     """A few test images: one of every kind of defect in turn, then good ones."""
-    kinds = [[sample for sample in category.test if sample.defect == defect] for defect in category.defects]
-    in_turn = [kind[k] for k in range(max(map(len, kinds), default=0)) for kind in kinds if k < len(kind)]
-    good = [sample for sample in category.test if sample.defect == GOOD]
-    good = good[: max(SHOWN - len(in_turn), GOOD_SHARE)]
-    return in_turn[: SHOWN - len(good)] + good
+    defective = [category.test[position] for position in interleave_defects(category.test)]
+    good = [sample for sample in category.test if not sample.is_defective]
+    good = good[: max(SHOWN - len(defective), GOOD_SHARE)]
+    return defective[: SHOWN - len(good)] + good
 
 
 def _thumbnail_of(path: Path) -> Image.Image | None:

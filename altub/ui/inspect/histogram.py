@@ -1,8 +1,7 @@
-"""The histogram of held-out good scores with one image and the threshold marked, as a piece of page.
+"""The histogram of held-out good scores with one image and the threshold marked, as HTML.
 
-Made of HTML boxes placed in per cent instead of a picture: it is drawn in under a millisecond while a slider moves, its
-text keeps its size from a phone to a wide screen, and it takes the colours of the light or dark page it stands in.
-`altub.plots.score_histogram` draws the same as a picture for places that are not the page.
+HTML boxes placed in per cent instead of a picture: drawn in under a millisecond while a slider moves, with text of the
+same size from a phone to a wide screen, and in the colours of the light or dark theme.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from altub.data import MVTEC_CATEGORIES, Category, Sample, list_categories, load_category
+from altub.data.category import interleave_defects
 from altub.data.sample import SAMPLE_CATEGORIES
 from altub.errors import ConfigError, DataError
 from altub.settings import data_root
@@ -98,7 +99,8 @@ def preview(category: Category) -> str:
     """A few good and defective pictures, and how many there are."""
     counts = category.counts()
     good = _spread(category.train, THUMBNAILS)
-    defective = _one_of_each(category.defective, THUMBNAILS)
+    chosen = [category.test[position] for position in interleave_defects(category.test)[:THUMBNAILS]]
+    defective = sorted(chosen, key=lambda sample: sample.defect)
     parts = [_strip("Good", "good", f"{counts['train']} to learn from", good)]
     if defective:
         words = f"{counts['test_defective']} to test on, with {counts['test_good']} more good ones"
@@ -141,13 +143,3 @@ def _spread(samples: tuple[Sample, ...], count: int) -> list[Sample]:
     if len(samples) <= count:
         return list(samples)
     return [samples[k * len(samples) // count] for k in range(count)]
-
-
-def _one_of_each(samples: tuple[Sample, ...], count: int) -> list[Sample]:
-    """The first of every kind of defect in turn, then the second of every kind, up to `count`."""
-    kinds: dict[str, list[Sample]] = {}
-    for sample in samples:
-        kinds.setdefault(sample.defect, []).append(sample)
-    turns = max(map(len, kinds.values()), default=0)
-    mixed = [kind[turn] for turn in range(turns) for kind in kinds.values() if turn < len(kind)]
-    return sorted(mixed[:count], key=lambda sample: sample.defect)

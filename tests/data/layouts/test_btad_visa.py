@@ -66,7 +66,7 @@ def test_one_btad_product_by_itself(btad):
 def test_btad_masks_that_are_missing_are_said_to_be(btad):
     (btad / "01/ground_truth/ko/0001.png").unlink()
     category = load_category(btad, "01")
-    assert [sample.path.name for sample in category.missing_masks] == ["0001.bmp"]
+    assert [s.path.name for s in category.defective if s.mask_path is None] == ["0001.bmp"]
     (note,) = category.notes
     assert note.startswith("1 of 2 defective test images have no mask (0001.bmp is one)") and note.endswith(".")
 

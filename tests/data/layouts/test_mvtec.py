@@ -45,7 +45,7 @@ def test_categories_that_are_there(root):
     assert (bottle.name, screw.name) == ("bottle", "screw")
     assert bottle.layout == screw.layout == "mvtec"
     assert bottle.counts() == {"train": 1, "test_good": 0, "test_defective": 0, "masks": 0}
-    assert not bottle.has_defects and not bottle.has_masks
+    assert bottle.defective == ()
     assert screw.counts() == {"train": 3, "test_good": 1, "test_defective": 3, "masks": 2}
 
 
@@ -60,8 +60,7 @@ def test_pictures_are_sorted_and_masks_found(root):
         ("thread", "000.png", "000_mask.png"),
         ("thread", "001.png", None),
     ]
-    assert screw.has_defects and screw.has_masks
-    assert [sample.path.name for sample in screw.missing_masks] == ["001.png"]
+    assert [sample.path.name for sample in screw.defective if sample.mask_path is None] == ["001.png"]
     assert screw.defects == ("bent", "thread")
 
 
@@ -109,7 +108,6 @@ def test_real_data():
     bottle, screw = load_category(data, "bottle"), load_category(data, "screw")
     assert bottle.counts() == {"train": 209, "test_good": 20, "test_defective": 63, "masks": 63}
     assert screw.counts() == {"train": 320, "test_good": 41, "test_defective": 119, "masks": 119}
-    assert not bottle.missing_masks and not screw.missing_masks
     assert bottle.defects == ("broken_large", "broken_small", "contamination")
     sample = bottle.defective[0]
     image, mask = read_image(sample.path), read_mask(sample.mask_path)

@@ -115,7 +115,7 @@ def max_queue() -> int | None:
 def mvtec_sources() -> str | None:
     """Sources of MVTec AD as JSON text or the path of a JSON file (``ALTUB_MVTEC_SOURCES``), or None where not set.
 
-    `altub.data.download.parse_sources` tells what may be in it.
+    `altub.data.sources.parse_sources` tells what may be in it.
     """
     return os.environ.get("ALTUB_MVTEC_SOURCES") or None
 

@@ -55,7 +55,6 @@ ALLOWED_TABS = {("compare", "train"): "the watch of the runs is a module global 
 ALLOWED_LONG = {
     "altub/backbones/backbone.py": "to be split",
     "tests/backbones/test_backbone.py": "to be split",
-    "tests/data/test_download.py": "to be split",
     "tests/hub/server.py": "to be split",
     "tests/runs/test_run.py": "to be split",
     "tests/ui/train/test_tab.py": "to be split",

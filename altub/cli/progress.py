@@ -12,7 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from altub.metrics import METRICS
 
 if TYPE_CHECKING:
-    from altub.data.download import Progress as DownloadProgress
+    from altub.data.fetch import Progress as DownloadProgress
     from altub.evaluation.study import Progress as StudyProgress
     from altub.runs.run import Run
     from altub.training.loop import TrainingEvent

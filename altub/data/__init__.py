@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from altub.data.catalog import list_categories, load_category
 from altub.data.category import MEMORY, Category, Sample
-from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE, DownloadStoppedError, Progress, Source, download_mvtec
+from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE, download_mvtec
+from altub.data.fetch import DownloadStoppedError, Progress
 from altub.data.images import ImageSource, is_image_file, read_image, read_mask, to_tensor
 from altub.data.layouts.mvtec import MVTEC_CATEGORIES
 from altub.data.sample import SAMPLE_CATEGORIES, make_sample, render_example
+from altub.data.sources import Source
 
 __all__ = [
     "MEMORY",

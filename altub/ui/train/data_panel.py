@@ -10,7 +10,8 @@ from typing import Any
 import gradio as gr
 
 from altub.data import MVTEC_CATEGORIES
-from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE, Progress, download_mvtec
+from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE, download_mvtec
+from altub.data.fetch import Progress
 from altub.data.sample import make_sample
 from altub.deploy.server.notices import UPLOADS_OFF
 from altub.errors import AltUBError

@@ -6,6 +6,11 @@ the page shows them as a message, a run stores them in its status.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 __all__ = [
     "INSTALL_UI",
     "AltUBError",
@@ -17,6 +22,7 @@ __all__ = [
     "ModelError",
     "RunError",
     "WeightsError",
+    "validation_problem",
 ]
 
 
@@ -58,3 +64,33 @@ class RunError(AltUBError):
 
 class DiskFullError(AltUBError):
     """The disk is full where a file had to be written; what was there before is unchanged."""
+
+
+def validation_problem(error: ValidationError, *, show_input: bool = False) -> str:
+    """The first thing that pydantic found wrong: where it is and what it should be, without a full stop.
+
+    Example:
+        >>> from altub.training.config import TrainingConfig
+        >>> try:
+        ...     TrainingConfig(category="a", epochs=0)
+        ... except ValueError as error:
+        ...     print(validation_problem(error, show_input=True))
+        epochs: input should be greater than or equal to 1 (given: 0)
+
+    Args:
+        show_input: also the value that was given; not for files from elsewhere, where it may be anything.
+    """
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    given = first["input"]
+    # The whole model is no value that somebody gave.
+    shown = (
+        f" (given: {given!r})"
+        if show_input and where and not isinstance(given, dict) and not hasattr(given, "model_dump")
+        else ""
+    )
+    return (f"{where}: " if where else "") + message + shown

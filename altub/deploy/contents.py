@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from altub import version
 from altub.errors import INSTALL_UI, ConfigError, ModelError
-from altub.files import PACKAGE, explain_full_disk, read_json, write_json
+from altub.files import PACKAGE, explain_full_disk, write_json
 from altub.inference.info import ModelInfo
-from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE
+from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_config
 from altub.metrics import METRICS
 from altub.runs.run import Run, Status
 from altub.training.config import TrainingConfig, make_config
@@ -134,18 +134,11 @@ def _readme(hardware: str | None, zero: bool) -> str:
 
 
 def _check_model(model: Path) -> ModelInfo:
-    try:
-        config = read_json(Path(model) / CONFIG_FILE)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{model} holds no model: give the model folder of a run, such as runs/bottle/model."
-        ) from error
-    if not isinstance(config, dict) or not (Path(model) / WEIGHTS_FILE).is_file():
+    if not (Path(model) / CONFIG_FILE).is_file():
+        raise ModelError(f"{model} holds no model: give the model folder of a run, such as runs/bottle/model.")
+    if not (Path(model) / WEIGHTS_FILE).is_file():
         raise ModelError(f"The model in {model} is not complete: {WEIGHTS_FILE} is missing. Train or fetch it again.")
-    try:
-        return ModelInfo.model_validate(config.get("info") or {})
-    except ValidationError as error:
-        raise ModelError(f"The model in {model} is damaged. Train or fetch it again.") from error
+    return read_config(Path(model)).info
 
 
 def _pack_model(model: Path, goal: Path) -> None:

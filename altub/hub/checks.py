@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
+from altub.errors import validation_problem
 from altub.hub.errors import HubError
-from altub.inference.config import DetectorConfig
+from altub.inference.config import ModelConfig
 from altub.inference.info import ModelInfo
 from altub.inference.model_files import CONFIG_FILE, FORMAT_VERSION, WEIGHTS_FILE
 from altub.training.config import TrainingConfig
@@ -22,11 +23,12 @@ __all__ = [
     "CARD_FILE",
     "HISTORY_FILE",
     "LIMITS",
+    "PushedConfig",
     "PushedInfo",
     "check_content",
     "check_listing",
     "git_blob_id",
-    "parse_config",
+    "parse_pushed_config",
 ]
 
 CARD_FILE, HISTORY_FILE = "README.md", "training.json"
@@ -91,7 +93,14 @@ def git_blob_id(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def parse_config(repo: str, content: bytes) -> dict[str, Any]:
+class PushedConfig(ModelConfig):
+    """config.json of a pushed model."""
+
+    calibration: dict[str, Any] | None = None
+    info: PushedInfo = PushedInfo()
+
+
+def parse_pushed_config(repo: str, content: bytes) -> PushedConfig:
     """config.json of an AltUB model, checked as far as possible without its weights.
 
     Raises:
@@ -122,19 +131,16 @@ def parse_config(repo: str, content: bytes) -> dict[str, Any]:
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
         raise HubError(f"{CONFIG_FILE} of {repo} is damaged: it lacks the SHA-256 of the weights.")
     try:
-        detector = DetectorConfig.model_validate(config.get("detector"))
-        info = PushedInfo.model_validate(config.get("info") or {})
+        pushed = PushedConfig.model_validate(config)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "detector"
-        raise HubError(f"{CONFIG_FILE} of {repo} is damaged ({where}: {first['msg']}).") from error
-    if not _is_known(detector.backbone):
+        raise HubError(f"{CONFIG_FILE} of {repo} is damaged ({validation_problem(error)}).") from error
+    backbone = pushed.detector.backbone
+    if not _is_known(backbone):
         raise HubError(
-            f"{repo} runs on the architecture {detector.backbone[:80]!r}, which the installed timm does not know: "
+            f"{repo} runs on the architecture {backbone[:80]!r}, which the installed timm does not know: "
             "update timm, or choose another model."
         )
-    config["info"] = info.model_dump(mode="json")
-    return config
+    return pushed
 
 
 def _read(repo: str, content: bytes) -> Any:

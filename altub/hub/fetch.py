@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from altub.errors import ModelError
-from altub.hub.checks import CARD_FILE, HISTORY_FILE, PushedInfo, check_content, check_listing, parse_config
+from altub.hub.checks import CARD_FILE, HISTORY_FILE, PushedConfig, check_content, check_listing, parse_pushed_config
 from altub.hub.errors import HubError, explain_hub_errors, is_out_of_reach
 from altub.hub.reference import Reference, parse_reference
 from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model
@@ -41,13 +41,8 @@ class Snapshot:
     reference: Reference
     commit: str
     folder: Path
-    config: dict[str, Any]
+    config: PushedConfig
     from_cache: bool
-
-    @property
-    def info(self) -> PushedInfo:
-        """What the config says of the training."""
-        return PushedInfo.model_validate(self.config["info"])
 
 
 def fetch_model(
@@ -100,7 +95,7 @@ def _fetch(where: Reference, info: Any, token: Token, everything: bool, say: Rep
     # By its branch first, so that the cache knows which commit the branch was when there is no network later.
     _get(where, files[CONFIG_FILE], where.revision or "main", token)
     config_file = _get(where, files[CONFIG_FILE], info.sha, token)
-    config = parse_config(where.repo, config_file.read_bytes())
+    config = parse_pushed_config(where.repo, config_file.read_bytes())
     wanted = [WEIGHTS_FILE, *([CARD_FILE, HISTORY_FILE] if everything else [])]
     for name in wanted:
         if name in files:
@@ -137,7 +132,7 @@ def _from_cache(where: Reference) -> Snapshot | None:
     if not all(isinstance(path, str) for path in found):
         return None
     folder = Path(found[0]).parent  # snapshots/<commit>, as the cache is documented
-    config = parse_config(where.repo, Path(found[0]).read_bytes())
+    config = parse_pushed_config(where.repo, Path(found[0]).read_bytes())
     _check_weights(where, folder)
     return Snapshot(where, folder.name, folder, config, from_cache=True)
 

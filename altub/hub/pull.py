@@ -92,7 +92,7 @@ def _fill(run: Run, snapshot: Snapshot) -> None:
     write_json(run.path / "config.json", config.model_dump(mode="json"))
     origin = {"repo": snapshot.reference.repo, "revision": snapshot.reference.revision, "commit": snapshot.commit}
     write_json(run.path / ORIGIN_FILE, origin)
-    info, now = snapshot.info, time.time()
+    info, now = snapshot.config.info, time.time()
     run.write_status(
         Status(
             state="finished",
@@ -142,15 +142,15 @@ def _copy_history(run: Run, snapshot: Snapshot) -> str | None:
 
 def _training_config(snapshot: Snapshot) -> TrainingConfig:
     """The settings that the model was trained with; its images stayed where they were, unless they are the sample."""
-    info, detector = snapshot.info, snapshot.config["detector"]
+    info, detector = snapshot.config.info, snapshot.config.detector
     settings: dict[str, Any] = info.training or {
         "category": info.category,
-        "image_size": detector["image_size"],
+        "image_size": detector.image_size,
         "epochs": max(1, info.epoch),
-        "flow": detector["flow"],
+        "flow": detector.flow.model_dump(),
     }
     data = "sample" if info.data == "sample" else f"hub:{snapshot.reference.repo}"
-    exact = {"backbone": detector["backbone"], "stages": detector["stages"]}
+    exact = {"backbone": detector.backbone, "stages": detector.stages}
     return TrainingConfig.model_validate({**settings, **exact, "data": data})
 
 

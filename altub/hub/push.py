@@ -9,21 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from altub.data import MVTEC_CATEGORIES
 from altub.data.catalog import SAMPLE
-from altub.errors import ModelError, RunError
+from altub.errors import RunError
 from altub.hub.card import check_licence, make_card
-from altub.hub.checks import CARD_FILE, HISTORY_FILE, LIMITS, parse_config
+from altub.hub.checks import CARD_FILE, HISTORY_FILE, LIMITS, parse_pushed_config
 from altub.hub.errors import HubError, explain_hub_errors, not_signed_in
 from altub.hub.fetch import ANSWER_TIMEOUT, Report, Token
 from altub.hub.history import pack_history
 from altub.hub.pictures import card_pictures
 from altub.hub.reference import Reference, parse_reference
-from altub.inference.config import DetectorConfig
 from altub.inference.info import ModelInfo
-from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model
+from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, parse_config, read_model
 from altub.metrics import Metrics
 from altub.runs.run import Run
 
@@ -98,11 +95,11 @@ def push(
         old_card = _remote_file(where.repo, info, CARD_FILE, token)
         say(None, "drawing the card")
         run = _run_of(folder)
-        about = _public_info(config, run)
+        about = _public_info(parse_config(config, folder).info, run)
         config = {**config, "info": about.to_json()}
         config.pop(CARD_HASH, None)
-        parse_config(where.repo, _json(config))  # what could not be pulled again is not pushed
-        detector = DetectorConfig.model_validate(config["detector"])
+        # What could not be pulled again is not pushed.
+        detector = parse_pushed_config(where.repo, _json(config)).detector
         pictures = card_pictures(run, include_examples) if run else {}
         texts = {name: text for name, (text, _) in pictures.items()}
         card = make_card(about, detector, where.repo, licence, texts).encode()
@@ -194,12 +191,8 @@ def _run_of(model_dir: Path) -> Run | None:
     return run if (run.path / "config.json").is_file() and run.events() else None
 
 
-def _public_info(config: dict[str, Any], run: Run | None) -> ModelInfo:
+def _public_info(info: ModelInfo, run: Run | None) -> ModelInfo:
     """`info` as others may see it: it says what kind of data it was, and names no folder of this machine."""
-    try:
-        info = ModelInfo.model_validate(config.get("info") or {})
-    except ValidationError as error:
-        raise ModelError(f"{CONFIG_FILE} of this model is damaged. Fetch or train it again.") from error
     category = info.category or "unknown"
     data = info.data or _data_kind(category, run)
     told = {"category": category, "epoch": info.epoch, "metrics": info.metrics or Metrics(), "data": data}

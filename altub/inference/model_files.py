@@ -17,11 +17,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from altub.errors import ModelError
+from pydantic import ValidationError
+
+from altub.errors import ModelError, validation_problem
 from altub.files import explain_full_disk, write_atomically, write_json
+from altub.inference.config import ModelConfig
 from altub.version import __version__
 
-__all__ = ["CONFIG_FILE", "FORMAT_VERSION", "WEIGHTS_FILE", "read_model", "write_model"]
+__all__ = ["CONFIG_FILE", "FORMAT_VERSION", "WEIGHTS_FILE", "parse_config", "read_config", "read_model", "write_model"]
 
 FORMAT_VERSION = 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -72,6 +75,29 @@ def read_model(folder: Path) -> tuple[dict[str, Any], bytes]:
     raise ModelError(
         f"{folder / WEIGHTS_FILE} is damaged: its checksum is not the one in {CONFIG_FILE}. Fetch or train it again."
     )
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """What the model in `folder` says of itself; its weights are not looked at.
+
+    Raises:
+        ModelError: config.json is missing or damaged, or of a newer format.
+    """
+    return parse_config(_read_config(folder), folder)
+
+
+def parse_config(config: dict[str, Any], folder: Path) -> ModelConfig:
+    """The typed form of a config.json that `read_model` returned for `folder`.
+
+    Raises:
+        ModelError: an entry is missing or is not what it should be.
+    """
+    try:
+        return ModelConfig.model_validate(config)
+    except ValidationError as error:
+        raise ModelError(
+            f"The model in {folder} is damaged ({validation_problem(error)}). Fetch or train it again."
+        ) from error
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import ValidationError
 
 from altub.backbones.backbone import Backbone, create_backbone
 from altub.errors import ConfigError, ModelError
@@ -23,7 +22,7 @@ from altub.flows.config import PAPERS
 from altub.inference.calibration import Calibration
 from altub.inference.config import DetectorConfig
 from altub.inference.info import ModelInfo
-from altub.inference.model_files import read_model, write_model
+from altub.inference.model_files import parse_config, read_model, write_model
 from altub.metrics import METRICS
 from altub.version import __version__
 
@@ -78,18 +77,18 @@ def read_parts(folder: Path, backbone: Backbone | None = None) -> DetectorParts:
         ModelError: files are missing, damaged, or of a newer format.
         WeightsError: the backbone's weights are not available, or are not the ones it was trained on.
     """
-    config, weights = read_model(folder)
+    content, weights = read_model(folder)
+    config = parse_config(content, folder)
+    settings = config.detector
     try:
-        settings = DetectorConfig.model_validate(config["detector"])
         tensors = safetensors.torch.load(weights)
         scores, peaks = (tensors.pop(f"calibration.{name}", None) for name in CALIBRATION_TENSORS)
-        calibration = config["calibration"]
-        if calibration is not None:
+        calibration = None
+        if config.calibration is not None:
             # Models without peaks are older: their score is the map's maximum.
             peaks = None if peaks is None else peaks.tolist()
-            calibration = Calibration.from_dict({**calibration, "scores": scores.tolist(), "peaks": peaks})
-        info = ModelInfo.model_validate(config.get("info") or {})
-    except (KeyError, TypeError, ValueError, AttributeError, safetensors.SafetensorError) as error:
+            calibration = Calibration.from_dict({**config.calibration, "scores": scores.tolist(), "peaks": peaks})
+    except (TypeError, ValueError, AttributeError, safetensors.SafetensorError) as error:
         raise ModelError(
             f"The model in {folder} is damaged ({_first_line(error)}). Fetch or train it again."
         ) from error
@@ -117,15 +116,11 @@ def read_parts(folder: Path, backbone: Backbone | None = None) -> DetectorParts:
         raise ModelError(
             f"The weights in {folder} do not fit their config.json ({_first_line(error)}). Fetch or train it again."
         ) from error
-    return DetectorParts(settings, backbone, pyramid, calibration, info)
+    return DetectorParts(settings, backbone, pyramid, calibration, config.info)
 
 
 def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    text = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-    return next(iter(text.splitlines()), type(error).__name__).rstrip(".: ")
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".: ")
 
 
 def _package_versions() -> dict[str, str]:

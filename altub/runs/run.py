@@ -34,7 +34,7 @@ import filelock
 import numpy as np
 from pydantic import ValidationError
 
-from altub.errors import RunError
+from altub.errors import RunError, validation_problem
 from altub.files import explain_full_disk, read_json, write_atomically, write_json
 from altub.settings import runs_root
 from altub.training.config import TrainingConfig
@@ -147,10 +147,8 @@ class Run:
         try:
             return TrainingConfig.model_validate(read_json(self.path / "config.json"))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "settings"
             raise RunError(
-                f"config.json of run {self.id} is damaged or of another version of AltUB ({where}: {first['msg']})."
+                f"config.json of run {self.id} is damaged or of another version of AltUB ({validation_problem(error)})."
             ) from error
         except (OSError, ValueError) as error:
             raise RunError(f"config.json of run {self.id} cannot be read ({error}).") from error

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from altub.errors import ConfigError
+from altub.errors import ConfigError, validation_problem
 from altub.fields import AUTOMATIC, setting
 from altub.flows.config import FlowConfig
 from altub.inference.config import MapKind
@@ -185,7 +185,9 @@ class TrainingConfig(_Settings):
         Raises:
             pydantic.ValidationError: they are no settings of this version.
         """
-        return None if info.training is None else cls.model_validate({**info.training, "data": data})
+        if info.training is None:
+            return None
+        return cls.model_validate({"category": info.category, **info.training, "data": data})
 
     @property
     def notes(self) -> list[str]:
@@ -328,14 +330,4 @@ def make_config(preset: str | None = None, **settings: Any) -> TrainingConfig:
     try:
         return TrainingConfig.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(_first_problem(error)) from error
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "settings"
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    given = first.get("input")
-    shown = f" (given: {given!r})" if first["loc"] and not isinstance(given, dict | BaseModel) else ""
-    return f"{where}: {message}{shown}."
+        raise ConfigError(f"{validation_problem(error, show_input=True)}.") from error

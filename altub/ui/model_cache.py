@@ -6,7 +6,6 @@ one stays until its weights change on the disk (`weights_sha256` in its config.j
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import OrderedDict
@@ -14,15 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from altub.errors import ModelError, RunError
-from altub.files import read_json
+from altub.inference.config import ModelConfig
 from altub.inference.detector import AnomalyDetector
-from altub.inference.info import ModelInfo
-from altub.inference.model_files import CONFIG_FILE
+from altub.inference.model_files import CONFIG_FILE, read_config
 from altub.metrics import METRICS, Metrics
 from altub.runs.run import Run, list_runs
 
@@ -125,7 +120,7 @@ class ModelCache:
         with self._lock:
             loading = self._loading.setdefault(folder, threading.Lock())
         with loading:
-            sha256 = _read_config(folder).get("weights_sha256")
+            sha256 = _read_config(folder).weights_sha256
             with self._lock:
                 model = self._loaded.get(folder)
                 if model is not None and model.weights_sha256 == sha256:
@@ -135,7 +130,7 @@ class ModelCache:
             if detector.calibration is None:
                 raise ModelError("This model has no calibration: train it to its first epoch's end.")
             # If the trainer replaced the files between the two reads, the next `get` just loads once more.
-            model = LoadedModel(self.lend(detector, folder), str(sha256))
+            model = LoadedModel(self.lend(detector, folder), sha256)
             with self._lock:
                 self._loaded[folder] = model
                 self._loaded.move_to_end(folder)
@@ -157,33 +152,31 @@ def _offer(run: Run) -> Offer | None:
     status = run.read_status()
     if status.state in ("queued", "running"):
         status = run.status  # looks whether the trainer is still there
-    return Offer(id=run.id, state=status.state, epochs=status.epochs or about["epoch"], created=status.created, **about)
+    return Offer(
+        id=run.id,
+        category=about.info.category,
+        backbone=about.detector.backbone,
+        state=status.state,
+        epoch=about.info.epoch,
+        epochs=status.epochs or about.info.epoch,
+        created=status.created,
+        metrics=about.info.metrics or Metrics(),
+        weights_sha256=about.weights_sha256,
+    )
 
 
 @lru_cache(maxsize=1024)
-def _about(config_file: Path, changed: int) -> dict[str, Any]:
+def _about(config_file: Path, changed: int) -> ModelConfig:
     """What a model's config.json says; `changed`, its time of change, makes a new version a new entry."""
-    config = _read_config(config_file.parent)
-    try:
-        info = ModelInfo.model_validate(config.get("info") or {})
-    except ValidationError as error:
-        raise ModelError(f"The model of {config_file.parent.parent.name} is damaged. Train it again.") from error
-    return {
-        "category": info.category,
-        "backbone": str((config.get("detector") or {}).get("backbone", "unknown")),
-        "epoch": info.epoch,
-        "metrics": info.metrics or Metrics(),
-        "weights_sha256": str(config.get("weights_sha256")),
-    }
+    return _read_config(config_file.parent)
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path) -> ModelConfig:
+    """As `read_config`, in words for visitors, who need not know where runs lie on this machine."""
     try:
-        config = read_json(folder / CONFIG_FILE)
-    except FileNotFoundError as error:
-        raise ModelError(f"There is no model in {folder.parent.name} any more: choose another run.") from error
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"The model of {folder.parent.name} is damaged: {error}. Train it again.") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"The model of {folder.parent.name} is damaged: its config.json holds no settings.")
-    return config
+        return read_config(folder)
+    except ModelError as error:
+        name = folder.parent.name
+        if not (folder / CONFIG_FILE).is_file():
+            raise ModelError(f"There is no model in {name} any more: choose another run.") from error
+        raise ModelError(str(error).replace(str(folder), name)) from error

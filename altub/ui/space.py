@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 from altub.deploy.contents import CHECKOUT, MODEL_FOLDER
-from altub.errors import AltUBError, ModelError
-from altub.files import explain_full_disk, read_json
+from altub.errors import AltUBError, ModelError, RunError
+from altub.files import explain_full_disk
 from altub.runs.run import Run
 from altub.settings import runs_root, zero_gpu
 
@@ -48,8 +48,8 @@ def install_starting_model(folder: Path = CHECKOUT / MODEL_FOLDER, root: Path | 
         return None
     root = root or runs_root()
     try:
-        category = str(read_json(folder / "config.json")["category"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        category = Run(folder).config.category
+    except RunError as error:
         raise ModelError("The Space's starting model is damaged: deploy the Space again.") from error
     name = re.sub(r"[^A-Za-z0-9]+", "-", category).strip("-").lower()[:40] or "model"
     run = Run(root / f"{name}-starting-model")

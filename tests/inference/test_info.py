@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from altub.errors import ModelError
 from altub.hub.checks import PushedInfo
 from altub.inference.info import ImageCounts, ModelInfo
+from altub.inference.model_files import read_config
 from altub.metrics import Metrics
 from altub.runs.run import Run
 from altub.training.config import TrainingConfig
@@ -88,3 +91,37 @@ def test_the_hub_is_held_to_more(told: dict) -> None:
     with pytest.raises(ValidationError):
         PushedInfo.model_validate(told)
     assert PushedInfo().data == "own" and PushedInfo().category == "unknown"
+
+
+@pytest.mark.parametrize("path", SAVED, ids=lambda path: path.parts[-3])
+def test_a_config_of_0_1_0_is_read_without_its_weights(path: Path, tmp_path: Path) -> None:
+    shutil.copyfile(path, tmp_path / "config.json")
+    config = read_config(tmp_path)
+    assert config.info.epoch in (2, 4) and config.detector.backbone == "filter-bank"
+    assert config.weights_sha256 == json.loads(path.read_text())["weights_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"detector": None}, "detector"),
+        ({"weights_sha256": 3}, "weights_sha256"),
+        ({"info": {"epoch": -1}}, "info.epoch"),
+        ({"info": []}, "info"),
+        ({"format_version": 99}, "update AltUB"),
+        ({"format": "other"}, "does not describe an AltUB model"),
+    ],
+)
+def test_a_damaged_config_is_one_sentence(change: dict, message: str, tmp_path: Path) -> None:
+    content = json.loads(SAVED[0].read_text()) | change
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=message) as caught:
+        read_config(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_info_is_empty_info(tmp_path: Path) -> None:
+    content = json.loads(SAVED[0].read_text())
+    for told in ({**content, "info": None}, {key: value for key, value in content.items() if key != "info"}):
+        (tmp_path / "config.json").write_text(json.dumps(told))
+        assert read_config(tmp_path).info == ModelInfo()

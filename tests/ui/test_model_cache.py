@@ -67,7 +67,7 @@ def test_offers_tell_about_runs_with_a_model_only(runs_folder, small_config):
     Run.create(runs_folder / "empty-run", small_config)
     (offer,) = list_offers()
     assert (offer.category, offer.backbone, offer.epoch, offer.state) == ("weave", "filter-bank", 4, "finished")
-    assert set(offer.metrics) >= {"image_auroc", "pixel_auroc"}
+    assert set(offer.metrics.measured()) >= {"image_auroc", "pixel_auroc"}
     assert "weave" in offer.label and "filter-bank" in offer.label and "AUROC" in offer.label
     with pytest.raises(RunError, match="first epoch"):
         find_model("empty-run")

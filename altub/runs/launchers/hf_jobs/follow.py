@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from altub.data import load_category
 from altub.errors import AltUBError, DataError, ModelError
 from altub.files import explain_full_disk, write_atomically, write_json
-from altub.hub.checks import check_content, parse_config
+from altub.hub.checks import check_content, parse_pushed_config
 from altub.hub.errors import HubError, explain_hub_errors
 from altub.hub.fetch import ANSWER_TIMEOUT
 from altub.hub.history import unpack_history
@@ -167,7 +167,7 @@ class Follower:
             raise _NotSoundError(
                 f"The model in {self.link.repo} is not the one that its {CONFIG_FILE} names, so following has ended."
             ) from error
-        parse_config(self.link.repo, (folder / CONFIG_FILE).read_bytes())
+        parse_pushed_config(self.link.repo, (folder / CONFIG_FILE).read_bytes())
         write_model(self.run.model_dir, config, weights)
 
     def _note_examples(self, progress: Progress) -> None:

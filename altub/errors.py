@@ -86,11 +86,7 @@ def validation_problem(error: ValidationError, *, show_input: bool = False) -> s
         return f"{where} is missing"
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
+    problem = f"{where}: {message}" if where else message
     given = first["input"]
-    # The whole model is no value that somebody gave.
-    shown = (
-        f" (given: {given!r})"
-        if show_input and where and not isinstance(given, dict) and not hasattr(given, "model_dump")
-        else ""
-    )
-    return (f"{where}: " if where else "") + message + shown
+    is_value = where and not isinstance(given, dict) and not hasattr(given, "model_dump")  # not a model as a whole
+    return f"{problem} (given: {given!r})" if show_input and is_value else problem

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["HELD_OUT", "METRICS", "Metric", "Metrics"]
+__all__ = ["HELD_OUT", "MAIN_METRICS", "METRICS", "Metric", "Metrics"]
 
 
 class Metrics(BaseModel):
@@ -76,6 +76,9 @@ METRICS: dict[str, Metric] = {
     ),
     "image_f1_max": Metric("image F1-max", "Best balance of found and falsely rejected images over all thresholds."),
 }
+
+#: Those that a short table or a figure shows.
+MAIN_METRICS = ("image_auroc", "pixel_auroc", "aupro")
 
 #: The loss of good images that are never trained on.
 HELD_OUT = Metric(

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def runs(as_json: Json = False) -> None:
     """The runs under the runs folder (ALTUB_RUNS), newest first."""
+    from altub.metrics import METRICS
     from altub.runs.run import list_runs
     from altub.settings import runs_root
 
@@ -36,7 +37,7 @@ def runs(as_json: Json = False) -> None:
             print(json.dumps({"run": run.id, "state": status.state, "epoch": status.epoch, "last": metrics_of(last)}))
         else:
             auroc = last and last.value("pixel_auroc")
-            shown = "" if auroc is None else f"pixel AUROC {auroc:.4f}"
+            shown = "" if auroc is None else f"{METRICS['pixel_auroc'].label} {auroc:.4f}"
             print(f"{run.id:<48} {status.state:<12} epoch {status.epoch}/{status.epochs}  {shown}")
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 SOME_FAILED = 1
-SHOWN_METRICS = ("image_auroc", "pixel_auroc", "aupro")
 
 
 def register(app: typer.Typer) -> None:
@@ -109,14 +108,14 @@ def result_table(results: StudyResults) -> str:
     """The summaries as aligned text, the spreads below the numbers they belong to."""
     if not results.summaries:
         return "No run has finished yet."
-    from altub.metrics import METRICS
+    from altub.metrics import MAIN_METRICS, METRICS
 
-    labels = [METRICS[name].label for name in SHOWN_METRICS]
+    labels = [METRICS[name].label for name in MAIN_METRICS]
     first = [["category", "flow", "base update", "seeds", *labels, "NLL held out", "|mu|", "|sigma-1|"]]
     second = [["category", "flow", "base update", "best-last", "over epochs", "x plain", "over seeds", "x plain"]]
     for summary in results.summaries:
         name = [summary.category, summary.flow, summary.update]
-        cells = [_mean_std(summary, metric) for metric in SHOWN_METRICS]
+        cells = [_mean_std(summary, metric) for metric in MAIN_METRICS]
         rest = [_number(value) for value in (summary.held_out, summary.drift_mean, summary.drift_std)]
         first.append([*name, str(len(summary.seeds)), *cells, *rest])
         pixel = summary.metrics.get("pixel_auroc") or summary.metrics.get("image_auroc")

@@ -12,14 +12,13 @@ from PIL import Image
 from altub.data import read_image
 from altub.errors import ImageError
 from altub.files import read_json
-from altub.metrics import METRICS
+from altub.metrics import MAIN_METRICS, METRICS
 from altub.plots import channel_drift_image, figure_to_image, overlay, training_curves
 from altub.runs.run import Run
 from altub.training.records import curve
 
 __all__ = ["card_pictures"]
 
-DRAWN_METRICS = ("image_auroc", "pixel_auroc", "aupro")
 SIDE = 256  # pixels of an example
 MOST_EXAMPLES = 6
 
@@ -33,7 +32,7 @@ def card_pictures(run: Run, include_examples: bool) -> dict[str, tuple[str, byte
     pictures = {}
     records = run.events()
     if records:
-        metrics = {METRICS[name].label: curve(records, name) for name in DRAWN_METRICS}
+        metrics = {METRICS[name].label: curve(records, name) for name in MAIN_METRICS}
         base_epochs = [record.epoch for record in records if record.base_trained]
         curves = figure_to_image(
             training_curves(curve(records, "loss"), curve(records, "held_out"), metrics, base_epochs)

@@ -12,7 +12,7 @@ import numpy as np
 from altub.evaluation.compare import mean_and_band
 from altub.evaluation.study.results import StudyResults, update_order
 from altub.files import write_atomically
-from altub.metrics import METRICS
+from altub.metrics import MAIN_METRICS, METRICS
 from altub.plots import BASE_PHASE, DEFECT, FLOW_PHASE, GOOD, HELD_OUT
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ __all__ = ["write_figures"]
 
 Curves = dict[str, list[list[tuple[int, float]]]]  # by update, one list of points per seed
 
-DRAWN = ("image_auroc", "pixel_auroc", "aupro")
 INK, FAINT = "#1F2937", "#6B7280"
 # Okabe and Ito's palette; every line is also told apart by its dashes. The plain flow is always grey and dashed.
 _STYLES = (
@@ -51,7 +50,7 @@ def write_figures(results: StudyResults, study_dir: Path) -> list[Path]:
             return dict(sorted(found.items(), key=lambda item: update_order(item[0])))
 
         title = f"{category}, {_FLOW_NAMES.get(flow, flow)}"
-        figures = {metric: _metric_figure(title, metric, of(metric)) for metric in DRAWN if of(metric)}
+        figures = {metric: _metric_figure(title, metric, of(metric)) for metric in MAIN_METRICS if of(metric)}
         if any(update != "off" for update in of("drift_mean")):
             figures["drift"] = _drift_figure(title, of("drift_mean"), of("drift_std"))
         for name, figure in figures.items():

@@ -14,7 +14,7 @@ from PIL import Image
 from altub.inference.batch import Inspected, Unreadable
 from altub.inference.calibration import Calibration
 from altub.inference.threshold import Threshold
-from altub.metrics import METRICS
+from altub.metrics import MAIN_METRICS, METRICS
 from altub.plots import colourise
 from altub.ui.inspect.batch import PageBatch
 from altub.ui.inspect.histogram import number
@@ -55,7 +55,6 @@ NO_IMAGE = (
 )
 SHOWN_PROBLEMS = 5
 MAP_SIDE = 320  # longest side, in pixels, of the map of a scale
-SHOWN_METRICS = ("image_auroc", "pixel_auroc", "aupro")
 VERDICTS = {True: ("defect", "Defect"), False: ("good", "Good")}
 
 
@@ -151,7 +150,7 @@ def model_note(offer: Offer | None) -> str:
     if offer is None:
         return ""
     measured = offer.metrics.measured()
-    metrics = [f"{METRICS[name].label} {measured[name]:.3f}" for name in SHOWN_METRICS if name in measured]
+    metrics = [f"{METRICS[name].label} {measured[name]:.3f}" for name in MAIN_METRICS if name in measured]
     parts = [offer.backbone, offer.progress, *metrics, time.strftime("%d %b %H:%M", time.localtime(offer.created))]
     return f"<p>{escape(' · '.join(parts))}</p>"
 

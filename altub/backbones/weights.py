@@ -294,7 +294,8 @@ def load_strictly(
             )
         if not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{source.path} is damaged: {key} holds values that are not finite. Fetch it again.")
-        filled[key] = tensor.to(dtype=target.dtype)
+        # A copy: what safetensors gives is mapped to the file, which somebody may overwrite or cut off in place.
+        filled[key] = tensor.to(dtype=target.dtype, copy=True)
     model.load_state_dict(filled, strict=True, assign=any(t.is_meta for t in wanted.values()))
     return WeightsInfo(source.source, hash_tensors(model.state_dict()), source.location)
 

@@ -49,6 +49,11 @@ class Sample:
     image: ImageSource | None = field(default=None, compare=False, repr=False)
     mask: np.ndarray | None = field(default=None, compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        for name in ("path", "mask_path"):  # a program may give strings
+            if isinstance(given := getattr(self, name), str):
+                object.__setattr__(self, name, Path(given))
+
     @property
     def is_defective(self) -> bool:
         return self.defect != GOOD

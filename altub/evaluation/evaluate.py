@@ -52,12 +52,12 @@ def collect_maps(
 
 
 class TestSet:
-    """Ground truth of a category's test images, read once."""
+    """Ground truth of test images, read once."""
 
     __test__ = False  # not a test, whatever pytest makes of the name
 
-    def __init__(self, category: Category, image_size: int) -> None:
-        self.samples = category.test
+    def __init__(self, samples: Sequence[Sample], image_size: int) -> None:
+        self.samples = samples
         size = (image_size, image_size)
         masks = [sample.read_mask(size) for sample in self.samples]
         self._evaluator = Evaluator([sample.is_defective for sample in self.samples], masks)
@@ -68,7 +68,7 @@ class TestSet:
 
 def evaluate_detector(detector: AnomalyDetector, category: Category, batch_size: int = 16) -> Metrics:
     """Metrics of a loaded detector on a category's test set, at the detector's input size."""
-    test = TestSet(category, detector.config.image_size)
+    test = TestSet(category.test, detector.config.image_size)
     found = []
     for start in range(0, len(test.samples), batch_size):
         images = [sample.read() for sample in test.samples[start : start + batch_size]]

@@ -4,6 +4,7 @@
       config.json         what was asked for (TrainingConfig)
       status.json         queued | running | stopped | failed | finished, progress, the error in words
       events.jsonl        one line an epoch
+      data.json           which images are trained on, held out and tested, each with its SHA-256
       base_history.npz    head<k>_mean and head<k>_log_std, (epochs, C) each
       checkpoint/         state.safetensors: all that exact resume needs
       model/              what AnomalyDetector.load reads
@@ -66,6 +67,10 @@ class Run:
     @property
     def checkpoint_file(self) -> Path:
         return self.path / "checkpoint" / "state.safetensors"
+
+    @property
+    def data_file(self) -> Path:
+        return self.path / "data.json"
 
     @property
     def log_file(self) -> Path:

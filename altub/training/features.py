@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,6 +17,7 @@ from torch import Tensor
 from altub.backbones.backbone import Backbone
 from altub.data import Sample, to_tensor
 from altub.data.augment import Augment
+from altub.errors import RunError
 from altub.files import explain_full_disk
 from altub.parallel import Workers
 
@@ -64,7 +67,7 @@ class FeatureStore:
         self.shapes: list[tuple[int, int, int]] = [tuple(x.shape[1:]) for x in probe]
         self.bytes = len(self.samples) * sum(c * h * w for c, h, w in self.shapes) * 4
         self.mode = "recompute" if augment is not None else self._place(budget)
-        self._arrays: list[Tensor] | list[np.memmap] = []
+        self._arrays: list[Tensor] | list[_RowFile] = []
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -91,7 +94,7 @@ class FeatureStore:
                 yield stop
 
     def _fill_files(self) -> Iterator[int]:
-        # Written as files and only then mapped: on a full disk, writing to a mapping kills the process.
+        # Written and read as files, not mapped: a full disk, or a file cut off in place, would kill the process.
         paths = [self.spill / f"{level}.f32" for level in range(len(self.shapes))]
         with explain_full_disk(self.spill), ExitStack() as stack:
             self.spill.mkdir(parents=True, exist_ok=True)
@@ -100,10 +103,7 @@ class FeatureStore:
                 for file, level in zip(files, features, strict=True):
                     file.write(level.cpu().contiguous().numpy().data)
                 yield stop
-        self._arrays = [
-            np.memmap(path, dtype=np.float32, mode="r", shape=(len(self), *shape))
-            for path, shape in zip(paths, self.shapes, strict=True)
-        ]
+        self._arrays = [_RowFile(path, shape) for path, shape in zip(paths, self.shapes, strict=True)]
 
     def _all_features(self) -> Iterator[tuple[int, int, list[Tensor]]]:
         def piece(start: int) -> tuple[int, int, list[Tensor]]:
@@ -123,8 +123,7 @@ class FeatureStore:
             images = load_images([self.samples[i] for i in indices], self.image_size)
             return self._extract(images if self.augment is None else self.augment(images, epoch, indices))
         if self.mode == "disk":
-            rows = np.asarray(indices)
-            return [torch.from_numpy(array[rows]).to(self.device) for array in self._arrays]
+            return [rows.read(indices).to(self.device) for rows in self._arrays]
         rows = torch.as_tensor(indices, device=self._arrays[0].device)
         return [array[rows].to(self.device) for array in self._arrays]
 
@@ -136,5 +135,36 @@ class FeatureStore:
 
     def close(self) -> None:
         """Frees memory and disk."""
+        for array in self._arrays:
+            if isinstance(array, _RowFile):
+                array.close()
         self._arrays = []
         shutil.rmtree(self.spill, ignore_errors=True)
+
+
+class _RowFile:
+    """A file of float32 arrays of one shape, an image each."""
+
+    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
+        self.path, self.shape = path, shape
+        self._file = path.open("rb", buffering=0)
+        self._lock = threading.Lock()  # seeking and reading belong together
+        self._bytes = 4 * math.prod(shape)
+
+    def read(self, indices: Sequence[int]) -> Tensor:
+        """(N, C, H, W) of these images.
+
+        Raises:
+            RunError: the file was cut off or removed from outside.
+        """
+        found = np.empty((len(indices), *self.shape), np.float32)
+        for row, index in zip(found, indices, strict=True):
+            with self._lock:
+                self._file.seek(index * self._bytes)
+                complete = self._file.readinto(row.data) == self._bytes
+            if not complete:
+                raise RunError(f"The cached features in {self.path} were changed from outside: resume the run.")
+        return torch.from_numpy(found)
+
+    def close(self) -> None:
+        self._file.close()

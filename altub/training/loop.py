@@ -120,6 +120,8 @@ def _train(
                 state.sums.seconds += time.monotonic() - began
                 yield recorder.step_done(turn, steps, nll_per_dimension(state.sums.means(), parts.pyramid))
 
+            # A run that is resumed right here has not made the epoch's last step in this process.
+            updates.set_rates((epoch * state.steps_per_pass - 1) / (config.epochs * state.steps_per_pass))
             yield recorder.tell(f"evaluating epoch {epoch}")
             try:
                 record = evaluate_epoch(parts, state, updates.lr_now)

@@ -12,7 +12,6 @@ import torch
 from altub.backbones import FILTER_BANK, Backbone, create_backbone, resolve_auto
 from altub.data import MEMORY, Category, load_category
 from altub.data.augment import augmentation
-from altub.data.splits import split_held_out
 from altub.device import autocast, choose_device, choose_precision, describe_device
 from altub.evaluation.evaluate import ExampleMaps, TestSet
 from altub.flows import FlowPyramid
@@ -21,6 +20,7 @@ from altub.inference.detector import AnomalyDetector
 from altub.parallel import Workers
 from altub.settings import feature_memory_bytes
 from altub.training.config import TrainingConfig
+from altub.training.data_record import split_data
 from altub.training.features import FeatureStore
 
 if TYPE_CHECKING:
@@ -91,9 +91,12 @@ def prepare(
     status.backbone = backbone.name
     status.notes += [note for note in category.notes if note not in status.notes]
 
-    trained_on, kept_back = split_held_out(category.train, config.held_out, config.seed)
+    begun = run.checkpoint_file.exists()
+    split = split_data(run.data_file, run.id, category, config.held_out, config.seed, begun=begun)
+    if split.note and split.note not in status.notes:
+        status.notes.append(split.note)
     stores: list[FeatureStore] = []
-    for what, samples in (("training", trained_on), ("held-out", kept_back), ("test", category.test)):
+    for what, samples in (("training", split.trained), ("held-out", split.held_out), ("test", split.tested)):
         store = FeatureStore(
             backbone,
             samples,
@@ -137,8 +140,8 @@ def prepare(
         trained=trained,
         held_out=held_out,
         tested=tested,
-        test=TestSet(category, config.image_size),
-        examples=ExampleMaps(run.examples_dir, category.test or kept_back),
+        test=TestSet(split.tested, config.image_size),
+        examples=ExampleMaps(run.examples_dir, split.tested or split.held_out),
         pyramid=pyramid,
         detector=AnomalyDetector(detector_config, backbone, pyramid),
     )

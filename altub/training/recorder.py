@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from pydantic import ValidationError
 
 from altub.errors import AltUBError, RunError
 from altub.training.checkpoint import load_checkpoint, save_checkpoint
@@ -99,13 +100,19 @@ class Recorder:
         """
         run = self.run
         if run.checkpoint_file.exists():
-            counters = load_checkpoint(run.checkpoint_file, parts.pyramid, updates.optimizers)
-            if counters["steps"] != state.steps_per_pass:
+            counters, is_previous = load_checkpoint(run.checkpoint_file, parts.pyramid, updates.optimizers)
+            try:
+                state.restore(counters)
+            except ValidationError:
                 raise RunError(
-                    f"The data of run {run.id} changed since its checkpoint: an epoch had {counters['steps']} "
-                    f"steps and has {state.steps_per_pass} now. Start a new run."
+                    f"The checkpoint of run {run.id} is damaged: its counters are not a training's. Start a new run."
+                ) from None
+            except ValueError as error:
+                raise RunError(f"The data of run {run.id} changed since its checkpoint: {error}.") from error
+            if is_previous:
+                self.status.notes.append(
+                    f"The last checkpoint is damaged; training goes on from the one before it (epoch {state.epoch})."
                 )
-            state.restore(counters)
         # Rows of epochs that the checkpoint does not know were written by a process that was killed.
         run.keep_events(state.epoch)
         self._history = [(mean[: state.epoch + 1], std[: state.epoch + 1]) for mean, std in run.base_history()]

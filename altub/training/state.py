@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pydantic import BaseModel, Field
+
 __all__ = ["EpochSums", "TrainingState"]
 
 
@@ -65,6 +67,21 @@ class TrainingState:
         return {"epoch": self.epoch, "step": self.step, "steps": self.steps_per_pass, "sums": asdict(self.sums)}
 
     def restore(self, counters: dict[str, Any]) -> None:
-        """Puts the counters of a checkpoint in place of these; the caller has compared `steps`."""
-        self.epoch, self.step = counters["epoch"], counters["step"]
-        self.sums = EpochSums(**counters["sums"])
+        """Puts the counters of a checkpoint in place of these.
+
+        Raises:
+            ValueError: they are not a training's, or of another number of images.
+        """
+        found = _Counters.model_validate(counters)
+        if found.steps != self.steps_per_pass:
+            raise ValueError(f"an epoch had {found.steps} steps and has {self.steps_per_pass} now")
+        self.epoch, self.step, self.sums = found.epoch, found.step, found.sums
+
+
+class _Counters(BaseModel):
+    """What a checkpoint may hold: nothing of it is believed unseen."""
+
+    epoch: int = Field(ge=0, le=100_000)
+    step: int = Field(ge=0, le=1 << 40)
+    steps: int = Field(ge=1, le=1 << 40)
+    sums: EpochSums

@@ -66,7 +66,7 @@ class Alternation:
         Returns each scale's negative log-likelihood in nats, mean over the batch. Nothing is updated where one is
         not finite, except by CFLOW, whose many updates in one batch have then spoilt the weights.
         """
-        self._set_rates(progress)
+        self.set_rates(progress)
         joins = self.config.base.base_joins_flow(epoch, global_step)
         for parameter in self.flow_parameters:
             parameter.requires_grad_(phase == "flow")
@@ -162,7 +162,7 @@ class Alternation:
         elif self.config.base.clip == "value":
             torch.nn.utils.clip_grad_value_(self.base_parameters, BASE_CLIP)
 
-    def _set_rates(self, progress: float) -> None:
+    def set_rates(self, progress: float) -> None:
         """Learning rates depend on the progress alone, so that resuming needs no scheduler's state."""
         config = self.config
         warmup = min(config.lr_warmup / config.epochs, 1.0)

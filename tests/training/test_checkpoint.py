@@ -61,7 +61,7 @@ def test_going_on_from_a_checkpoint_is_going_on(tmp_path: Path, kind: str) -> No
 
     resumed, fresh = trainer(kind, seed=1)
     assert not torch.equal(resumed.layer.weight, model.layer.weight)
-    assert load_checkpoint(path, resumed, fresh) == COUNTERS
+    assert load_checkpoint(path, resumed, fresh) == (COUNTERS, False)
     steps(resumed, fresh, 5, 12)
     for name, value in model.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
@@ -83,7 +83,7 @@ def test_before_the_first_step_there_is_a_checkpoint_too(tmp_path: Path) -> None
     model, optimizers = trainer("adam")
     save_checkpoint(tmp_path / "c", model, optimizers, {"epoch": 0})
     resumed, fresh = trainer("adam", seed=1)
-    assert load_checkpoint(tmp_path / "c", resumed, fresh) == {"epoch": 0}
+    assert load_checkpoint(tmp_path / "c", resumed, fresh).counters == {"epoch": 0}
     assert torch.equal(resumed.layer.weight, model.layer.weight) and not fresh["flow"].state
 
 
@@ -153,5 +153,48 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(DiskFullError, match="everything written before is intact"):
         save_checkpoint(path, model, optimizers, {"epoch": 2})
-    assert load_checkpoint(path, model, optimizers) == {"epoch": 1}
-    assert [file.name for file in path.parent.iterdir()] == ["c"]
+    assert load_checkpoint(path, model, optimizers).counters == {"epoch": 1}
+    assert {file.name for file in path.parent.iterdir()} == {"c", "c.previous"}
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    model, optimizers = trainer("adam")
+    save_checkpoint(path, model, optimizers, {"epoch": 1})
+    former = {name: value.clone() for name, value in model.state_dict().items()}
+    steps(model, optimizers, 0, 3)
+    save_checkpoint(path, model, optimizers, {"epoch": 2})
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 61):  # a flipped bit anywhere: header, counters, weights, optimiser
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
+        resumed, fresh = trainer("adam", seed=1)
+        assert load_checkpoint(path, resumed, fresh) == ({"epoch": 1}, True), position
+        assert all(torch.equal(resumed.state_dict()[name], value) for name, value in former.items())
+    path.write_bytes(whole)
+    assert load_checkpoint(path, model, optimizers) == ({"epoch": 2}, False)
+
+
+def test_where_there_are_no_links_the_previous_one_is_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("altub.training.checkpoint.os.link", refuse)
+    path = tmp_path / "state.safetensors"
+    model, optimizers = trainer("sgd")
+    for epoch in (1, 2, 3):
+        save_checkpoint(path, model, optimizers, {"epoch": epoch})
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["state.previous.safetensors", "state.safetensors"]
+    path.write_bytes(b"")
+    assert load_checkpoint(path, model, optimizers) == ({"epoch": 2}, True)
+
+
+def test_a_loaded_checkpoint_does_not_depend_on_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    model, optimizers = trainer("adam")
+    steps(model, optimizers, 0, 3)
+    save_checkpoint(path, model, optimizers, COUNTERS)
+    resumed, fresh = trainer("adam", seed=1)
+    load_checkpoint(path, resumed, fresh)
+    with path.open("r+b") as file:  # in place, as an editor or a copy does
+        file.write(b"\xff" * path.stat().st_size)
+    assert all(torch.equal(resumed.state_dict()[name], value) for name, value in model.state_dict().items())

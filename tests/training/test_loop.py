@@ -358,16 +358,6 @@ def test_held_out_images_are_never_trained_on(data_folder: Path) -> None:
     assert split_held_out(samples, 0.1, seed=3) == (trained, held_out)
 
 
-def test_changed_data_is_noticed_on_resume(tmp_path: Path, small_config: TrainingConfig) -> None:
-    folder = write_category(tmp_path / "data" / "growing")
-    run = Run.create(tmp_path / "r", variant(small_config, data=str(tmp_path / "data"), category="growing"))
-    assert [event.kind for event in train(run, should_stop=stop_after(12))][-1] == "stopped"
-    for copy in range(9):
-        (folder / f"train/good/x{copy}.png").write_bytes((folder / "train/good/000.png").read_bytes())
-    with pytest.raises(RunError, match="data of run r changed"):
-        list(train(run))
-
-
 def test_abandoned_generator_leaves_a_stopped_run(small_config: TrainingConfig, tmp_path: Path) -> None:
     run = Run.create(tmp_path / "r", small_config)
     for event in train(run):

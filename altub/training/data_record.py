@@ -1,0 +1,169 @@
+"""Which images a training uses and how they were split, so that a resumed one goes on with exactly these.
+
+Held-out images give the calibration: with one of them among the trained ones its promise is void. The split is
+therefore written down (data.json in the run directory), not drawn again, and every image is known by its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from altub.data import Category, Sample
+from altub.data.splits import split_held_out
+from altub.errors import RunError
+from altub.files import read_json, write_json
+
+__all__ = ["DataRecord", "Split", "split_data"]
+
+READERS = 4  # threads that hash files
+NAMED = 3  # files that a message names
+
+Part = Literal["trained", "held-out", "test"]
+
+
+class Split(BaseModel):
+    """The images of a training, in the order in which they are used."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, frozen=True)
+
+    trained: list[Sample]
+    held_out: list[Sample]
+    tested: list[Sample]
+    note: str | None = None  # for the user
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str  # relative to the category's folder
+    part: Part
+    size: int = Field(ge=0)  # bytes
+    sha256: str
+
+
+class DataRecord(BaseModel):
+    """The content of data.json."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: Literal[1] = 1
+    images: list[_Entry]
+
+    @classmethod
+    def of(cls, category: Category, split: Split) -> DataRecord:
+        """Reads every image once."""
+        parts: Iterable[tuple[Part, list[Sample]]] = (
+            ("trained", split.trained),
+            ("held-out", split.held_out),
+            ("test", split.tested),
+        )
+        samples = [(part, sample) for part, chosen in parts for sample in chosen]
+        hashes = _hashes([sample for _, sample in samples])
+        return cls(
+            images=[
+                _Entry(name=_name(category, sample), part=part, size=size, sha256=sha256)
+                for (part, sample), (size, sha256) in zip(samples, hashes, strict=True)
+            ]
+        )
+
+    def restore(self, run_id: str, category: Category) -> Split:
+        """The recorded images as they are now; images that came later are left out, and the note says so.
+
+        Raises:
+            RunError: an image is gone or has another content; the message names it.
+        """
+        # Training and test images apart: a layout may use one file as both.
+        known = {
+            (is_test, _name(category, sample)): sample
+            for is_test, samples in ((False, category.train), (True, category.test))
+            for sample in samples
+        }
+        wanted = [(entry.part == "test", entry.name) for entry in self.images]
+        missing = [name for key in wanted if key not in known for name in (key[1],)]
+        there = [(entry, known[key]) for entry, key in zip(self.images, wanted, strict=True) if key in known]
+        hashes = _hashes([sample for _, sample in there])
+        changed = [
+            entry.name for (entry, _), found in zip(there, hashes, strict=True) if (entry.size, entry.sha256) != found
+        ]
+        if missing or changed:
+            what = "; ".join(
+                f"{verb}: {_some(names)}" for verb, names in (("missing", missing), ("changed", changed)) if names
+            )
+            raise RunError(
+                f"The data of run {run_id} changed since its training began ({what}). Put the images back as they "
+                "were and resume, or start a new run."
+            )
+        parts: dict[Part, list[Sample]] = {"trained": [], "held-out": [], "test": []}
+        for entry, sample in there:
+            parts[entry.part].append(sample)
+        added = len(known) - len(set(wanted))
+        note = None
+        if added:
+            plural = "s were" if added > 1 else " was"
+            note = f"{added} image{plural} added since this training began; a new run is needed to use them."
+        return Split(trained=parts["trained"], held_out=parts["held-out"], tested=parts["test"], note=note)
+
+
+def split_data(path: Path, run_id: str, category: Category, share: float, seed: int, *, begun: bool) -> Split:
+    """The images to train on, to hold out and to test on: as recorded in `path` if training has begun, else drawn
+    (`split_held_out`) and recorded there. Where a begun run has no record (version 0.1.0), they are drawn as they were.
+
+    Raises:
+        RunError: recorded images are gone or changed, or the record is damaged.
+        DataError: too few images.
+    """
+    if begun and path.exists():
+        try:
+            record = DataRecord.model_validate(read_json(path))
+        except (OSError, ValueError, ValidationError) as error:
+            raise RunError(
+                f"{path.name} of run {run_id} is damaged: which images it trained on is not known any more. Start a "
+                "new run."
+            ) from error
+        return record.restore(run_id, category)
+    trained, held_out = split_held_out(category.train, share, seed)
+    split = Split(trained=trained, held_out=held_out, tested=list(category.test))
+    write_json(path, DataRecord.of(category, split).model_dump(mode="json"))
+    return split
+
+
+def _name(category: Category, sample: Sample) -> str:
+    try:
+        name = sample.path.relative_to(category.root)
+    except ValueError:  # outside of the folder
+        name = sample.path
+    return name.as_posix()
+
+
+def _hashes(samples: Sequence[Sample]) -> list[tuple[int, str]]:
+    """(bytes, SHA-256) of every image."""
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(_hash, samples))
+
+
+def _hash(sample: Sample) -> tuple[int, str]:
+    image = sample.path if sample.image is None else sample.image
+    if isinstance(image, str | Path):
+        try:
+            with open(image, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
+                return file.tell(), digest.hexdigest()
+        except OSError:  # not there or not readable: whoever decodes it says so
+            return 0, ""
+    if isinstance(image, Image.Image):
+        image = np.asarray(image)
+    content = image if isinstance(image, bytes) else f"{image.dtype}{image.shape}".encode() + image.tobytes()
+    return len(content), hashlib.sha256(content).hexdigest()
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

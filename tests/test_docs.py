@@ -6,10 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from pydantic import BaseModel
+from typer.main import get_command
 
 import altub
 from altub import settings
+from altub.cli.app import app
+from altub.training.config import TrainingConfig
 from tests.conftest import REPOSITORY
 
 README = REPOSITORY / "README.md"
@@ -94,6 +99,50 @@ def test_every_tab_is_explained() -> None:
         assert f"**{tab}**" in read(REPOSITORY / "docs" / "deployment.md"), f"the tab {tab} is missing in deployment.md"
 
 
+def test_every_command_and_flag_is_explained() -> None:
+    page = sections(read(REPOSITORY / "docs" / "cli.md"))
+    for name, command in get_command(app).commands.items():
+        found = [text for heading, text in page.items() if name in heading.split(", ")]
+        assert found, f"the command {name} has no section in docs/cli.md"
+        assert f"python -m altub {name}" in found[0], f"the command {name} has no example in docs/cli.md"
+        for flag in flags(command):
+            assert re.search(rf"{flag}(?![\w-])", found[0]), f"{flag} is missing in the section {name} of docs/cli.md"
+
+
+def test_every_option_of_the_page_is_explained() -> None:
+    given = re.findall(r"add_argument\(\"(--[a-z-]+)\"", read(REPOSITORY / "altub" / "ui" / "app.py"))
+    assert len(given) >= 5
+    page, commands = read(REPOSITORY / "docs" / "deployment.md"), read(REPOSITORY / "docs" / "cli.md")
+    for option in given:
+        assert f"| `{option}" in page and f"`{option}`" in commands, option
+
+
+def test_every_setting_is_explained() -> None:
+    table = sections(read(REPOSITORY / "docs" / "cli.md"))["settings"]
+    for name in field_names(TrainingConfig):
+        assert f"| `{name}` |" in table, f"{name} is missing: renew the table by `python -m altub settings --markdown`"
+
+
+def flags(command: click.Command) -> list[str]:
+    """The long spellings of a command's options, without --help."""
+    found = [name for option in command.params for name in (*option.opts, *option.secondary_opts)]
+    return [name for name in found if name.startswith("--") and name != "--help"]
+
+
+def sections(text: str) -> dict[str, str]:
+    """Heading of the second level -> what stands below it."""
+    parts = re.split(r"^## (.*)$", text, flags=re.MULTILINE)
+    return {heading.strip().lower(): body for heading, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def field_names(model: type[BaseModel], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        names += field_names(field.annotation, f"{prefix}{name}.") if nested else [prefix + name]
+    return names
+
+
 def test_every_public_name_is_explained() -> None:
     page = read(REPOSITORY / "docs" / "api.md")
     for name in altub.__all__:
@@ -135,5 +184,5 @@ def use_tiny_sample(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def shortened(example: str) -> str:
-    """The same with one epoch of training."""
-    return re.sub(r"epochs=[1-9]\d*", "epochs=1", example)
+    """The same with one epoch of training on small images."""
+    return re.sub(r"epochs=[1-9]\d*", "epochs=1, image_size=64", example)

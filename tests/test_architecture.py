@@ -45,9 +45,6 @@ ENTRANCES = ("altub", "altub.__main__")
 ALLOWED_UPWARDS = {
     ("altub.inference.detector", "altub.hub"): "from_pretrained is a method of the detector; the import is deferred",
     ("altub.inference.detector", "altub.runs.fit"): "fit is a method of the detector; the import is deferred",
-    ("altub.runs.queue", "altub.runs.launchers.hf_jobs"): "until launchers are found by name",
-    ("altub.runs.launchers.zero_gpu", "altub.deploy.server.limits"): "until launchers are found by name",
-    ("altub.runs.launchers.zero_gpu", "altub.ui.model_cache"): "until maps are computed through a hook of the detector",
 }
 #: (importing tab, imported tab): reason. Empty is the goal.
 ALLOWED_TABS = {("compare", "train"): "the watch of the runs is a module global until Services holds it"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ from altub.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from altub.cli.progress import TrainingBar
-    from altub.runs.launchers.hf_jobs import Follower
+    from altub.runs.launchers.base import Follower
     from altub.runs.run import Run
 
 __all__ = ["MVTEC", "JobOptions", "follow", "is_meant", "train"]
@@ -38,7 +38,7 @@ Detach = Annotated[bool, typer.Option("--detach", help="Do not follow the job.")
 
 @dataclass(frozen=True)
 class JobOptions:
-    """What `train` was told about a job."""
+    """The options of `train` about a job."""
 
     on: str | None
     flavor: str | None
@@ -54,22 +54,25 @@ def is_meant(run_dir: Path, job: JobOptions) -> bool:
 
     Raises:
         ConfigError: options of a job without --on, or another place than hf-jobs.
-        RunError: a remote run would be gone on with here.
+        RunError: the run is trained elsewhere and would be resumed here.
     """
+    from altub.runs.launchers.base import find_launcher
     from altub.runs.run import Run
 
     if job.on not in (None, HF_JOBS):
-        raise ConfigError(f"There is no {job.on!r} to train on: leave --on out, or give --on {HF_JOBS}.")
+        raise ConfigError(f"Cannot train on {job.on!r}: leave --on out, or give --on {HF_JOBS}.")
     if job.on == HF_JOBS:
         return True
     if any((job.flavor, job.mirror, job.timeout, job.upload_data, job.accept_licence, job.detach)):
         raise ConfigError(
             f"--flavor, --mirror, --timeout, --upload-data and --detach belong to --on {HF_JOBS}: add it."
         )
-    if Run(run_dir).is_remote:
+    run = Run(run_dir)
+    place = find_launcher(run).place(run)
+    if place is not None:
         raise RunError(
-            f"The run in {run_dir} is trained on Hugging Face Jobs: go on with it there (--resume --on {HF_JOBS}), or "
-            "choose another directory."
+            f"The run in {run_dir} is trained on {place.name}: resume it there (--resume --on {HF_JOBS}), or choose "
+            "another directory."
         )
     return False
 
@@ -84,7 +87,7 @@ def train(
         typer.Exit: it was stopped, or the user detached.
     """
     from altub.cli.settings import open_or_create
-    from altub.runs.launchers.hf_jobs import submit, submit_again
+    from altub.runs.launchers.hf_jobs import HfJobsLauncher
     from altub.runs.launchers.hf_jobs.submit import check_flavor, data_kind, timeout_seconds
     from altub.runs.run import Run
 
@@ -92,8 +95,8 @@ def train(
         check_flavor(job.flavor)
     if job.timeout is not None:
         timeout_seconds(job.timeout)
-    wished = {"flavor": job.flavor or "a10g-small", "timeout": job.timeout or "6h"}
-    if resume and Run(run_dir).is_remote:
+    launcher = HfJobsLauncher(flavor=job.flavor, timeout=job.timeout, mirror=job.mirror, report=_report)
+    if resume and Run(run_dir).launcher is not None:
         if job.mirror or job.upload_data:
             raise ConfigError("A resumed run keeps its mirror and its data: leave --mirror and --upload-data out.")
         run = Run.open(run_dir)
@@ -102,10 +105,10 @@ def train(
         if run.status.state == "finished" and settings.get("epochs", run.config.epochs) <= run.status.epoch:
             return run
         run = open_or_create(run_dir, preset, settings, resume=True)
-        link = submit_again(run, flavor=job.flavor, timeout=job.timeout, report=_report)
+        launcher.resume(run)
     else:
         if resume:
-            raise RunError(f"{run_dir} holds no remote run to go on with: leave --resume out.")
+            raise RunError(f"{run_dir} holds no run of {HF_JOBS} to resume: leave --resume out.")
         data = data_kind(
             settings.get("data", "sample"),
             settings.get("category", ""),
@@ -113,30 +116,34 @@ def train(
             accept_licence=job.accept_licence,
         )
         run = _create(run_dir, preset, settings)
-        link = submit(run, data=data, mirror=job.mirror, report=_report, **wished)
-    print(f"Training on {link.flavor}: {link.url}", file=sys.stderr)
+        replace(launcher, data=data).start(run)
+    place = launcher.place(run)
+    print(f"Training on {place.detail}: {place.links[0][1]}", file=sys.stderr)
     return run if job.detach else follow(run_dir, bar)
 
 
 def follow(run_dir: Path, bar: TrainingBar) -> Run:
-    """Shows a remote run until it ends.
+    """Shows a run that is trained elsewhere until it ends.
 
     Raises:
-        RunError: it is no remote run, or it failed.
-        typer.Exit: it was stopped, or the user detached by Ctrl+C, which leaves the job to go on.
+        RunError: it is trained on this machine, or it failed.
+        typer.Exit: it was stopped, or the user detached by Ctrl+C, which leaves the job running.
     """
-    from altub.runs.launchers.hf_jobs import Follower
+    from altub.runs.launchers.base import find_launcher
     from altub.runs.run import Run
 
     run = Run.open(run_dir)
-    follower = Follower(run)
+    launcher = find_launcher(run)
+    follower = launcher.follower(run)
+    if follower is None:
+        raise RunError(f"Run {run.id} is trained on this machine: its command or the page shows it.")
     quoted = shlex.quote(str(run_dir))
     try:
         with bar:
-            _watch(follower, bar)
+            _watch(run, follower, bar)
     except KeyboardInterrupt:
         print(
-            f"Detached; the training goes on: {follower.link.url}\n"
+            f"Detached; the training continues: {launcher.place(run).links[0][1]}\n"
             f"Follow it again: python -m altub follow {quoted}\nStop it: python -m altub stop {quoted}",
             file=sys.stderr,
         )
@@ -146,26 +153,26 @@ def follow(run_dir: Path, bar: TrainingBar) -> Run:
         raise RunError(status.message)
     if status.state == "stopped":
         command = f"python -m altub train --run-dir {quoted} --resume --on {HF_JOBS}"
-        print(f"{status.message} Go on with: {command}", file=sys.stderr)
+        print(f"{status.message} Resume: {command}", file=sys.stderr)
         raise typer.Exit(STOPPED)
     return run
 
 
-def _watch(follower: Follower, bar: TrainingBar) -> None:
+def _watch(run: Run, follower: Follower, bar: TrainingBar) -> None:
     from altub.settings import follow_seconds
     from altub.training.loop import TrainingEvent
 
     shown, said = 0, ""
     while True:
         status = follower.look()
-        for record in follower.run.events():
+        for record in run.events():
             if record.epoch > shown:
                 shown = record.epoch
                 bar.update(TrainingEvent("epoch", status, record))
         bar.update(TrainingEvent("progress", status))
         if follower.is_over:
             return
-        if status.message and status.message != said and not bar.quiet:  # such as a Hub that is out of reach
+        if status.message and status.message != said and not bar.quiet:  # such as a Hub that cannot be reached
             bar.console.print(f"Note: {status.message}")
         said = status.message
         time.sleep(follow_seconds())

@@ -46,12 +46,8 @@ def stop(run_dir: RunDir) -> None:
     from altub.runs import queue as jobs
     from altub.runs.run import Run
 
-    run = Run.open(run_dir)
-    jobs.stop(run)
-    if run.is_remote:
-        print(f"Cancelled the job of {run_dir}; go on with it by --resume.", file=sys.stderr)
-        return
-    print(f"Asked the training in {run_dir} to stop; go on with it by --resume.", file=sys.stderr)
+    note = jobs.stop(Run.open(run_dir))
+    print(f"{note} To continue it, add --resume to its command.", file=sys.stderr)
 
 
 def follow(run_dir: RunDir, quiet: Quiet = False, as_json: Json = False) -> None:

@@ -31,7 +31,7 @@ def open_or_create(run_dir: Path, preset: str | None, settings: dict[str, Any], 
     if resume and (run_dir / "config.json").exists():
         run = Run.open(run_dir)
         # A first try that failed before it had anything to keep binds nobody to its settings.
-        if run.checkpoint_file.exists() or run.is_remote or "category" not in settings:
+        if run.has_progress or "category" not in settings:
             _change_settings(run, preset, settings)
             return run
     if "category" not in settings:

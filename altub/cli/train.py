@@ -173,9 +173,9 @@ def _is_done(run: Run) -> bool:
 
 
 def _train(run: Run, bar: TrainingBar, stopping: StopOnSignals, queue: bool) -> None:
-    from altub.deploy.server.limits import TimeLimit
     from altub.device import keep_freed_memory
     from altub.runs import queue as jobs
+    from altub.runs.time_limit import TimeLimit
     from altub.training.loop import train as train_run
 
     keep_freed_memory()
@@ -190,6 +190,6 @@ def _train(run: Run, bar: TrainingBar, stopping: StopOnSignals, queue: bool) -> 
         should_stop=lambda: stopping.asked() or limit.is_over(),
         wait=lambda waiting: not queue or jobs.wait_for_turn(waiting, stopping.asked),
     ):
-        limit.see(event.status)
+        limit.update(event.status)
         bar.update(event)
     limit.explain()

@@ -10,9 +10,9 @@
       model/              what AnomalyDetector.load reads
       examples/           heatmap data of a few images, for watching
       cache/              features that do not fit into memory, while it is trained
-      run.lock, stop      who trains; a wish to stop
+      run.lock, stop      held by the trainer; a request to stop
       train.log           what the training process printed
-      remote.json         only of a run that is trained on Hugging Face Jobs: which job, and where its mirror is
+      remote.json         only if it is trained on Hugging Face Jobs: which job, and where its mirror is
 
 Everything is replaced in one step (temporary file, rename), so a reader never sees half a file.
 """
@@ -24,28 +24,31 @@ import re
 import shutil
 import time
 import uuid
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import TYPE_CHECKING
 
 import filelock
-import numpy as np
 from pydantic import ValidationError
 
-from altub.errors import RunError, validation_problem
+from altub.errors import AltUBError, RunError, validation_problem
 from altub.files import explain_full_disk, read_json, write_atomically, write_json
+from altub.runs.base_history import read_base_history, write_base_history
 from altub.settings import runs_root
 from altub.training.config import TrainingConfig
 from altub.training.records import EpochRecord, best_record, parse_records
 from altub.training.status import ENDED, State, Status
 
+if TYPE_CHECKING:
+    import numpy as np
+
 __all__ = ["ENDED", "REMOTE_FILE", "Run", "State", "Status", "list_runs", "new_run_id", "remove_left_caches"]
 
-REMOTE_FILE = "remote.json"  # marks a run that is trained elsewhere; see altub/remote
+REMOTE_FILE = "remote.json"  # which job of Hugging Face Jobs trains the run
 STARTING_PATIENCE = 60.0  # seconds that a process may take to import and take its run's lock
+#: File -> launcher that alone trains the run whose directory holds it; this machine's trainers are told by no file.
+LAUNCHER_FILES = {REMOTE_FILE: "hf_jobs"}
 LOCK_PATIENCE = 3.0  # seconds; a watcher that asks whether the run is alive holds the lock for an instant
 GLANCE = 0.002  # seconds; as long as a watcher looks, so that it does not take another watcher for a trainer
 
@@ -112,9 +115,9 @@ class Run:
             raise RunError(
                 f"{self.path} holds a config.json that is not a run's, which would be lost. Choose another directory."
             ) from None
-        if self.checkpoint_file.exists() or self.is_remote:
+        if self.has_progress:
             raise RunError(
-                f"{self.path} already holds a run. Add --resume to go on with it, or choose another directory."
+                f"{self.path} already holds a run. Add --resume to continue it, or choose another directory."
             )
         if self.status.state in ("queued", "running"):
             raise RunError(f"The run in {self.path} is being trained right now: watch it, or choose another directory.")
@@ -162,9 +165,15 @@ class Run:
         write_json(self.path / "config.json", config.model_dump(mode="json"))
 
     @property
-    def is_remote(self) -> bool:
-        """Is the run trained on another machine, of which this directory is an image?"""
-        return os.path.isfile(self.path / REMOTE_FILE)
+    def launcher(self) -> str | None:
+        """Name of the launcher that alone trains this run, on another machine of which this directory is a copy; None:
+        this machine trains it."""
+        return next((name for file, name in LAUNCHER_FILES.items() if os.path.isfile(self.path / file)), None)
+
+    @property
+    def has_progress(self) -> bool:
+        """Is there something that a resume continues from?"""
+        return self.checkpoint_file.exists() or self.launcher is not None
 
     # Status.
 
@@ -177,11 +186,11 @@ class Run:
 
     @property
     def status(self) -> Status:
-        """The status, with a trainer that died without a word shown as "interrupted"."""
+        """The status, with a trainer that exited unexpectedly shown as "interrupted"."""
         status = self.read_status()
-        if self.is_remote:  # no process of this machine holds it; who follows it writes how it is
+        if self.launcher is not None:  # no process of this machine holds it; a follower writes the status
             return status
-        # A queued run has no trainer in the moments between the click and its process's first breath.
+        # A queued run has no trainer between the click and the start of its process.
         starting = (
             status.state == "queued" and status.pid is None and time.time() - status.queued_at < STARTING_PATIENCE
         )
@@ -190,14 +199,32 @@ class Run:
             if status.state in ("queued", "running"):
                 status.state = "interrupted"
                 status.message = (
-                    f"The training process ended without a word after epoch {status.epoch} "
-                    "(killed, out of memory, or the machine restarted). Resume goes on from there."
+                    f"The training process exited unexpectedly after epoch {status.epoch} "
+                    "(killed, out of memory, or the machine restarted). Resume continues from there."
                 )
         return status
 
     def write_status(self, status: Status) -> None:
         status.updated = time.time()
         write_json(self.path / "status.json", status.model_dump(mode="json"))
+
+    @contextmanager
+    def changing_status(self) -> Iterator[Status]:
+        """The status as it was last written, to be changed inside the block and written at its end."""
+        status = self.read_status()
+        yield status
+        self.write_status(status)
+
+    def mark_queued(self, stage: str = "starting") -> None:
+        """Puts the run at the end of the queue, where it waits for a trainer."""
+        with self.changing_status() as status:
+            status.to_queued(stage)
+            status.queued_at, status.seconds_left = time.time(), None
+
+    def mark_failed(self, reason: object) -> None:
+        """Notes why the run ended; if the disk does not take it, the freed lock tells the watchers."""
+        with suppress(AltUBError, OSError), self.changing_status() as status:
+            status.to_failed(str(reason))
 
     # The lock: held by the process that trains.
 
@@ -252,7 +279,7 @@ class Run:
     # Stopping.
 
     def request_stop(self) -> None:
-        """Asks the trainer to stop after the step at hand."""
+        """Asks the trainer to stop after the current step."""
         write_atomically(self.path / "stop", b"")
 
     def stop_requested(self) -> bool:
@@ -291,21 +318,11 @@ class Run:
         write_atomically(self.path / "events.jsonl", "".join(record.line() for record in records).encode())
 
     def base_history(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Per head (mean, log_std), each float32 (epochs + 1, C); row 0 is the start. Empty where it is damaged."""
-        try:
-            with np.load(self.path / "base_history.npz", allow_pickle=False) as arrays:
-                heads = len(arrays.files) // 2
-                return [(arrays[f"head{k}_mean"], arrays[f"head{k}_log_std"]) for k in range(heads)]
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile, zlib.error):
-            return []  # not there yet, cut off, or with a checksum that does not fit
+        """As `read_base_history`."""
+        return read_base_history(self.path / "base_history.npz")
 
     def write_base_history(self, history: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-        buffer = BytesIO()
-        arrays = {}
-        for k, (mean, log_std) in enumerate(history):
-            arrays[f"head{k}_mean"], arrays[f"head{k}_log_std"] = mean, log_std
-        np.savez(buffer, **arrays)
-        write_atomically(self.path / "base_history.npz", buffer.getvalue())
+        write_base_history(self.path / "base_history.npz", history)
 
     # Metrics.
 

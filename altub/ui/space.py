@@ -8,22 +8,25 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from altub.deploy.contents import CHECKOUT, MODEL_FOLDER
 from altub.errors import AltUBError, ModelError, RunError
 from altub.files import explain_full_disk
+from altub.runs.queue import use_launcher
 from altub.runs.run import Run
 from altub.settings import runs_root, zero_gpu
 
-__all__ = ["install_starting_model", "main"]
+if TYPE_CHECKING:
+    from altub.runs.launchers.zero_gpu import ZeroGPULauncher
+
+__all__ = ["install_starting_model", "install_zero_gpu", "main"]
 
 
 def main() -> int:
     """Serves the page until it is interrupted; the exit code, 2 for what the owner must change."""
     if zero_gpu():  # before anything asks torch for a GPU
-        from altub.runs.launchers import zero_gpu as zero
-
-        zero.install()
+        install_zero_gpu()
     from altub.ui.app import run
 
     try:
@@ -31,6 +34,21 @@ def main() -> int:
     except AltUBError as error:  # the page works without it
         print(error, file=sys.stderr)
     return run([])
+
+
+def install_zero_gpu() -> ZeroGPULauncher | None:
+    """Makes the page predict and train on lent GPUs; None where the package `spaces` is missing."""
+    from altub.runs.launchers.zero_gpu import ZeroGPULauncher, gpu_decorator
+
+    decorate = gpu_decorator()
+    if decorate is None:
+        return None
+    from altub.ui.model_cache import MODELS
+
+    launcher = ZeroGPULauncher(decorate)
+    MODELS.device, MODELS.map_source = "cpu", launcher.map_source
+    use_launcher(launcher)
+    return launcher
 
 
 def install_starting_model(folder: Path = CHECKOUT / MODEL_FOLDER, root: Path | None = None) -> Run | None:

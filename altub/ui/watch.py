@@ -13,8 +13,8 @@ from pathlib import Path
 
 from altub.errors import RunError
 from altub.runs import queue as jobs
-from altub.runs.launchers.hf_jobs.link import Link, read_link
-from altub.runs.launchers.hf_jobs.watching import keep_following
+from altub.runs.following import Following
+from altub.runs.launchers.base import Place, find_launcher
 from altub.runs.run import Run, Status, list_runs
 from altub.settings import runs_root
 from altub.training.config import TrainingConfig
@@ -30,14 +30,14 @@ KEPT_EVENTS = 16  # runs whose events are kept in memory
 
 @dataclass(frozen=True)
 class RunView:
-    """A run as it was a moment ago. position: trainings that must end before a queued one starts. link: where it is
+    """A run as it was a moment ago. position: trainings that must end before a queued one starts. place: where it is
     trained if not here."""
 
     run: Run
     status: Status
     config: TrainingConfig
     position: int = 0
-    link: Link | None = None
+    place: Place | None = None
 
     @property
     def id(self) -> str:
@@ -57,6 +57,7 @@ class RunWatch:
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
+        self._following = Following()
         self._lock = threading.RLock()
         self._views: dict[str, tuple[tuple[int, int], float, RunView]] = {}
         self._listed: tuple[float, list[str]] = (-1e9, [])
@@ -90,12 +91,12 @@ class RunWatch:
                     if not view.is_active or time.monotonic() - seen < FRESH:
                         return view
                 status = run.status
-                link = read_link(run) if run.is_remote else None
-                waits = status.state == "queued" and link is None
+                launcher = find_launcher(run)
+                waits = status.state == "queued" and launcher.is_local
                 position = jobs.position_in_queue(run) if waits else 0
-                view = RunView(run, status, run.config, position, link)
-                if link is not None and view.is_active:
-                    keep_following(run)
+                view = RunView(run, status, run.config, position, launcher.place(run))
+                if view.is_active:
+                    self._following.keep(run, launcher)
             except RunError:
                 self._views.pop(run_id, None)
                 return None

@@ -21,8 +21,9 @@ from altub.deploy.server.notices import space_notices
 from altub.deploy.upload import check_name
 from altub.errors import ConfigError, DataError, ModelError, RunError
 from altub.runs.run import Run, Status
+from altub.runs.time_limit import check_time_left
 from altub.training.config import TrainingConfig, make_config
-from altub.ui.space import install_starting_model
+from altub.ui.space import install_starting_model, install_zero_gpu
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPACE_ENVIRONMENT = {"SYSTEM": "spaces", "SPACE_HOST": "owner-altub.hf.space"}
@@ -277,9 +278,9 @@ def test_a_training_ends_when_its_time_is_over(
     ended = run.status
     assert ended.state == "stopped" and "may take 1 minute." in ended.message
     with pytest.raises(RunError, match="used them up"):
-        limits.check_may_resume(run)
+        check_time_left(run)
     monkeypatch.setenv("ALTUB_MAX_MINUTES", "0")
-    limits.check_may_resume(run)
+    check_time_left(run)
 
 
 # ZeroGPU.
@@ -318,10 +319,10 @@ ZERO_SCRIPT = """
     from altub.data import read_image
     from altub.files import read_json
     from altub.runs.run import Run
-    from altub.runs.launchers import zero_gpu as zero
     from altub.ui.model_cache import MODELS
+    from altub.ui.space import install_zero_gpu
 
-    gpu = zero.install()
+    gpu = install_zero_gpu()
     gpu.piece = 0.0  # every call makes one step
     config = TrainingConfig.model_validate(read_json(Path(sys.argv[1])))
     run = jobs.start(config)
@@ -374,7 +375,7 @@ def test_without_the_package_there_is_no_zero_gpu(monkeypatch: pytest.MonkeyPatc
     from altub.runs.launchers import zero_gpu as zero
 
     monkeypatch.setitem(sys.modules, "spaces", None)
-    assert zero.gpu_decorator() is None and zero.install() is None
+    assert zero.gpu_decorator() is None and install_zero_gpu() is None
     monkeypatch.delitem(sys.modules, "spaces")
     monkeypatch.syspath_prepend(str(REPOSITORY))  # our folder of that name is no package of theirs
     sys.modules.pop("spaces", None)
@@ -382,7 +383,7 @@ def test_without_the_package_there_is_no_zero_gpu(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_zero_gpu_says_is_told(tmp_path: Path, small_config: TrainingConfig) -> None:
-    from altub.runs.launchers.zero_gpu import ZeroGPU
+    from altub.runs.launchers.zero_gpu import ZeroGPULauncher
 
     def decorate(duration: int):
         def refuse(*arguments: object) -> None:
@@ -391,7 +392,7 @@ def test_what_zero_gpu_says_is_told(tmp_path: Path, small_config: TrainingConfig
         return lambda function: refuse
 
     run = Run.create(tmp_path / "run", small_config)
-    ZeroGPU(decorate).train(run)
+    ZeroGPULauncher(decorate).train(run)
     status: Status = run.status
     assert status.state == "failed" and "exceeded your GPU quota" in status.message
     assert not run.is_alive()

@@ -16,6 +16,8 @@ import pytest
 
 from altub.errors import ConfigError, DiskFullError, RunError
 from altub.runs import queue as jobs
+from altub.runs.launchers import process
+from altub.runs.launchers.process import ProcessLauncher
 from altub.runs.run import Run, Status
 from altub.training.config import TrainingConfig, make_config
 from tests.conftest import REPOSITORY
@@ -126,7 +128,7 @@ def test_the_life_of_two_jobs(small_config: TrainingConfig, tmp_path: Path, ende
 def spawned(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     """The runs for which a process would have been started."""
     runs: list[Run] = []
-    monkeypatch.setattr(jobs, "_spawn", runs.append)
+    monkeypatch.setattr(ProcessLauncher, "start", lambda _, run: runs.append(run))
     return runs
 
 
@@ -241,7 +243,7 @@ def test_a_process_that_cannot_be_started_is_said(tmp_path: Path, monkeypatch: p
     def fail(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(jobs.subprocess, "Popen", fail)
+    monkeypatch.setattr(process.subprocess, "Popen", fail)
     with pytest.raises(RunError, match="No training process could be started"):
         jobs.start(CONFIG, tmp_path)
     (run,) = (Run(path) for path in tmp_path.iterdir())
@@ -270,11 +272,11 @@ def test_what_a_job_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append((command, options))
         return real_popen([sys.executable, "-c", "print('hello')"], **options)
 
-    monkeypatch.setattr(jobs.subprocess, "Popen", popen)
+    monkeypatch.setattr(process.subprocess, "Popen", popen)
     run = jobs.start(CONFIG, tmp_path)
     wait_for(lambda: run.log_file.read_text() == "hello\n", run)
     ((command, options),) = calls
-    expected = ["-m", "altub", "train", "--run-dir", str(run.path), "--resume", "--queue", "--quiet"]
+    expected = ["-m", "altub", "train", "--run-dir", str(run.path), "--resume", "--quiet", "--queue"]
     assert command[1:] == expected and options["start_new_session"]
     assert options["env"]["PYTHONPATH"].split(os.pathsep)[0] == str(REPOSITORY)
     assert json.loads((run.path / "config.json").read_text())["category"] == "weave"

@@ -8,17 +8,18 @@ import threading
 import pytest
 
 from altub.errors import ModelError, RunError
+from altub.inference import model_cache as models_module
 from altub.inference.detector import AnomalyDetector
+from altub.inference.model_cache import ModelCache
 from altub.runs.run import Run
-from altub.ui import model_cache as models_module
-from altub.ui.model_cache import ModelCache, find_model, list_offers
+from altub.ui.model_cache import find_model, list_offers
 
 
 def test_the_cache_loads_again_only_when_the_weights_have_changed(runs_folder, monkeypatch):
     loads = []
     true_load = AnomalyDetector.load
     monkeypatch.setattr(
-        models_module.AnomalyDetector, "load", lambda folder, device: loads.append(folder) or true_load(folder, device)
+        models_module.AnomalyDetector, "load", lambda *place, **more: loads.append(place) or true_load(*place, **more)
     )
     cache, folder = ModelCache(device="cpu"), find_model("latest").model_dir
     first = cache.get(folder)
@@ -52,7 +53,7 @@ def test_many_threads_load_a_model_once(runs_folder, monkeypatch):
     loads = []
     true_load = AnomalyDetector.load
     monkeypatch.setattr(
-        models_module.AnomalyDetector, "load", lambda folder, device: loads.append(1) or true_load(folder, device)
+        models_module.AnomalyDetector, "load", lambda *place, **more: loads.append(place) or true_load(*place, **more)
     )
     cache, folder, found = ModelCache(device="cpu"), find_model("latest").model_dir, []
     threads = [threading.Thread(target=lambda: found.append(cache.get(folder))) for _ in range(8)]

@@ -1,6 +1,7 @@
-"""What the owner of a server allows trainings that visitors start: queue, epochs, image size and time.
+"""What the owner of a server allows trainings that visitors start: queue, epochs and image size.
 
-The limits come from `altub.settings`. They bind what the page starts, not what somebody types on the machine.
+The limits come from `altub.settings`. They apply to what the page starts, not to the command line. The limit of time is
+in `altub.runs.time_limit`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ import threading
 from pathlib import Path
 
 from altub import settings
-from altub.errors import ConfigError, RunError
-from altub.runs.run import Run, Status, list_runs
+from altub.errors import ConfigError
+from altub.runs.run import list_runs
 from altub.training.config import TrainingConfig
 
-__all__ = ["ADMISSION", "TimeLimit", "check_config", "check_may_resume", "check_room_in_queue"]
+__all__ = ["ADMISSION", "check_config", "check_room_in_queue"]
 
 #: Held from the look at the queue to the start of a training: two visitors cannot both take the last place.
 ADMISSION = threading.Lock()
@@ -33,7 +34,7 @@ def check_config(config: TrainingConfig) -> None:
 
 
 def check_room_in_queue(root: Path | None = None) -> None:
-    """Refuses one more training where as many wait as may.
+    """Refuses one more training if the queue is full.
 
     Raises:
         ConfigError: the queue is full.
@@ -46,53 +47,7 @@ def check_room_in_queue(root: Path | None = None) -> None:
         waiting = active - settings.max_jobs()
         raise ConfigError(
             f"The queue is full: {waiting} trainings wait already, and no more than {most} may. Try again when one of "
-            "them has begun."
+            "them has started."
             if most
-            else "Another training is under way, and none may wait here. Try again when it has ended."
+            else "Another training is running, and none may wait here. Try again when it has ended."
         )
-
-
-def check_may_resume(run: Run) -> None:
-    """Refuses to go on with a training that has used up its time.
-
-    Raises:
-        RunError: it has.
-    """
-    if _is_over(run.read_status().seconds):
-        raise RunError(f"{_time_words()} This one has used them up; its model stays as it is.")
-
-
-class TimeLimit:
-    """Ends a training when its time is up. The time of earlier processes of the same run counts; waiting does not.
-
-    Args:
-        run: the run that is trained.
-        active: False takes every question for unlimited.
-    """
-
-    def __init__(self, run: Run, active: bool = True) -> None:
-        self.run, self.active, self.seconds = run, active, run.read_status().seconds
-
-    def see(self, status: Status) -> None:
-        """Takes note of how long was trained."""
-        self.seconds = status.seconds
-
-    def is_over(self) -> bool:
-        return self.active and _is_over(self.seconds)
-
-    def explain(self) -> None:
-        """Adds the reason to the status of a run that was stopped by this limit."""
-        status = self.run.read_status()
-        if status.state == "stopped" and self.is_over() and _time_words() not in status.message:
-            status.message = f"{status.message} {_time_words()}".strip()
-            self.run.write_status(status)
-
-
-def _is_over(seconds: float) -> bool:
-    minutes = settings.max_minutes()
-    return minutes > 0 and seconds >= 60 * minutes
-
-
-def _time_words() -> str:
-    minutes = settings.max_minutes()
-    return f"A training here may take {minutes} minute{'s' if minutes != 1 else ''}."

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from altub.errors import AltUBError, RunError
+from altub.errors import AltUBError
 from altub.evaluation.study.grid import PlannedRun
-from altub.files import PACKAGE, explain_full_disk
+from altub.runs.launchers.process import spawn_training
 from altub.runs.run import Run, Status
 from altub.settings import feature_memory_bytes
 
 __all__ = ["Progress", "run_study"]
 
 POLL = 0.5  # seconds between two looks at the runs
-_LAST_WORDS = 4000  # bytes of a log that are searched for why a process ended
+_LOG_END = 4000  # bytes of a log that are searched for why a process ended
 
 
 @dataclass(frozen=True)
@@ -132,63 +131,42 @@ class _Clock:
 def _begin(entry: PlannedRun, device: str, jobs: int) -> subprocess.Popen:
     run = entry.run
     if run.path.exists():
-        status = run.read_status()
-        if status.state in ("queued", "running"):  # nobody holds it: its process, or this study, was killed
-            status.state = "stopped"
-            run.write_status(status)
-    if not run.checkpoint_file.exists():
-        Run.create(run.path, entry.config.model_copy(update={"device": device}))
+        with run.changing_status() as status:
+            if status.state in ("queued", "running"):  # nobody holds it: its process, or this study, was killed
+                status.to_stopped(status.message)
+    if run.checkpoint_file.exists():
+        run.mark_queued()
     else:
-        status = run.read_status()
-        status.state, status.stage, status.message, status.pid = "queued", "starting", "", None
-        status.queued_at = time.time()
-        run.write_status(status)
-    command = [sys.executable, "-m", "altub", "train", "--run-dir", str(run.path), "--resume", "--quiet"]
-    try:
-        with explain_full_disk(run.log_file), run.log_file.open("wb") as log:
-            return subprocess.Popen(
-                [*command, "--device", device],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl+C is for the study, which then asks its trainings to stop
-                env=_environment(jobs),
-            )
-    except OSError as error:
-        raise RunError(f"No training process could be started: {error}.") from error
+        Run.create(run.path, entry.config.model_copy(update={"device": device}))
+    return spawn_training(run, "--device", device, environment=_share(jobs), new_log=True)
 
 
-def _environment(jobs: int) -> dict[str, str]:
-    """A job's share of the machine, and the package wherever the study was started."""
+def _share(jobs: int) -> dict[str, str]:
+    """A job's share of the machine, as environment variables."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with suppress(KeyError, ValueError):  # a limit that was set for this process is one for all of them together
-        cores = min(cores, int(environment["OMP_NUM_THREADS"]))
+        cores = min(cores, int(dict(os.environ)["OMP_NUM_THREADS"]))
     threads = str(max(cores // jobs, 1))
-    environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    environment["ALTUB_FEATURE_MEMORY"] = str((feature_memory_bytes() >> 20) // jobs)
-    package_parent = str(PACKAGE.parent)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package_parent, environment.get("PYTHONPATH")]))
-    return environment
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    return limits | {"ALTUB_FEATURE_MEMORY": str((feature_memory_bytes() >> 20) // jobs)}
 
 
 def _final_status(slot: _Slot) -> Status:
-    """How it ended; a process that died without a word gets its last words from the log written into the status."""
+    """How it ended; where a process exited unexpectedly, the end of its log goes into the status."""
     run = slot.planned.run
     status = run.read_status()
     if status.state in ("queued", "running"):
-        status.state, status.stage = "failed", "failed"
         code = "" if slot.process is None else f" (exit code {slot.process.returncode})"
-        status.message = _last_words(run) or f"The training process ended without a word{code}."
-        status.seconds_left = None
+        status.to_failed(_last_line(run) or f"The training process exited unexpectedly{code}.")
         with suppress(AltUBError, OSError):
             run.write_status(status)
     return status
 
 
-def _last_words(run: Run) -> str:
+def _last_line(run: Run) -> str:
+    """The last line of the run's log."""
     try:
-        text = run.log_file.read_bytes()[-_LAST_WORDS:].decode(errors="replace")
+        text = run.log_file.read_bytes()[-_LOG_END:].decode(errors="replace")
     except OSError:
         return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]

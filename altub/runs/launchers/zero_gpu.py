@@ -1,11 +1,11 @@
 """ZeroGPU: a GPU is lent for the length of a decorated call, which runs in a forked process and nowhere else.
 
-Inference sends the images into such a call and gets maps back. A training goes on in pieces: each call trains for about
-a minute and stops with a checkpoint, and the next one resumes exactly there. Processes of `altub.runs.queue` would find
-no GPU, so a thread of the page's server takes their place; the run directory tells watchers the same as ever.
+Inference sends the images into such a call and gets maps back. A training runs in pieces: each call trains for about a
+minute and stops with a checkpoint, and the next one resumes exactly there. Processes would find no GPU, so a thread of
+the page's server takes their place; the run directory tells watchers the same as ever.
 
-Hold of the run's lock, by which watchers know that a trainer lives: the thread has it while it waits, the call while it
-trains. In between nobody has it for some hundredths of a second.
+Who holds the run's lock, by which watchers know that a trainer lives: the thread while it waits, the call while it
+trains. In between nobody holds it for some hundredths of a second.
 """
 
 from __future__ import annotations
@@ -16,28 +16,31 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from altub.deploy.server.limits import TimeLimit
 from altub.errors import AltUBError
-from altub.runs import queue as jobs
-from altub.runs.run import Run, Status
+from altub.inference.model_cache import ModelCache
+from altub.runs.launchers.base import LocalLauncher
+from altub.runs.queue import wait_for_turn
+from altub.runs.run import Run
+from altub.runs.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
-    from altub.inference.detector import AnomalyDetector
+    from altub.inference.detector import MapSource
 
-__all__ = ["ZeroGPU", "gpu_decorator", "install", "train_piece"]
+__all__ = ["ZeroGPULauncher", "gpu_decorator", "train_piece"]
 
 MAPS_SECONDS = 60  # longest a call may take, by which ZeroGPU plans
 TRAINING_SECONDS = 120
 PIECE = 60.0  # seconds of training in a call; the rest is for data, features and the end of the epoch
-TURN_FILE = "turn"  # the call has begun and wants the run's lock
+TURN_FILE = "turn"  # the call has started and wants the run's lock
 LOOK = 0.01  # seconds between two looks for it
 
 
@@ -50,21 +53,10 @@ def gpu_decorator() -> Callable[..., Any] | None:
     return getattr(spaces, "GPU", None)
 
 
-def install() -> ZeroGPU | None:
-    """Makes the page infer and train inside of decorated calls; None where there are none to be had."""
-    decorate = gpu_decorator()
-    if decorate is None:
-        return None
-    from altub.ui.model_cache import MODELS
+class ZeroGPULauncher(LocalLauncher):
+    """Trains runs in decorated calls, and computes maps in them.
 
-    gpu = ZeroGPU(decorate)
-    MODELS.device, MODELS.lend = "cpu", gpu.lend  # outside of the calls there is no GPU to load a model to
-    jobs.use_launcher(gpu.launch)
-    return gpu
-
-
-class ZeroGPU:
-    """The two decorated calls, and what goes around them.
+    Outside of the calls there is no GPU: a model whose maps come from `map_source` is loaded to the CPU.
 
     Args:
         decorate: `spaces.GPU`.
@@ -78,12 +70,13 @@ class ZeroGPU:
 
     # Inference.
 
-    def lend(self, detector: AnomalyDetector, folder: Path) -> AnomalyDetector:
-        """Lets the detector, loaded from `folder`, compute its maps on the lent GPU."""
-        detector.raw_maps = partial(self._raw_maps, str(folder))
-        return detector
+    def map_source(self, folder: Path) -> MapSource:
+        """What computes the maps of the model in `folder` on the lent GPU."""
+        return partial(self._compute_maps, str(folder))
 
-    def _raw_maps(self, folder: str, images: Sequence[Image.Image], image_size: int | None = None) -> tuple[Any, Any]:
+    def _compute_maps(
+        self, folder: str, images: Sequence[Image.Image], image_size: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         import torch
 
         maps, scales = self._maps(folder, list(images), image_size)
@@ -91,8 +84,8 @@ class ZeroGPU:
 
     # Training.
 
-    def launch(self, run: Run) -> None:
-        """Trains the run in a thread; returns at once. The visitor whose click began it lends the GPU's time."""
+    def start(self, run: Run) -> None:
+        """Trains the run in a thread; returns at once. The visitor who started it lends the GPU's time."""
         context = contextvars.copy_context()  # ZeroGPU finds the visitor's request in it
         threading.Thread(target=context.run, args=(self.train, run), name=f"ZeroGPU {run.id}", daemon=True).start()
 
@@ -100,23 +93,22 @@ class ZeroGPU:
         """Waits for the run's turn and trains it to its end, to a stop, or to a problem, which goes into its status."""
         try:
             with run.lock():
-                _say(run, state="queued", stage="waiting for its turn")
-                may_go_on = jobs.wait_for_turn(run, lambda: False)
-            while may_go_on:
-                may_go_on = self._one_piece(run)
+                with run.changing_status() as status:
+                    status.to_queued(pid=os.getpid())
+                is_unfinished = wait_for_turn(run, lambda: False)
+            while is_unfinished:
+                is_unfinished = self._one_piece(run)
             if run.stop_requested():
                 run.clear_stop()
-                _say(run, state="stopped", stage="stopped", message=f"Stopped after epoch {run.read_status().epoch}.")
-        except AltUBError as error:  # told by the trainer already, unless it could not begin
+                with run.changing_status() as status:
+                    status.to_stopped(f"Stopped after epoch {status.epoch}.")
+        except AltUBError as error:  # noted by the trainer already, unless it could not begin
             if run.read_status().state != "failed":
-                _say(run, state="failed", stage="failed", message=str(error))
+                run.mark_failed(error)
         except Exception as error:  # whatever ZeroGPU says, such as a used-up quota, is for the visitor to read
-            _say(
-                run,
-                state="failed",
-                stage="failed",
-                message=f"ZeroGPU ended the training after epoch {run.read_status().epoch}: {error}. "
-                "Resume goes on from the last checkpoint.",
+            run.mark_failed(
+                f"ZeroGPU ended the training after epoch {run.read_status().epoch}: {error}. Resume continues from the "
+                "last checkpoint."
             )
 
     def _one_piece(self, run: Run) -> bool:
@@ -127,7 +119,9 @@ class ZeroGPU:
                 if run.stop_requested():
                     return False
                 turn.unlink(missing_ok=True)
-                _say(run, state="running", stage="waiting for the GPU")
+                with run.changing_status() as status:
+                    status.to_running("waiting for the GPU")
+                    status.message, status.pid = "", os.getpid()
                 call = pool.submit(contextvars.copy_context().run, self._train, str(run.path), self.piece)
                 while not (turn.exists() or call.done()):
                     time.sleep(LOOK)
@@ -138,25 +132,24 @@ class ZeroGPU:
 
 # What runs inside of the calls, in the forked process.
 
-_models: Any = None
+
+@cache
+def _models() -> ModelCache:
+    """The models of the process that lives in the call."""
+    return ModelCache()
 
 
 def maps_on_gpu(folder: str, images: list[Image.Image], image_size: int | None) -> tuple[np.ndarray, np.ndarray]:
     """`AnomalyDetector.raw_maps` of the model in `folder`, as arrays."""
-    global _models
-    if _models is None:
-        from altub.ui.model_cache import ModelCache
-
-        _models = ModelCache()
-    maps, scales = _models.get(folder).detector.raw_maps(images, image_size)
+    maps, scales = _models().get(folder).detector.raw_maps(images, image_size)
     return maps.cpu().numpy(), scales.cpu().numpy()
 
 
 def train_piece(path: str, seconds: float) -> bool:
     """Trains the run in `path` for about so many seconds, at least one step; is there more to do?
 
-    The seconds begin when this piece has got somewhere: were it ended while it reads data or evaluates an epoch, the
-    next one would begin at the same place.
+    The seconds count from the first step: a piece that ended while it reads data or evaluates an epoch would let the
+    next one begin at the same place.
     """
     from altub.training.loop import train
 
@@ -172,18 +165,13 @@ def train_piece(path: str, seconds: float) -> bool:
         piece_over = time.monotonic() >= until
         return piece_over
 
-    began = run.read_status()
+    before = run.read_status()
     kind = ""
     for event in train(run, should_stop=should_stop):
         kind = event.kind
-        limit.see(event.status)
-        moved = (event.status.epoch, event.status.step) != (began.epoch, began.step)
+        limit.update(event.status)
+        moved = (event.status.epoch, event.status.step) != (before.epoch, before.step)
         if moved and until == float("inf"):
             until = time.monotonic() + seconds
     limit.explain()
     return kind == "stopped" and piece_over
-
-
-def _say(run: Run, **changes: Any) -> None:
-    status = run.read_status()
-    run.write_status(Status.model_validate({**status.model_dump(), "message": "", "pid": os.getpid(), **changes}))

@@ -19,6 +19,7 @@ from altub.deploy.server import limits, visitors
 from altub.errors import AltUBError
 from altub.plots import channel_drift_image
 from altub.runs import queue as jobs
+from altub.runs.time_limit import check_time_left
 from altub.ui.html.pictures import data_uri
 from altub.ui.theme import IS_DARK_JS
 from altub.ui.train.curves import drift_charts, loss_chart, metric_chart, metric_tiles
@@ -185,21 +186,18 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
         view = _wanted(seen.run_id)
         try:
             visitors.check_may_control(view.run, visitor)
-            jobs.stop(view.run)
+            note = jobs.stop(view.run)
         except AltUBError as error:
             raise gr.Error(str(error)) from error
         WATCH.forget()
-        if view.run.is_remote:
-            gr.Info("The job is cancelled; what its mirror holds is kept.")
-        else:
-            gr.Info("The training stops after the step at hand; nothing is lost.")
+        gr.Info(note)
         return gr.update(interactive=False)
 
     def ask_resume(seen: Seen, visitor: str) -> Any:
         view = _wanted(seen.run_id)
         try:
             visitors.check_may_control(view.run, visitor)
-            limits.check_may_resume(view.run)
+            check_time_left(view.run)
             with limits.ADMISSION:
                 limits.check_room_in_queue()
                 jobs.resume(view.run)
@@ -311,5 +309,5 @@ def _channel_picture(view: RunView, scale: int, picture: str, is_dark: bool) -> 
 def _wanted(run_id: str | None) -> RunView:
     view = WATCH.view(run_id) if isinstance(run_id, str) else None
     if view is None:
-        raise gr.Error("This run is not there any more: choose another one.")
+        raise gr.Error("This run was removed: choose another one.")
     return view

@@ -9,7 +9,7 @@ from altub.ui.watch import RunView
 __all__ = ["duration", "no_run_card", "status_card"]
 
 _WORDS = {
-    "queued": "Waiting",
+    "queued": "Queued",
     "running": "Training",
     "stopped": "Stopped",
     "failed": "Failed",
@@ -84,15 +84,16 @@ def _facts(view: RunView, images_per_second: float | None) -> list[str]:
 
 
 def _remarks(view: RunView) -> str:
-    status, link = view.status, view.link
+    status, place = view.status, view.place
     remarks = []
-    if link is not None:
-        job, mirror = escape(link.url), escape(f"{link.url.split('/jobs/')[0]}/{link.repo}")
+    if place is not None:
+        links = ", ".join(
+            f'<a href="{escape(address)}" target="_blank" rel="noopener">{escape(text)}</a>'
+            for text, address in place.links
+        )
         remarks.append(
-            f'<p class="note remote"><span>{"Runs" if view.is_active else "Ran"} on Hugging Face Jobs '
-            f"({escape(link.flavor)}): "
-            f'<a href="{job}" target="_blank" rel="noopener">the job</a>, mirrored to '
-            f'<a href="{mirror}" target="_blank" rel="noopener">{escape(link.repo)}</a>.</span></p>'
+            f'<p class="note remote"><span>{"Runs" if view.is_active else "Ran"} on {escape(place.name)} '
+            f"({escape(place.detail)}): {links}.</span></p>"
         )
     if status.message and not (view.state == "stopped" and not status.message):
         kind = "error" if view.state in ("failed", "interrupted") else "note"

@@ -29,7 +29,7 @@ import huggingface_hub.utils._http as http
 http.time.sleep = lambda seconds: None  # the client's own waits between its tries
 from altub.runs import queue as jobs
 from altub.errors import AltUBError
-from altub.runs.launchers.hf_jobs import Follower
+from altub.runs.launchers.base import find_launcher
 from altub.runs.run import Run
 from altub.ui.train.status import status_card
 from altub.ui.watch import RunWatch
@@ -40,7 +40,7 @@ for line in sys.stdin:
     answer = {}
     try:
         if what == "look":
-            followers.setdefault(path, Follower(run)).look()
+            followers.setdefault(path, find_launcher(run).follower(run)).look()
         elif what == "page":
             watch = RunWatch(run.path.parent)
             until = time.monotonic() + 30
@@ -279,5 +279,5 @@ def test_ctrl_c_detaches_and_says_how_to_go_on(home: Home, hub: LoopbackHub) -> 
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "the training goes on" in said and f"altub stop {run.path}" in said
+    assert "the training continues" in said and f"altub stop {run.path}" in said
     assert hub.state()["jobs"][job]["stage"] == "SCHEDULING" and run.status.state == "queued"

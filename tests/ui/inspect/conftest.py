@@ -9,11 +9,11 @@ import pytest
 from altub.data import load_category
 from altub.inference.batch import Source
 from altub.inference.detector import AnomalyDetector
+from altub.inference.model_cache import ModelCache
 from altub.ui.inspect import handlers
 from altub.ui.inspect.batch import PageBatch
 from altub.ui.inspect.inspection import add_to_batch
 from altub.ui.inspect.sessions import SessionStore
-from altub.ui.model_cache import ModelCache
 
 
 @pytest.fixture

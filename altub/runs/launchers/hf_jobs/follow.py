@@ -1,4 +1,4 @@
-"""At home: the run directory of a remote run, brought up to date from its mirror, and how its job is in words.
+"""At home: brings the run directory of a job up to date from its mirror, and describes how the job is.
 
 What comes from the mirror is checked like everything from outside: names, sizes, checksums, then what is in it. Only
 files that are known by name are taken, each replaces the old one in one step, and images are found by their names in
@@ -40,17 +40,17 @@ from altub.runs.launchers.hf_jobs.link import (
 )
 from altub.runs.run import ENDED, Run, Status
 
-__all__ = ["Follower", "cancel"]
+__all__ = ["JobFollower", "cancel"]
 
 MOST_EXAMPLES = 100  # files of heatmaps
 UNPACKED = 4  # times as large as its file may a file of heatmaps be
 
 
-class Follower:
-    """Looks at one remote run; `look` as often as one likes, from one thread at a time.
+class JobFollower:
+    """Follows one job (see `launchers.base.Follower`); `look` as often as one likes, from one thread at a time.
 
     Raises:
-        RunError: the run is not remote.
+        RunError: the run is not trained by a job.
     """
 
     def __init__(self, run: Run) -> None:
@@ -60,8 +60,8 @@ class Follower:
         self._progress: Progress | None = None
 
     def look(self) -> Status:
-        """Brings the run directory up to date and returns its status. A Hub that cannot be asked is said in the status
-        and changes nothing else."""
+        """Brings the run directory up to date and returns its status. If the Hub cannot be reached, the status' message
+        says so and nothing else changes."""
         status = self.run.read_status()
         if status.state in ENDED:
             return status
@@ -87,20 +87,21 @@ class Follower:
         try:
             self._fetch(api)  # after the job: what it uploaded before it ended is then seen
         except _NotSoundError as error:
-            return old.model_copy(
-                update={"state": "failed", "stage": "failed", "message": f"{error} The job: {link.url}"}
-            )
+            failed = old.model_copy()
+            failed.to_failed(f"{error} The job: {link.url}")
+            return failed
         progress = self._progress
         status = old
         if progress is not None:
             kept = {"created": old.created, "queued_at": old.queued_at, "updated": old.updated, "pid": None}
             status = progress.status.model_copy(update=kept)
         status = status.model_copy(update={"message": status.message if progress else ""})
-        if status.state in ENDED:  # the job's own word
+        if status.state in ENDED:  # as the job itself reported
             if status.state != "finished":
                 status.message = f"{status.message} The job: {link.url}".strip()
             return status
-        return status.model_copy(update=_words(stage, job.status.message, progress is not None, status, link))
+        _apply_stage(status, stage, job.status.message, progress is not None, link)
+        return status
 
     def _fetch(self, api: Any) -> None:
         link = self.link
@@ -118,7 +119,7 @@ class Follower:
                     fetched[name] = (_get(link.repo, file, info.sha, folder), digest)
             if PROGRESS in fetched:
                 progress = _parse_progress(link.repo, fetched[PROGRESS][0])
-                # Of an earlier job: its curves and model stand, what it says about itself is over.
+                # Of an earlier job: its curves and model still count, its status does not.
                 self._progress = progress if progress.attempt == link.attempt else None
             self._take({name: path for name, (path, _) in fetched.items()}, files)
         self._hashes |= {name: digest for name, (_, digest) in fetched.items()}
@@ -200,11 +201,11 @@ class Follower:
 
 
 class _NotSoundError(AltUBError):
-    """The mirror holds what no job of ours uploads: it was changed by somebody."""
+    """The mirror holds what no job of AltUB uploads: someone changed it."""
 
 
 def cancel(run: Run) -> None:
-    """Cancels the job of a remote run; what its mirror holds is kept.
+    """Cancels the job of a run; its mirror is kept.
 
     Raises:
         HubError: the Hub refuses or cannot be reached.
@@ -214,32 +215,30 @@ def cancel(run: Run) -> None:
     link = read_link(run)
     with explain_hub_errors(link.repo, "train"):
         HfApi().cancel_job(job_id=link.job, namespace=link.namespace)
-    Follower(run).look()
+    JobFollower(run).look()
 
 
-def _words(stage: str, said: str | None, mirrored: bool, status: Status, link: Link) -> dict[str, Any]:
-    """What of the status follows from the job's stage, where the mirror says that the training goes on."""
-    at = f"after epoch {status.epoch}"
-    ended = {"stage": "", "seconds_left": None, "pid": None}
-    again = "Resume begins a new job from the last state in its mirror."
-    why = " ".join(str(said or "").split())[:200].rstrip(".")
+def _apply_stage(status: Status, stage: str, reason: str | None, mirrored: bool, link: Link) -> None:
+    """Changes the status to what follows from the job's stage, where the mirror says that the training is running."""
+    when = f"after epoch {status.epoch}"
+    again = "Resume starts a new job from the last state in its mirror."
+    why = " ".join(str(reason or "").split())[:200].rstrip(".")
     if stage == "CANCELED":
-        return ended | {"state": "stopped", "message": f"The job was cancelled {at}. {again} The job: {link.url}"}
-    if stage in ("ERROR", "DELETED"):
+        status.to_stopped(f"The job was cancelled {when}. {again} The job: {link.url}")
+    elif stage in ("ERROR", "DELETED"):
         verb = "was deleted" if stage == "DELETED" else "ended with an error"
         if "timeout" in why.lower() or "timed out" in why.lower():
             verb, why = f"was ended at its time limit of {link.timeout}", ""
         because = f" ({why})" if why else ""
-        message = f"The job {verb} {at}{because}. {again} Its log: {link.url}"
-        return ended | {"state": "failed", "message": message}
-    if stage == "COMPLETED":
-        message = f"The job ended {at}, but its last upload did not arrive. {again} Its log: {link.url}"
-        return ended | {"state": "failed", "message": message}
-    if mirrored:
-        return {"state": "running"}
-    if stage == "RUNNING":
-        return {"state": "running", "stage": "installing on Hugging Face Jobs"}
-    return {"state": "queued", "stage": f"waiting for {link.flavor} on Hugging Face Jobs"}
+        status.to_failed(f"The job {verb} {when}{because}. {again} Its log: {link.url}")
+    elif stage == "COMPLETED":
+        status.to_failed(f"The job ended {when}, but its last upload did not arrive. {again} Its log: {link.url}")
+    elif mirrored:
+        status.to_running()
+    elif stage == "RUNNING":
+        status.to_running("installing on Hugging Face Jobs")
+    else:
+        status.to_queued(f"waiting for {link.flavor} on Hugging Face Jobs")
 
 
 STATE_ONLY = {name for name in LIMITS if name.startswith(("run/state/", "job/"))}  # for the next job, not for us

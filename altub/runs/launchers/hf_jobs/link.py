@@ -1,4 +1,4 @@
-"""What the parts of a remote training tell each other: remote.json at home; request and progress in the mirror.
+"""What the parts of a job tell each other: remote.json at home; request and progress in the mirror.
 
 The mirror repo:
 
@@ -90,7 +90,7 @@ class Link(_Message):
     @classmethod
     def _is_an_address(cls, url: str) -> str:
         if not url.startswith(("https://", "http://")):
-            raise ValueError("no address of a page")
+            raise ValueError("not the address of a page")
         return url
 
 
@@ -125,14 +125,14 @@ def read_link(run: Run) -> Link:
     """Where a run is trained.
 
     Raises:
-        RunError: it is no remote run, or remote.json is damaged.
+        RunError: no job trains it, or remote.json is damaged.
     """
     try:
         return Link.model_validate(read_json(run.path / REMOTE_FILE))
     except FileNotFoundError:
         raise RunError(f"Run {run.id} is trained on this machine, not on Hugging Face Jobs.") from None
     except (OSError, ValidationError, ValueError) as error:
-        raise RunError(f"{REMOTE_FILE} of run {run.id} is damaged: its job cannot be found any more.") from error
+        raise RunError(f"{REMOTE_FILE} of run {run.id} is damaged: its job cannot be found.") from error
 
 
 def write_link(run: Run, link: Link) -> None:

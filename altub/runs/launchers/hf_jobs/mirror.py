@@ -93,8 +93,8 @@ class Mirror:
                 self._commit(files, f"epoch {status.epoch} of {status.epochs}: {status.state}")
             self._sent |= {name: hash(content) for name, content in files.items()}
             return True
-        except Exception as error:  # whatever it is, the training is worth more than one look at it
-            print(f"The mirror was not reached ({type(error).__name__}); trying again.", file=sys.stderr, flush=True)
+        except Exception as error:  # whatever it is, it must not end the training
+            print(f"Upload to the mirror failed ({type(error).__name__}); trying again.", file=sys.stderr, flush=True)
             return False
 
     def files(self, *, large: bool) -> dict[str, bytes]:
@@ -120,7 +120,7 @@ class Mirror:
     def _progress(self) -> Progress:
         config, status = self.run.config, self.run.read_status()
         if status.state == "queued":
-            status.state = "running"  # the job runs; what it does first is no waiting
+            status.to_running()  # the job runs: nothing waits in a queue
         status.pid = None
         return Progress(
             attempt=self.attempt,
@@ -182,13 +182,11 @@ def main(repo: str, commit: str, began: float) -> int:
     except AltUBError as error:
         failed = True
         print(error, file=sys.stderr, flush=True)
-        status = run.read_status()
-        if status.state != "failed":
-            status.state, status.stage, status.message = "failed", "failed", str(error)
-            run.write_status(status)
+        if run.read_status().state != "failed":  # else the trainer has noted it
+            run.mark_failed(error)
     status = run.read_status()
     if status.state == "stopped" and time.time() > deadline:
-        status.message = "Stopped before the job's time limit. Resume begins a new job from here."
+        status.message = "Stopped before the job's time limit. Resume starts a new job from here."
         run.write_status(status)
     whole = mirror.close()
     shutil.rmtree(work, ignore_errors=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import time
 import uuid
 from typing import Any
 
@@ -29,22 +28,22 @@ def submit(
     run: Run,
     *,
     data: Data,
-    flavor: str = "a10g-small",
+    flavor: str,
+    timeout: str,
     mirror: str | None = None,
-    timeout: str = "6h",
     report: Report | None = None,
 ) -> Link:
-    """Trains `run`, which was just created, as a job; from now on it is a remote run.
+    """Trains `run`, which was just created, as a job.
 
     Args:
         data: where the job finds the images (see `data_kind`); "dataset" uploads them to a private data set first.
         flavor: hardware, as Hugging Face Jobs name it.
-        mirror: "user/name" of the mirror repo; made private where there is none.
+        mirror: "user/name" of the mirror repo, created as private if missing.
         timeout: of the job, such as "90m" or "6h".
 
     Raises:
-        HubError: the Hub refuses or cannot be reached; the run then says so.
-        ConfigError: the flavor or the timeout is none.
+        HubError: the Hub refuses or cannot be reached; the run's status says so too.
+        ConfigError: not the name of hardware, or not a time.
     """
     check_flavor(flavor)
     timeout_seconds(timeout)
@@ -60,9 +59,7 @@ def submit(
                 data = _upload_data(api, repo, run, say)
             link = _start(api, run, repo, user, data, flavor, timeout, resume=False, say=say)
     except AltUBError as error:
-        status = run.read_status()
-        status.state, status.stage, status.message = "failed", "failed", str(error)
-        run.write_status(status)
+        run.mark_failed(error)
         raise
     return link
 
@@ -70,10 +67,10 @@ def submit(
 def submit_again(
     run: Run, *, flavor: str | None = None, timeout: str | None = None, report: Report | None = None
 ) -> Link:
-    """Goes on with a remote run that has ended: a new job, from the last state in its mirror.
+    """Continues a run whose job has ended: a new job, from the last state in its mirror.
 
     Raises:
-        RunError: the job before is not over.
+        RunError: the last job is not over.
         HubError: the Hub refuses or cannot be reached; the run is as it was.
     """
     old = read_link(run)
@@ -84,14 +81,14 @@ def submit_again(
     with explain_hub_errors(old.repo, "train"):
         stage = api.inspect_job(job_id=old.job, namespace=old.namespace).status.stage
         if stage not in _ENDED:
-            raise RunError(f"The job of run {run.id} is not over ({old.url}): follow it, or stop it first.")
+            raise RunError(f"The job of run {run.id} is still running ({old.url}): follow it, or stop it first.")
         _prepare(api, old.repo, "model", new=False)
         say = report or (lambda fraction, text: None)
         return _start(api, run, old.repo, old.namespace, old.data, flavor, timeout, resume=True, say=say)
 
 
 def data_kind(data: str, category: str, *, upload: bool, accept_licence: bool) -> Data:
-    """How the job comes to the images that `--data` names.
+    """Where the job finds the images that `--data` names.
 
     Raises:
         ConfigError: it cannot, as they lie on this machine alone and `upload` was not given.
@@ -118,9 +115,9 @@ def data_kind(data: str, category: str, *, upload: bool, accept_licence: bool) -
 
 
 def check_flavor(flavor: str) -> None:
-    """Refuses what cannot be the name of hardware; which ones there are, the Hub knows."""
+    """Refuses what cannot be the name of hardware; the Hub knows which ones exist."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,40}", flavor):
-        raise ConfigError(f"{flavor!r} is no hardware of Hugging Face Jobs: take one such as a10g-small or t4-small.")
+        raise ConfigError(f"{flavor!r} is not hardware of Hugging Face Jobs: choose one such as t4-small.")
 
 
 def timeout_seconds(timeout: str) -> float:
@@ -128,7 +125,7 @@ def timeout_seconds(timeout: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", timeout)
     seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match else 0
     if not seconds:
-        raise ConfigError(f"{timeout!r} is no time limit: write it as 90m, 6h or 1d.")
+        raise ConfigError(f"{timeout!r} is not a time limit: write it as 90m, 6h or 1d.")
     return seconds
 
 
@@ -141,7 +138,7 @@ def _api() -> Any:
 
 
 def _prepare(api: Any, repo: str, kind: str, *, new: bool) -> None:
-    """The repo is there, private, and holds nothing that is not ours to replace."""
+    """Makes sure that the repo exists, is private, and holds nothing that must not be replaced."""
     if new:
         api.create_repo(repo, private=True, exist_ok=True, repo_type=kind)
     info = api.repo_info(repo, repo_type=kind, timeout=ANSWER_TIMEOUT)
@@ -195,10 +192,7 @@ def _start(
         data=data,
     )
     write_link(run, link)
-    status = run.read_status()
-    status.state, status.stage, status.message = "queued", f"waiting for {flavor} on Hugging Face Jobs", ""
-    status.pid, status.queued_at, status.seconds_left = None, time.time(), None
-    run.write_status(status)
+    run.mark_queued(f"waiting for {flavor} on Hugging Face Jobs")
     return link
 
 

@@ -1,0 +1,82 @@
+"""Trainings as processes of this machine.
+
+A training is `python -m altub train --run-dir R --resume --queue`. It outlives the page's server, and any server (or
+the command line) finds it again through its run directory.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from altub.errors import AltUBError, RunError
+from altub.files import PACKAGE, explain_full_disk
+from altub.runs.launchers.base import LocalLauncher
+from altub.runs.run import Run
+
+__all__ = ["ProcessLauncher", "spawn", "spawn_training"]
+
+
+class ProcessLauncher(LocalLauncher):
+    """A process for every training; it waits in the queue by itself."""
+
+    def start(self, run: Run) -> None:
+        try:
+            process = spawn_training(run, "--queue")
+        except AltUBError as error:  # the run must not look as if it would begin
+            run.mark_failed(error)
+            raise
+        # Takes note of its end, so that no dead process stays in the table of the system.
+        threading.Thread(target=process.wait, name=f"end of {run.id}", daemon=True).start()
+
+
+def spawn_training(
+    run: Run, *options: str, environment: Mapping[str, str] | None = None, new_log: bool = False
+) -> subprocess.Popen:
+    """A process that trains `run` from its checkpoint and prints into its train.log.
+
+    Args:
+        options: more options of `altub train`.
+        environment: variables to set.
+        new_log: begin the log anew.
+
+    Raises:
+        RunError: no process could be started.
+        DiskFullError: no room for the log.
+    """
+    arguments = ("train", "--run-dir", str(run.path), "--resume", "--quiet", *options)
+    try:
+        with explain_full_disk(run.log_file), run.log_file.open("wb" if new_log else "ab") as log:
+            return spawn(
+                "altub",
+                *arguments,
+                environment=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl+C is for the starter: it must not end the training
+            )
+    except OSError as error:
+        raise RunError(f"No training process could be started: {error}.") from error
+
+
+def spawn(
+    module: str, *arguments: str, environment: Mapping[str, str] | None = None, **options: Any
+) -> subprocess.Popen:
+    """`python -m module arguments` in a process of its own, which finds this package wherever it is started.
+
+    Args:
+        environment: variables to set; the others are this process's.
+        options: of `subprocess.Popen`.
+
+    Raises:
+        OSError: the system cannot start it.
+    """
+    variables = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
+    paths = [str(PACKAGE.parent), variables.get("PYTHONPATH", "")]
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return subprocess.Popen([sys.executable, "-m", module, *arguments], env=variables, **options)

@@ -1,4 +1,4 @@
-"""Many inspected images: the model runs once, everything after that is arithmetic on what it said.
+"""Many inspected images: the model runs once; verdicts at other thresholds are computed from stored results.
 
 A batch keeps numbers in memory and maps in a folder of its own: per image the anomaly map and the maps of the scales at
 the model's input size (`<number>.npy`). The full-size map is interpolated again when it is needed, bit for bit the one
@@ -50,18 +50,18 @@ class Unreadable:
     """An image of the batch without a result, and why.
 
     Attributes:
-        waits: it was not tried yet, because the batch was stopped before.
+        is_pending: it was not tried yet, because the batch was stopped before.
     """
 
     number: int
     source: Source
     error: str
-    waits: bool = False
+    is_pending: bool = False
 
 
 @dataclass(frozen=True)
 class Inspected:
-    """What the model said about one image of the batch.
+    """The result of one image of the batch.
 
     Attributes:
         number: from 1 on, in the order of arrival.

@@ -1,4 +1,4 @@
-"""AnomalyDetector: a frozen backbone, flows on learnable bases, and what held-out good images say about its scores.
+"""AnomalyDetector: a frozen backbone, flows on learnable bases, and a calibration from held-out good images.
 
 Maps are computed here, unless the detector is given a `MapSource`: an object that computes them elsewhere, such as on a
 GPU that is lent for the length of a call. Everything else (scores, p-values, full-size maps) follows from the maps and
@@ -121,7 +121,7 @@ class AnomalyDetector(nn.Module):
     # From images to predictions.
 
     def predict(self, image: ImageSource, *, image_size: int | None = None) -> Prediction:
-        """What the model says about one image: a path, encoded bytes, a Pillow image or an array (H, W[, C]).
+        """The prediction for one image: a path, encoded bytes, a Pillow image or an array (H, W[, C]).
 
         `detector.predict(image).at(detector.threshold)` is the verdict at the model's own threshold.
 

@@ -52,7 +52,7 @@ _LONGEST_NAME = 100  # characters; file systems end at 255 bytes
 def collect_images(paths: Sequence[str | Path], skip: str | Path | None = None) -> list[Path]:
     """The image files behind files and folders: folders recursively and sorted, hidden files left out, none twice.
 
-    A file that is named itself is taken whatever its ending. `skip` is a folder to leave out, such as the one that
+    A file that is named itself is taken, whatever its suffix. `skip` is a folder to leave out, such as the one that
     results are written to.
 
     Raises:
@@ -83,7 +83,7 @@ def _images_below(folder: Path, left_out: Path | None) -> Iterable[Path]:
 
 
 class UniqueNames:
-    """File names without directory or ending, safe on every file system, none given twice (whatever the case)."""
+    """File names without directory or ending, safe on every file system, unique regardless of case."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()

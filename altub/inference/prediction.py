@@ -1,4 +1,4 @@
-"""What a detector says about an image, and the verdict that a threshold makes of it."""
+"""The prediction of a detector for an image, and its verdict at a threshold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["MaskedVerdict", "Prediction", "Verdict", "full_size_map"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a threshold makes of an image.
+    """The verdict on an image at a threshold.
 
     Attributes:
         is_anomalous: the score is above the threshold.
@@ -44,7 +44,7 @@ class MaskedVerdict(Verdict):
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the detector says about one image, whatever the threshold.
+    """The result of a detector for one image; it depends on no threshold.
 
     Attributes:
         anomaly_map: float32 (H, W) at the image's own size, higher is more anomalous.

@@ -32,7 +32,7 @@ from altub.data import read_image
 from altub.errors import ImageError
 from altub.inference.exports import PredictionWriter
 from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE
-from altub.ui.inspect.handlers import in_words
+from altub.ui.errors import show_errors
 from altub.ui.model_cache import LATEST, MODELS, find_model, list_offers
 
 __all__ = ["build", "predict", "runs"]
@@ -58,7 +58,7 @@ def runs() -> list[dict[str, Any]]:
     ]
 
 
-@in_words
+@show_errors("Prediction failed")
 def predict(image: str | None, run: str) -> tuple[str, str, float, float, str]:
     """Finds defects in one image.
 

@@ -27,12 +27,14 @@ class PageBatch(Batch):
     Attributes:
         run_id, weights_sha256: the model's.
         title: of the model, for people.
+        score_share: share of the highest pixels that the score is the mean of; 0: it is the maximum.
         scale_titles: one for each scale map.
     """
 
     run_id: str
     weights_sha256: str
     title: str
+    score_share: float
     scale_titles: tuple[str, ...]
 
     def screen_file(self, item: Inspected) -> Path:

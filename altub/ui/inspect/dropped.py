@@ -1,6 +1,6 @@
-"""Files that a visitor dropped, under the names that they have on the visitor's machine.
+"""Uploaded files under the names that they have on the visitor's machine.
 
-Gradio stores uploads under names with fewer characters and tells its handlers only those; the page sends the others.
+Gradio stores uploads under shortened names and passes only those to its handlers; the page sends the original names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAMES_JS = "(files, _, ...others) => [files, (files ?? []).map((file) => file.or
 
 
 def dropped_sources(files: Sequence[str], names: Any) -> list[Source]:
-    """What to inspect; a name that the page did not send, or not well, is the one of the stored file."""
+    """The images to inspect; a name that is missing or not valid is replaced by that of the stored file."""
     given = names if isinstance(names, list) and len(names) == len(files) else [""] * len(files)
     return [
         Source(Path(file), shown_name(name if isinstance(name, str) else "") or Path(file).name)
@@ -31,7 +31,7 @@ def dropped_sources(files: Sequence[str], names: Any) -> list[Source]:
 
 
 def shown_name(name: str) -> str:
-    """The last part of what a browser says a file is called, in printable characters; empty where nothing is left."""
+    """The last part of a file name that a browser sent, printable characters only; may be empty."""
     last = re.split(r"[\\/]", name)[-1]
     printable = "".join(character for character in last if character.isprintable()).strip()
     if len(printable) <= LONGEST_NAME:

@@ -1,6 +1,6 @@
-"""Pictures to try a model on: a few of the test set of the category it was trained for.
+"""Example images for a model: a few from the test set of its category.
 
-The page shows thumbnails and hands out positions in this list, never paths.
+The page shows thumbnails and receives positions in this list, never paths.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from altub.runs.run import Run
 __all__ = ["Example", "choose_examples", "examples_of"]
 
 SHOWN = 12
-GOOD_SHARE = 3  # of them good, at least
+GOOD_SHOWN = 3  # of them good, at least
 THUMBNAIL_SIDE = 160  # pixels
 
 
 @dataclass(frozen=True)
 class Example:
-    """An image to try, with its caption and a small picture of it."""
+    """An image with its caption and thumbnail."""
 
     source: Source
     caption: str
@@ -34,7 +34,7 @@ class Example:
 
 
 def examples_of(run: Run) -> list[Example]:
-    """Examples for a run; none where its data is no longer at its place or has no test set."""
+    """Examples for a run; none where its data was moved or has no test set."""
     try:
         config = run.config
         category = load_category(config.data, config.category)
@@ -50,15 +50,15 @@ def examples_of(run: Run) -> list[Example]:
 
 
 def choose_examples(category: Category) -> list[Sample]:
-    """A few test images: one of every kind of defect in turn, then good ones."""
+    """A few test images: one of each defect type in turn, then good ones."""
     defective = [category.test[position] for position in interleave_defects(category.test)]
     good = [sample for sample in category.test if not sample.is_defective]
-    good = good[: max(SHOWN - len(defective), GOOD_SHARE)]
+    good = good[: max(SHOWN - len(defective), GOOD_SHOWN)]
     return defective[: SHOWN - len(good)] + good
 
 
 def _thumbnail_of(path: Path) -> Image.Image | None:
-    """A small copy; None where the file is no image any more."""
+    """A small copy; None where the file is no longer an image."""
     try:
         return _thumbnail(path, path.stat().st_mtime_ns)
     except (OSError, DataError):

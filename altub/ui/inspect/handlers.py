@@ -1,20 +1,20 @@
 """Handlers of the Inspect tab: values of components in, values of components out.
 
-Each can be called by anybody who knows its number, whatever the page shows, so each checks what it gets. The order of
-the returned values is that of the outputs in `altub.ui.inspect.tab`.
+Anybody can call a handler by its number, whatever the page shows, so each one validates its arguments. The order of the
+returned values is that of the outputs in `altub.ui.inspect.tab`.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
-from altub.errors import AltUBError, DataError, RunError
+from altub.errors import DataError, RunError
 from altub.inference.batch import Inspected, Source, Unreadable
 from altub.inference.threshold import Threshold
+from altub.ui.errors import show_errors
 from altub.ui.inspect import views
 from altub.ui.inspect.batch import PageBatch
 from altub.ui.inspect.dropped import dropped_sources
@@ -28,7 +28,6 @@ __all__ = [
     "begin",
     "choose_run",
     "clear",
-    "in_words",
     "inspect_again",
     "inspect_example",
     "inspect_files",
@@ -44,24 +43,11 @@ __all__ = [
 ]
 
 
-def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Shows the problems that a user can do something about; all others stay bugs."""
-
-    @functools.wraps(handler)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return handler(*args, **kwargs)
-        except AltUBError as error:
-            raise gr.Error(str(error), title="That did not work", print_exception=False) from error
-
-    return wrapped
-
-
 # Runs and examples.
 
 
 def refresh(run_id: str | None, seen: list | None, session: str) -> tuple:
-    """The list of runs, where it is no longer what the page has seen."""
+    """The list of runs, where it has changed since the page last received it."""
     offers = list_offers()
     choices = [(offer.label, offer.id) for offer in offers]
     batch = SESSIONS.get(session)
@@ -83,7 +69,7 @@ def refresh(run_id: str | None, seen: list | None, session: str) -> tuple:
     )
 
 
-@in_words
+@show_errors("Model not available")
 def choose_run(run_id: str | None) -> tuple:
     """Thumbnails of the test images that fit the run, and a line about its model."""
     found = examples_of(find_model(run_id)) if run_id else []
@@ -95,7 +81,7 @@ def choose_run(run_id: str | None) -> tuple:
 # The model runs.
 
 
-@in_words
+@show_errors("Inspection failed")
 def inspect_files(
     files: list[str] | None,
     names: Any,
@@ -106,22 +92,22 @@ def inspect_files(
 ) -> tuple:
     """Adds dropped files; Gradio has checked that they are uploads. names: what the visitor calls them."""
     if not files:
-        raise DataError("No file arrived: drop one or many images.")
+        raise DataError("No file was received: drop one or more images.")
     return _inspect(session, run_id, dropped_sources(files, names), controls, progress)
 
 
-@in_words
+@show_errors("Inspection failed")
 def inspect_example(
     event: gr.SelectData, run_id: str | None, session: str, *controls: Any, progress: gr.Progress = gr.Progress()
 ) -> tuple:
-    """Adds the example at the place that was clicked."""
+    """Adds the example that was clicked."""
     examples = examples_of(find_model(run_id or ""))
     if not isinstance(event.index, int) or not 0 <= event.index < len(examples):
-        raise RunError("That example is no longer there: choose another one.")
+        raise RunError("This example no longer exists: choose another one.")
     return _inspect(session, run_id, [examples[event.index].source], controls, progress)
 
 
-@in_words
+@show_errors("Inspection failed")
 def inspect_again(run_id: str | None, session: str, *controls: Any, progress: gr.Progress = gr.Progress()) -> tuple:
     """Inspects the whole batch again with the chosen run as it is now."""
     return _inspect(session, run_id, [], controls, progress)
@@ -130,7 +116,7 @@ def inspect_again(run_id: str | None, session: str, *controls: Any, progress: gr
 def _inspect(
     session: str, run_id: str | None, sources: list[Source], controls: Sequence[Any], progress: gr.Progress
 ) -> tuple:
-    if not SESSIONS.knows(session):  # no batch was announced, or the server has started again since
+    if not SESSIONS.knows(session):  # no batch was announced, or the server was restarted
         session = SESSIONS.new()
     asked = len(sources) or len(batch.items if (batch := SESSIONS.get(session)) else ())
 
@@ -140,17 +126,17 @@ def _inspect(
     batch, new = add_to_batch(session, run_id, sources, tell)
     first = next((item for item in new if isinstance(item, Inspected)), None) or next(iter(batch.inspected), None)
     notice = views.problems([item for item in new if isinstance(item, Unreadable)])
-    waiting = sum(isinstance(item, Unreadable) and item.waits for item in batch.items)
-    notice += views.stopped(len(new), asked, waiting)
+    pending = sum(isinstance(item, Unreadable) and item.is_pending for item in batch.items)
+    notice += views.stopped(len(new), asked, pending)
     return _everything(session, batch, first, notice, *controls)
 
 
 # The model does not run.
 
 
-@in_words
+@show_errors("Update failed")
 def relabel(session: str, shown: int, position: float, *look: Any) -> tuple:
-    """Everything that follows from the threshold."""
+    """Everything that depends on the threshold."""
     batch = SESSIONS.get(session)
     if batch is None:
         return (*[gr.skip()] * 7, gr.Slider(label=rate_label(position)), gr.skip())
@@ -164,29 +150,29 @@ def relabel(session: str, shown: int, position: float, *look: Any) -> tuple:
     )
 
 
-@in_words
+@show_errors("Update failed")
 def show(session: str, shown: int, position: float, *look: Any) -> tuple:
-    """The image at hand in another look."""
+    """The shown image, drawn with other settings."""
     batch = SESSIONS.require(session)
     return _picture(batch, _item(batch, shown), threshold_at(batch, position), Look(*look))
 
 
-@in_words
+@show_errors("Update failed")
 def select_row(event: gr.SelectData, session: str, shown: int, position: float, *look: Any) -> tuple:
-    """Shows the image of a row; the row says its number itself, because the page may have sorted the table."""
+    """Shows the image of a row, by the number in the row: the page may have sorted the table."""
     batch = SESSIONS.require(session)
     try:
         number = int(event.row_value[0])
     except (TypeError, ValueError, IndexError, AttributeError):
-        raise RunError("That is no row of the table: choose another one.") from None
+        raise RunError("There is no such row in the table: choose another one.") from None
     if number == shown:
         return (gr.skip(),) * 6
     return number, *_picture(batch, batch.item(number), threshold_at(batch, position), Look(*look))
 
 
-@in_words
+@show_errors("Update failed")
 def step(by: int, session: str, shown: int, position: float, *look: Any) -> tuple:
-    """Shows the image after or before the one at hand."""
+    """Shows the image after (1) or before (-1) the shown one."""
     batch = SESSIONS.require(session)
     number = neighbour(batch, shown, by)
     if number in (0, shown):
@@ -195,20 +181,20 @@ def step(by: int, session: str, shown: int, position: float, *look: Any) -> tupl
 
 
 def begin(session: str) -> tuple:
-    """The session of a batch that begins, which the page must know to stop it, and the Stop button."""
+    """The session of a batch that begins, which the page needs in order to stop it, and the Stop button."""
     session = session if SESSIONS.knows(session) else SESSIONS.new()
-    SESSIONS.stop_signal(session).clear()  # a click that came after the end of the last batch
+    SESSIONS.stop_signal(session).clear()  # set by a click after the end of the last batch
     return session, gr.Button(visible=True)
 
 
 def stop(session: str) -> None:
-    """Ends the running batch after the images at hand."""
+    """Stops the running batch after the images that are being inspected."""
     SESSIONS.stop(session)
 
 
-@in_words
+@show_errors("Clearing failed")
 def clear(session: str, run_id: str | None) -> tuple:
-    """Forgets the batch."""
+    """Discards the batch."""
     SESSIONS.discard(session)
     return (
         "",
@@ -226,14 +212,14 @@ def clear(session: str, run_id: str | None) -> tuple:
     )
 
 
-@in_words
+@show_errors("Export failed")
 def write_csv(session: str, position: float) -> str:
     """predictions.csv at the chosen threshold."""
     batch = SESSIONS.require(session)
     return str(batch.write_csv(threshold_at(batch, position)))
 
 
-@in_words
+@show_errors("Export failed")
 def write_zip(
     session: str,
     position: float,
@@ -242,7 +228,7 @@ def write_zip(
     contour: bool,
     progress: gr.Progress = gr.Progress(),
 ) -> str:
-    """Overlays as they look now, maps, masks and the table."""
+    """Overlays with the current settings, maps, masks and the table."""
     batch = SESSIONS.require(session)
     path = batch.write_zip(
         threshold_at(batch, position),
@@ -255,7 +241,7 @@ def write_zip(
 
 
 def rate_label(position: float) -> str:
-    """The slider's label, which says the rate that its position stands for."""
+    """The slider's label with the rate at its position."""
     return f"False-alarm rate: {views.percent(rate_at(position))}"
 
 

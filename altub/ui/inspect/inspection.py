@@ -1,4 +1,4 @@
-"""What the Inspect tab does: from clicks and dropped files to batches, and from batches to what is shown.
+"""What the Inspect tab does: inspects images into batches, and draws what is shown of them.
 
 Plain functions of the session, apart from the page's layout; `altub.ui.inspect.tab` wires them.
 """
@@ -28,7 +28,7 @@ __all__ = ["DEFAULT_RATE", "RATES", "Look", "add_to_batch", "neighbour", "overla
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 DEFAULT_RATE = RATES.index(DEFAULT_FALSE_ALARM_RATE)
 
-_WAITS = "{} was not inspected again because the batch was stopped: inspect all again."
+_PENDING = "{} was not inspected again because the batch was stopped: inspect all again."
 OVERLAYS_KEPT = 48  # of one batch; any can be drawn again
 
 
@@ -48,7 +48,7 @@ def rate_at(position: float) -> float:
         ConfigError: there is no such position.
     """
     if position not in range(len(RATES)):
-        raise ConfigError("That is no position of the false-alarm slider: move it and try again.")
+        raise ConfigError("The false-alarm slider has no such position: move it and try again.")
     return RATES[int(position)]
 
 
@@ -71,18 +71,18 @@ def add_to_batch(
 
     A batch is one model's view. With another run, with newer weights of the same one, or without sources, its earlier
     images are inspected again too. `SESSIONS.stop` ends it early: what was done by then is kept, and earlier images
-    that were not reached wait in the batch. A name that the batch has already gets a number.
+    that were not reached are pending in the batch. A name that is already in the batch gets a number.
 
     Raises:
         RunError: no run was chosen, it is gone, or has no model yet.
-        DataError: nothing to inspect, or more than a page can show.
-        ModelError, WeightsError, DiskFullError: as the model and the disk say.
+        DataError: there is no image to inspect, or there are more than the page holds.
+        ModelError, WeightsError, DiskFullError: the model or the disk cannot be used.
     """
     if not run_id:
-        raise RunError("No model is chosen: choose one from the list, or train one first.")
+        raise RunError("No model is selected: select one from the list, or train one first.")
     run = find_model(run_id)
     with SESSIONS.alone(session):
-        # Not cleared here: the button is there before the work begins, and an early click counts.
+        # Not cleared here: the button is shown before the work begins, and an early click counts.
         stop = SESSIONS.stop_signal(session)
         model = MODELS.get(run.model_dir)
         batch = SESSIONS.get(session)
@@ -90,12 +90,12 @@ def add_to_batch(
         grows = same_model and bool(sources)
         kept = [] if batch is None or grows else batch.sources
         if not kept and not sources:
-            raise DataError("There is nothing to inspect yet: drop an image or click an example.")
+            raise DataError("There are no images to inspect: drop one or choose an example.")
         total = len(sources) + (len(batch.items) if batch is not None else 0)
         if total > MAX_BATCH:
             raise DataError(
-                f"That would be {total:,} images; the page holds {MAX_BATCH}. Clear the batch first, or use "
-                "`python -m altub predict` for more."
+                f"{total:,} images are more than the {MAX_BATCH} that the page holds: clear the batch, or use "
+                "python -m altub predict in a terminal."
             )
         sources = dedupe_names(sources, (source.name for source in batch.sources) if batch is not None else ())
         if not grows:
@@ -110,23 +110,23 @@ def add_to_batch(
                 progress=progress,
                 should_stop=stop.is_set,
             )
-        except BaseException:  # also when the page goes away: nobody knows of the new folder
+        except BaseException:  # also when the visitor leaves: no session refers to the new folder
             if not grows:
                 shutil.rmtree(batch.folder, ignore_errors=True)
             raise
         finally:
             stop.clear()
-        waiting = [
-            Unreadable(number, source, _WAITS.format(source.name), waits=True)
+        pending = [
+            Unreadable(number, source, _PENDING.format(source.name), is_pending=True)
             for number, source in enumerate(kept[len(items) :], start=len(items) + 1)
         ]
-        batch = replace(batch, items=(*batch.items, *items, *waiting))
+        batch = replace(batch, items=(*batch.items, *items, *pending))
         SESSIONS.put(session, batch)
     return batch, items[len(kept) :] if sources else items
 
 
 def neighbour(batch: Batch, number: int, step: int) -> int:
-    """Number of the next readable image after (step 1) or before (step -1) the one shown, round and round; 0 = none."""
+    """Number of the next readable image after (step 1) or before (step -1) the one shown, cyclically; 0 = none."""
     numbers = [item.number for item in batch.inspected]
     if not numbers:
         return 0
@@ -136,7 +136,7 @@ def neighbour(batch: Batch, number: int, step: int) -> int:
 
 
 def overlay_file(batch: PageBatch, item: Inspected, threshold: Threshold, look: Look) -> Path:
-    """The overlay for the screen, drawn once for every threshold and look.
+    """The overlay for the screen; drawn once for each threshold and look.
 
     Raises:
         ConfigError: the opacity or the colour map is not possible.
@@ -179,6 +179,7 @@ def _empty_batch(run_id: str, detector: AnomalyDetector, weights_sha256: str, fo
         weights_sha256=weights_sha256,
         title=" · ".join(filter(None, (category, backbone.name, epoch))),
         calibration=detector.calibration,
+        score_share=detector.config.score_share,
         scale_titles=tuple(
             f"Stage {stage}, stride {stride}" for stage, stride in zip(backbone.stages, backbone.strides, strict=True)
         ),

@@ -1,7 +1,7 @@
-"""What the page remembers for each visitor between two clicks: the batch at hand, behind an id that nobody can guess.
+"""What the page keeps for each visitor between two clicks: a batch, under an id that cannot be guessed.
 
-A page's own memory holds the id alone. Batches lie under Gradio's folder for temporary files; those not looked
-at for the longest go first when there are too many.
+The page itself holds only the id. Batches lie under Gradio's folder for temporary files; the least recently used are
+removed when there are too many.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class SessionStore:
 
     Args:
         root: folder of the batches' folders; default one under Gradio's.
-        max_images: over all sessions; the one in use is kept whatever its size.
+        max_images: over all sessions; the one in use is always kept.
     """
 
     def __init__(self, root: Path | None = None, max_images: int = MAX_IMAGES) -> None:
@@ -76,7 +76,7 @@ class SessionStore:
             return self._sessions.setdefault(session, _Session()).stop
 
     def stop(self, session: str | None) -> None:
-        """Asks the batch that is being inspected to end; nothing happens where there is none."""
+        """Asks the running batch to stop; does nothing where there is none."""
         with self._lock:
             entry = self._sessions.get(session) if isinstance(session, str) else None
         if entry is not None:
@@ -90,7 +90,7 @@ class SessionStore:
         return folder
 
     def get(self, session: str | None) -> PageBatch | None:
-        """The session's batch; None where there is none (yet, or any more)."""
+        """The session's batch; None where there is none yet, or it was removed."""
         with self._lock:
             if not isinstance(session, str) or session not in self._sessions:
                 return None
@@ -105,7 +105,7 @@ class SessionStore:
         """
         batch = self.get(session)
         if batch is None:
-            raise RunError("There are no results any more: drop the images again.")
+            raise RunError("The results are no longer kept: drop the images again.")
         return batch
 
     def put(self, session: str, batch: PageBatch) -> None:
@@ -121,7 +121,7 @@ class SessionStore:
                 shutil.rmtree(old.folder, ignore_errors=True)
 
     def discard(self, session: str | None) -> None:
-        """Forgets a session and its files."""
+        """Removes a session and its files."""
         with self._lock:
             entry = self._sessions.pop(session, None) if isinstance(session, str) else None
         if entry is not None and entry.batch is not None:

@@ -15,20 +15,20 @@ from altub.ui.inspect.sessions import SESSIONS
 
 __all__ = ["build"]
 
-REFRESH = 5.0  # seconds between two looks at the list of runs
+REFRESH = 5.0  # seconds between two updates of the list of runs
 HEADERS = ["#", "Image", "Verdict", "Score", "p-value", "Marked %"]
 DATATYPES = ["number", "str", "html", "number", "number", "number"]
 WIDTHS = ["7%", "38%", "16%", "13%", "13%", "13%"]
-SLIDER_AT = 14  # per cent from the left: the original peeps out, the overlay is seen
+SLIDER_AT = 14  # per cent from the left: shows mostly the overlay
 MODEL_WORK = {"concurrency_id": "altub-model", "concurrency_limit": 2}  # at most two batches at a time
 QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
 TO_TRAIN_JS = """() => { document.querySelector('#altub-tabs button[role="tab"]')?.click(); }"""
-# On a phone the result stands far below the place that was touched.
+# On a phone the result is far below the upload field.
 SHOW_RESULT_JS = """() => {
   if (innerWidth < 768) document.querySelector('#inspect-result')?.scrollIntoView({behavior: 'smooth'});
 }"""
-# The arrow keys step through the batch, unless they move something themselves: a slider, a list, a table, the text
+# The arrow keys step through the batch, unless the focused element uses them: a slider, a list, a table, the text
 # cursor, the tabs.
 KEYS_JS = """() => {
   if (window.altubKeys) return;
@@ -44,7 +44,7 @@ KEYS_JS = """() => {
   });
 }"""
 FETCH_JS = """() => {
-  // The button gets its address a moment after the answer arrives.
+  // The button gets its address shortly after the response arrives.
   const click = (left) => {
     const link = document.querySelector('#inspect-file a[href], a#inspect-file[href]');
     if (link) link.click();
@@ -60,11 +60,11 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
 
     Args:
         demo: the page, for its load event.
-        tab: the tab, so that the list of runs is fresh whenever it is opened.
+        tab: the tab, so that the list of runs is updated when it is opened.
     """
     session = gr.State("", delete_callback=SESSIONS.discard)
-    shown = gr.State(0)  # number of the image on the right
-    seen = gr.State(None)  # list of runs as the page has it; None = not asked yet
+    shown = gr.State(0)  # number of the shown image
+    seen = gr.State(None)  # list of runs as the page shows it; None = not loaded yet
 
     with gr.Row(elem_id="inspect", equal_height=False):
         with gr.Column(scale=2, min_width=320, elem_id="inspect-left") as left:
@@ -76,9 +76,9 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
             )
             names = gr.JSON(visible=False)  # of the files, sent with them
             notice = gr.HTML(elem_id="inspect-notice")
-            stop = gr.Button("Stop, keep what is done", size="sm", visible=False, elem_id="inspect-stop")
+            stop = gr.Button("Stop inspection", size="sm", visible=False, elem_id="inspect-stop")
             with gr.Column(visible=False, elem_id="inspect-examples-group") as examples_group:
-                gr.HTML('<p class="caption">Or try a test image of this category</p>')
+                gr.HTML('<p class="caption">Test images of this category</p>')
                 examples = gr.Gallery(
                     show_label=False,
                     height="auto",
@@ -140,7 +140,7 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
                             value=DEFAULT_RATE,
                             step=1,
                             label=on.rate_label(DEFAULT_RATE),
-                            info="How many good parts may be called defects. Moves the threshold at once.",
+                            info="Share of good parts that may be called defects. Sets the threshold.",
                             buttons=[],
                             elem_id="inspect-rate",
                         )
@@ -162,8 +162,8 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
                     elem_id="inspect-table",
                 )
                 with gr.Row(elem_id="inspect-actions"):
-                    csv_button = gr.Button("Table as CSV", size="sm", elem_id="inspect-csv")
-                    zip_button = gr.Button("Maps and masks as zip", size="sm", elem_id="inspect-zip")
+                    csv_button = gr.Button("Table (CSV)", size="sm", elem_id="inspect-csv")
+                    zip_button = gr.Button("Maps and masks (zip)", size="sm", elem_id="inspect-zip")
                     again = gr.Button("Inspect all again", size="sm", elem_id="inspect-again")
                     clear = gr.Button("Clear", size="sm", elem_id="inspect-clear")
                 file = gr.DownloadButton(visible="hidden", elem_id="inspect-file")
@@ -198,7 +198,7 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
     dropped = files.upload(on.begin, session, **begins).then(
         on.inspect_files, [files, names, run, session, rate, *look], js=NAMES_JS, **works
     )
-    dropped.then(lambda: None, None, files, **QUIET)  # the place is free for the next ones
+    dropped.then(lambda: None, None, files, **QUIET)  # the field accepts the next ones
     dropped.then(**ended)
     clicked = examples.select(on.inspect_example, [run, session, rate, *look], **works)
     for done in (dropped, clicked):

@@ -30,6 +30,7 @@ __all__ = [
     "percent",
     "problems",
     "scale_maps",
+    "score_meaning",
     "stale",
     "stopped",
     "table_rows",
@@ -45,13 +46,13 @@ _LAYERS = (
 )
 NO_MODEL = (
     f'<div class="empty-state">{_LAYERS}<h3>No trained model yet</h3>'
-    "<p>Train one first: on the sample category it takes a minute or two. Its first state can be tried here after one "
-    "epoch, while it still trains.</p></div>"
+    "<p>Train one first: the sample category takes a minute or two. A model can be used here after its first epoch, "
+    "while training continues.</p></div>"
 )
 NO_IMAGE = (
-    f'<div class="empty-state">{_LAYERS}<h3>Show the model a part</h3>'
-    "<p>Drop one or many images on the left, or click an example. You will see where each one differs from the good "
-    "parts, how unusual that is, and a verdict.</p></div>"
+    f'<div class="empty-state">{_LAYERS}<h3>No image yet</h3>'
+    "<p>Drop one or more images on the left, or choose an example. Each gets a verdict, a p-value and a heatmap of "
+    "where it differs from good parts.</p></div>"
 )
 SHOWN_PROBLEMS = 5
 MAP_SIDE = 320  # longest side, in pixels, of the map of a scale
@@ -69,15 +70,20 @@ def percent(share: float) -> str:
 def p_value_in_words(p_value: float, held_out: int) -> str:
     """What a p-value says about good images; `held_out` is the number of scores it was estimated from."""
     if p_value <= 1 / (held_out + 1) * (1 + 1e-9):
-        return (
-            f"None of the {held_out} held-out good images looks this odd: "
-            f"at most about 1 of {held_out + 1} good images would."
-        )
+        others = f"all {held_out} reference images" if held_out > 1 else "the only reference image"
+        return f"More anomalous than {others}; expected of at most 1 good part in {held_out + 1}."
     if p_value <= 0.15:
-        return f"About 1 of {round(1 / p_value)} good images would look at least this odd."
+        return f"Expected of about 1 good part in {round(1 / p_value)}."
     if p_value >= 0.95:
-        return "Nearly every good image looks at least this odd."
-    return f"About {round(10 * p_value)} of 10 good images would look at least this odd."
+        return "Nearly all good parts score at least as high."
+    return f"Expected of about {round(10 * p_value)} good parts in 10."
+
+
+def score_meaning(share: float) -> str:
+    """How the score follows from the map; `share` as in `DetectorConfig.score_share`."""
+    if not share:
+        return "Highest value of the anomaly map before smoothing"
+    return f"Mean of the highest {percent(share)} of the pixels of the anomaly map before smoothing"
 
 
 def verdict_card(batch: PageBatch, item: Inspected, threshold: Threshold) -> str:
@@ -86,9 +92,13 @@ def verdict_card(batch: PageBatch, item: Inspected, threshold: Threshold) -> str
     kind, word = VERDICTS[verdict.is_anomalous]
     width, height = item.size
     stats = (
-        ("Score", number(item.score), "The highest value of the anomaly map"),
+        ("Score", number(item.score), score_meaning(batch.score_share)),
         ("p-value", f"{item.p_value:.3g}", "Share of good images expected to score at least this high"),
-        ("Marked area", percent(verdict.marked_area), "Share of pixels above the line drawn in the map"),
+        (
+            "Marked area",
+            percent(verdict.marked_area),
+            "Share of pixels above the pixel threshold, outlined in the image",
+        ),
     )
     boxes = "".join(
         f'<div title="{title}"><dt>{name}</dt><dd>{escape(value)}</dd></div>' for name, value, title in stats
@@ -115,16 +125,16 @@ def legend(calibration: Calibration, threshold: float, colour_map: str) -> str:
     ramp = ",".join(f"rgb({r},{g},{b})" for r, g, b in colours)
     place = float(np.clip(100 * (threshold - low) / (high - low), 0, 100))
     return (
-        '<div class="legend" title="The colours mean the same on every image of this model: they come from its '
-        'held-out good images, not from the image at hand.">'
+        '<div class="legend" title="Fixed colour scale from the held-out good images: the same for every image of this '
+        'model.">'
         f'<div class="ramp" style="background:linear-gradient(90deg,{ramp})"><i style="left:{place:.2f}%"></i></div>'
-        '<div class="ends"><span>usual on good parts</span><span>the highest seen on good parts</span>'
-        "<span>far beyond</span></div></div>"
+        '<div class="ends"><span>typical of good parts</span><span>highest on good parts</span>'
+        "<span>far above</span></div></div>"
     )
 
 
 def scale_maps(batch: PageBatch, item: Inspected, scales: np.ndarray, colour_map: str) -> str:
-    """The maps (scales, h, w) that the anomaly map is the mean of, each with its title, in the shape of the image."""
+    """The maps (scales, h, w) whose smoothed mean is the anomaly map, each with its title, in the image's shape."""
     calibration = batch.calibration
     longest = max(item.size)
     size = tuple(max(1, round(MAP_SIDE * side / longest)) for side in item.size)
@@ -139,8 +149,9 @@ def scale_maps(batch: PageBatch, item: Inspected, scales: np.ndarray, colour_map
             f'height="{size[1]}"><figcaption>{escape(title)}</figcaption></figure>'
         )
     return (
-        '<div class="card"><p class="caption">What each feature scale sees <span class="help" tabindex="0" '
-        'title="Fine scales find small scratches, coarse ones missing or misplaced parts. The heatmap is their mean.">'
+        '<div class="card"><p class="caption">Feature scales <span class="help" tabindex="0" '
+        'title="Fine scales show small defects such as scratches, coarse scales missing or misplaced parts. The '
+        'heatmap is their smoothed mean.">'
         f'(?)</span></p><div class="scales">{"".join(figures)}</div></div>'
     )
 
@@ -162,42 +173,42 @@ def problems(items: Sequence[Unreadable]) -> str:
     lines = "".join(f"<li>{escape(item.error)}</li>" for item in items[:SHOWN_PROBLEMS])
     more = len(items) - SHOWN_PROBLEMS
     rest = f"<li>… and {more} more: see the table.</li>" if more > 0 else ""
-    count = "1 file was" if len(items) == 1 else f"{len(items)} files were"
-    return f'<div class="problems" role="alert"><b>{count} left out</b><ul>{lines}{rest}</ul></div>'
+    count = f"{len(items)} file{'s' if len(items) != 1 else ''}"
+    return f'<div class="problems" role="alert"><b>{count} skipped</b><ul>{lines}{rest}</ul></div>'
 
 
-def stopped(done: int, asked: int, waiting: int = 0) -> str:
-    """A word on a batch that was stopped; waiting: images that were there before and not inspected again."""
+def stopped(done: int, asked: int, pending: int = 0) -> str:
+    """A notice on a batch that was stopped; pending: earlier images that were not inspected again."""
     if done >= asked:
         return ""
     words = f"Stopped after {done} of {asked} images; those are kept."
-    if waiting:
-        words += f" {waiting} from before wait{'s' if waiting == 1 else ''} in the table: inspect all again."
+    if pending:
+        words += f" {pending} earlier image{' is' if pending == 1 else 's are'} pending: inspect all again."
     return f'<p class="hint">{words}</p>'
 
 
 def stale(is_stale: bool) -> str:
-    """A hint where the run has trained on since the batch was inspected."""
+    """A hint where the run was trained further after the batch was inspected."""
     if not is_stale:
         return ""
-    return '<p class="hint">This model has learned on since: inspect all again to see it as it is now.</p>'
+    return '<p class="hint">The model was trained further after these results: inspect all again to update them.</p>'
 
 
 def batch_summary(batch: PageBatch, threshold: Threshold) -> str:
     """One line over the table."""
     inspected = batch.inspected
     defects = sum(batch.verdict(item, threshold).is_anomalous for item in inspected)
-    waiting = sum(isinstance(item, Unreadable) and item.waits for item in batch.items)
-    left_out = len(batch.items) - len(inspected) - waiting
+    pending = sum(isinstance(item, Unreadable) and item.is_pending for item in batch.items)
+    unreadable = len(batch.items) - len(inspected) - pending
     parts = [
         f"<b>{len(inspected)}</b> image{'s' if len(inspected) != 1 else ''}",
-        f'<span class="chip defect">{defects} defect</span>',
+        f'<span class="chip defect">{defects} defect{"s" if defects != 1 else ""}</span>',
         f'<span class="chip good">{len(inspected) - defects} good</span>',
     ]
-    if left_out:
-        parts.append(f'<span class="chip plain">{left_out} not read</span>')
-    if waiting:
-        parts.append(f'<span class="chip plain">{waiting} waiting</span>')
+    if unreadable:
+        parts.append(f'<span class="chip plain">{unreadable} unreadable</span>')
+    if pending:
+        parts.append(f'<span class="chip plain">{pending} pending</span>')
     return f'<div class="batch-line">{" ".join(parts)}<span class="model">{escape(batch.title)}</span></div>'
 
 
@@ -206,7 +217,7 @@ def table_rows(batch: PageBatch, threshold: Threshold) -> list[list[object]]:
     rows: list[list[object]] = []
     for item in batch.items:
         if isinstance(item, Unreadable):
-            word = "Waiting" if item.waits else "Not read"
+            word = "Pending" if item.is_pending else "Unreadable"
             rows.append([item.number, item.source.name, f'<span class="chip plain">{word}</span>', None, None, None])
             continue
         verdict = batch.verdict(item, threshold)

@@ -30,7 +30,7 @@ def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, dat
     shutil.copytree(trained_run.path, server.runs / trained_run.id)
     page.wait_for_selector("#inspect-examples img")
     page.wait_for_selector("#inspect-to-train", state="hidden")
-    assert "Show the model a part" in page.inner_text("#inspect-right")
+    assert "No image yet" in page.inner_text("#inspect-right")
 
     # An example, by a click.
     page.locator("#inspect-examples .thumbnail-item").first.click()
@@ -47,7 +47,7 @@ def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, dat
     page.wait_for_selector("#inspect-notice .problems")
     assert "notes.txt is not an image" in page.inner_text("#inspect-notice")
     page.wait_for_function("() => document.querySelector('#inspect-summary b').innerText === '3'")
-    assert "1 not read" in page.inner_text("#inspect-summary")
+    assert "1 unreadable" in page.inner_text("#inspect-summary")
 
     # A row of the table shows its image, at most as large as a screen.
     page.locator("#inspect-table [role=gridcell]", has_text=wide.name).first.click()

@@ -77,9 +77,9 @@ def test_inspecting_all_again_and_stopping_keeps_what_was_there(batch, runs_fold
     stopped = sessions.get("me")
     assert stopped.run_id == "other-run" and stopped.sources == batch.sources
     assert [item.number for item in stopped.items] == list(range(1, 9)) and len(stopped.inspected) == 4
-    assert "Stopped after 4 of 8 images" in shown[2] and "4 from before wait" in shown[2]
-    assert [row[2] for row in shown[12]].count('<span class="chip plain">Waiting</span>') == 4
-    assert "4 waiting" in shown[11] and "not read" not in shown[11]
+    assert "Stopped after 4 of 8 images" in shown[2] and "4 earlier images are pending" in shown[2]
+    assert [row[2] for row in shown[12]].count('<span class="chip plain">Pending</span>') == 4
+    assert "4 pending" in shown[11] and "unreadable" not in shown[11]
     assert "inspect all again" in stopped.rows(threshold_at(stopped, DEFAULT_RATE))[-1]["error"]
 
     # The same model again: everything, also what waits.

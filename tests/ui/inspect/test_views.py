@@ -10,6 +10,7 @@ import pytest
 
 from altub.inference.batch import Source, Unreadable
 from altub.inference.calibration import Calibration
+from altub.inference.threshold import HeldOut, Labels, Threshold
 from altub.ui.inspect import views
 from altub.ui.inspect.histogram import number, score_histogram_html
 from altub.ui.inspect.inspection import (
@@ -19,10 +20,13 @@ from altub.ui.inspect.inspection import (
 
 
 def test_p_values_in_words():
-    assert "None of the 20 held-out" in views.p_value_in_words(1 / 21, 20)
-    assert "1 of 20 good" in views.p_value_in_words(0.05, 99)
-    assert "3 of 10" in views.p_value_in_words(0.3, 20)
-    assert "Nearly every" in views.p_value_in_words(1.0, 20)
+    first = views.p_value_in_words(1 / 8, 7)
+    assert first == "More anomalous than all 7 reference images; expected of at most 1 good part in 8."
+    assert "all 20 reference images" in views.p_value_in_words(1 / 21, 20)
+    assert "the only reference image" in views.p_value_in_words(1 / 2, 1)
+    assert "1 good part in 20" in views.p_value_in_words(0.05, 99)
+    assert "3 good parts in 10" in views.p_value_in_words(0.3, 20)
+    assert "Nearly all good" in views.p_value_in_words(1.0, 20)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +65,33 @@ def test_the_warning_of_a_rate_that_cannot_be_promised_is_shown():
     calibration = Calibration(scores=np.arange(5.0), colour_low=0.0, colour_high=1.0)
     assert 'class="warning"' in views.threshold_note(calibration.threshold(0.01))
     assert 'class="warning"' not in views.threshold_note(calibration.threshold(0.5))
+
+
+def test_the_score_is_explained_as_what_it_is(batch):
+    """Not the highest value of the map, unless the model is an older one."""
+    assert batch.score_share == 0.01
+    assert "highest 1 % of the pixels" in views.verdict_card(batch, batch.item(1), threshold_at(batch, DEFAULT_RATE))
+    assert views.score_meaning(0.0).startswith("Highest value")
+
+
+def test_counts_are_in_the_plural_where_they_are(batch):
+    summary = views.batch_summary(batch, Threshold.fixed(-9, 0))
+    assert "8 defects</span>" in summary and "0 good" in summary
+    scores = sorted(item.score for item in batch.inspected)
+    assert "1 defect</span>" in views.batch_summary(batch, Threshold.fixed(scores[-2], 0))
+    odd = [Unreadable(number, Source(Path("x"), "x"), "x is empty.") for number in (1, 2)]
+    assert "1 file skipped" in views.problems(odd[:1]) and "2 files skipped" in views.problems(odd)
+    assert "1 earlier image is pending" in views.stopped(1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "words"),
+    [
+        (Threshold.fixed(0.5, 0.5), "Set by hand"),
+        (Threshold(0.5, 0.5, Labels(30, 9, "recall", 0.9, 0.95)), "30 good and 9 defective labels"),
+        (Threshold(0.5, 0.5, HeldOut(19, 0.05, 0.05)), "At most 5 % of good images"),
+    ],
+)
+def test_the_note_says_where_a_threshold_comes_from(threshold, words):
+    note = views.threshold_note(threshold)
+    assert words in note and "0.5" in note and 'class="warning"' not in note

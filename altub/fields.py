@@ -55,7 +55,7 @@ class _About:
     choices: Choices | Callable[[], Choices] | None
     is_open: bool
     step: float | None
-    flows: tuple[str, ...]
+    flows: tuple[str, ...] | Callable[[], tuple[str, ...]]
     automatic: str
 
     def __call__(self, schema: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ def setting(
     choices: Choices | Callable[[], Choices] | None = None,
     is_open: bool = False,
     step: float | None = None,
-    flows: tuple[str, ...] = (),
+    flows: tuple[str, ...] | Callable[[], tuple[str, ...]] = (),
     automatic: str = "",
     **bounds: Any,
 ) -> Any:
@@ -92,7 +92,7 @@ def setting(
             words.
         is_open: the choices are suggestions; other values are possible.
         step: by how much a number is usually changed.
-        flows: kinds of flow that read the setting; empty means all.
+        flows: kinds of flow that read the setting, or a function that gives them; empty means all.
         automatic: what None stands for, where it is allowed.
         bounds: ge, gt, le, lt, multiple_of as `pydantic.Field` takes them.
     """
@@ -105,7 +105,7 @@ class Setting:
     """One setting as people see it.
 
     name: dotted, such as "base.interval". default: `...` where it must be given. bounds: ge, gt, le, lt, multiple_of.
-    optional: may be None, which is written "auto". flows: kinds of flow that read it; empty means all.
+    optional: may be None, which is written "auto".
     """
 
     name: str
@@ -120,14 +120,19 @@ class Setting:
     optional: bool = False
     automatic: str = ""
     step: float | None = None
-    flows: tuple[str, ...] = ()
     bounds: Mapping[str, float] = field(default_factory=dict)
     _choices: Choices | Callable[[], Choices] | None = None
+    _flows: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
 
     @property
     def choices(self) -> Choices:
         """value -> title; empty where anything goes. May load what offers them."""
         return self._choices() if callable(self._choices) else self._choices or {}
+
+    @property
+    def flows(self) -> tuple[str, ...]:
+        """Kinds of flow that read the setting; empty means all."""
+        return self._flows() if callable(self._flows) else self._flows
 
     @property
     def level(self) -> Literal["basic", "advanced"]:
@@ -214,6 +219,8 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> list[Setting]:
     """Every field of a model, and of the models nested in it, in the order in which they are declared."""
     found: list[Setting] = []
     for name, info in model.model_fields.items():
+        if get_origin(info.annotation) is dict:
+            continue  # a free dictionary is for programs: nobody types it
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
             found += settings_of(info.annotation, f"{prefix}{name}.")
         else:
@@ -256,9 +263,9 @@ def _setting(name: str, info: FieldInfo) -> Setting:
         optional=optional,
         automatic=about.automatic,
         step=about.step,
-        flows=about.flows,
         bounds=bounds,
         _choices=choices or None,
+        _flows=about.flows,
     )
 
 

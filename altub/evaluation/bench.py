@@ -41,10 +41,11 @@ from altub.device import keep_freed_memory
 from altub.flows import AffineCoupling, FlowPyramid
 from altub.flows.config import FlowConfig
 from altub.flows.fastflow import convolution_subnet
+from altub.flows.head import microbatch_size
 from altub.parallel import Workers
 from altub.training.config import make_config
 from altub.training.features import FeatureStore, load_images
-from altub.training.steps import Alternation, images_a_piece
+from altub.training.steps import Alternation
 
 __all__ = ["run_bench"]
 
@@ -195,7 +196,7 @@ class _Ours:
         block, x = _coupling(images, channels, side, kernel)
 
         def run() -> list[Tensor]:
-            size = min(images_a_piece(x), -(-len(x) // self.workers.count))  # every core has a piece
+            size = min(microbatch_size(x), -(-len(x) // self.workers.count))  # every core has a piece
             pieces = self.workers.map(lambda part: _gradients(block, part), x.split(size))
             # As in training, where a piece goes through all blocks by itself, its own gradient goes on in that piece;
             # only the parameters' gradients meet.

@@ -1,4 +1,7 @@
-"""Normalizing flows on feature pyramids, and AltUB's learnable base under them."""
+"""Normalizing flows on feature pyramids, and AltUB's learnable base under them.
+
+`register_flow` makes a flow of your own known; `FlowHead` is what it must fulfil.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ if TYPE_CHECKING:
     from altub.flows.cflow import CFlowHead
     from altub.flows.config import FlowConfig
     from altub.flows.coupling import AffineCoupling
-    from altub.flows.fastflow import FastFlowHead, FeatureNorm
+    from altub.flows.fastflow import FastFlowHead
+    from altub.flows.head import FlowHead
+    from altub.flows.norms import FeatureNorm, create_norm
     from altub.flows.pyramid import FlowPyramid
+    from altub.flows.registry import create_head, flow_names, register_flow
 
 __all__ = [
     "AffineCoupling",
@@ -21,7 +27,12 @@ __all__ = [
     "FastFlowHead",
     "FeatureNorm",
     "FlowConfig",
+    "FlowHead",
     "FlowPyramid",
+    "create_head",
+    "create_norm",
+    "flow_names",
+    "register_flow",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -32,7 +43,12 @@ __getattr__, __dir__ = lazy_exports(
         "FlowConfig": ".config",
         "AffineCoupling": ".coupling",
         "FastFlowHead": ".fastflow",
-        "FeatureNorm": ".fastflow",
+        "FlowHead": ".head",
+        "FeatureNorm": ".norms",
+        "create_norm": ".norms",
         "FlowPyramid": ".pyramid",
+        "create_head": ".registry",
+        "flow_names": ".registry",
+        "register_flow": ".registry",
     },
 )

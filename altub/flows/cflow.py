@@ -1,65 +1,62 @@
-"""CFLOW-AD (arXiv:2107.12571): coupling flows over single positions of a feature map, told where they are."""
+"""CFLOW-AD (arXiv:2107.12571): coupling flows over single positions of a feature map, conditioned on where they are."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import FrEIA.framework as Ff
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from altub.flows.config import Permutation
+from altub.flows.config import FlowConfig
 from altub.flows.coupling import AffineCoupling
+from altub.flows.head import FlowHead, Precision, Update
+
+if TYPE_CHECKING:
+    from altub.flows.base import DiagonalGaussian
+    from altub.flows.norms import FeatureNorm
 
 __all__ = ["CFlowHead", "position_code"]
 
 LONGEST_WAVE = 10_000.0  # of the position code, in positions over 2 pi; "Attention is all you need", section 3.5
 ROWS_AT_A_TIME = 4096  # fibres per pass where nothing is learned; bounds the memory, whatever the size of the map
+MICROBATCH_FIBRES = 1024  # fibres per backward pass on a CPU: the same gradient from tensors that fit its caches
 
 
-class CFlowHead(nn.Module):
+class CFlowHead(FlowHead):
     """The flow on one scale. The C features of one position (a fibre) are mapped by themselves.
 
     Where the position lies is the condition of every coupling step; nothing else of the map is seen.
 
     Args:
-        channels: C of the feature map.
-        size: (H, W) of the map in training. At another size the positions are stretched to this one.
-        steps: number of coupling steps.
-        hidden_ratio: hidden units of a subnet as a multiple of its inputs, C/2 + condition.
-        condition: channels of the position code, a multiple of 4.
-        clamp: bound of the log-scale of one coupling.
-        permutation: between the steps; "soft" was published, "hard" halves the file.
-
-    Maps (N, C, H, W) to z (N, C, H, W) and log|det J| (N,), for any H and W.
+        config: `steps` coupling steps; `hidden_ratio`, hidden units of a subnet as a multiple of its inputs,
+            C/2 + condition; `condition`, channels of the position code; `clamp`, bound of the log-scale of one
+            coupling; `permutation` between the steps: "soft" was published, "hard" halves the file. In training,
+            `fibres` is the number of positions an update and `loss` what it minimises.
+        shape: (C, H, W) of the maps in training. At another size the positions are stretched to this one.
 
     Attributes:
-        offset: () float32, the least energy (nats per dimension) of a position in good images; set by training.
+        offset: () float32, the least energy (nats per dimension) of a position in good images; set by `calibrate`.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        size: tuple[int, int],
-        *,
-        steps: int = 8,
-        hidden_ratio: float = 2.0,
-        condition: int = 128,
-        clamp: float = 1.9,
-        permutation: Permutation = "hard",
-    ) -> None:
-        super().__init__()
-        self.channels, self.size, self.condition = channels, tuple(size), condition
-        self.flow = Ff.SequenceINN(channels)
-        for _ in range(steps):
+    needs_calibration = True
+
+    def __init__(self, config: FlowConfig, shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        self.flow = Ff.SequenceINN(self.channels)
+        for _ in range(config.steps):
             self.flow.append(
                 AffineCoupling,
                 cond=0,
-                cond_shape=(condition,),
-                subnet_constructor=_subnet(hidden_ratio),
-                clamp=clamp,
-                permutation=permutation,
+                cond_shape=(config.condition,),
+                subnet_constructor=_subnet(config.hidden_ratio),
+                clamp=config.clamp,
+                permutation=config.permutation,
             )
         self.register_buffer("offset", torch.zeros(()))
 
@@ -72,9 +69,59 @@ class CFlowHead(nn.Module):
         return self._by_position(features, rev=False)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """z (N, C, H, W) to features (N, C, H, W) and the log-determinant of the inverse (N,)."""
         features, log_det = self._by_position(z, rev=True)
         return features, log_det.sum((1, 2))
+
+    def log_det_map(self, features: Tensor) -> Tensor:
+        return self.forward_map(features)[1]
+
+    def energy(self, features: Tensor, base: DiagonalGaussian) -> Tensor:
+        """-log p of each position's features in nats per dimension, with the log-determinant: (N, H, W)."""
+        z, log_det = self.forward_map(features)
+        return -base.log_prob_map(z.float()) - log_det.float() / self.channels
+
+    def likelihood(self, energy: Tensor) -> Tensor:
+        """1 at the least energy of held-out good images."""
+        return torch.exp(self.offset - energy)
+
+    @torch.no_grad()
+    def calibrate(self, energies: Tensor) -> None:
+        self.offset.copy_(energies.amin())
+
+    def train_batch(
+        self,
+        features: Tensor,
+        norm: FeatureNorm,
+        base: DiagonalGaussian,
+        *,
+        precision: Precision,
+        seed: Sequence[int],
+    ) -> Iterator[Update]:
+        """All positions of the batch in a random order, one update for every `config.fibres` of them."""
+        with torch.no_grad():
+            normalised = norm(features)
+        height, width = normalised.shape[2:]
+        fibres = normalised.permute(0, 2, 3, 1).reshape(-1, self.channels)
+        codes = self.codes(height, width)
+        words = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(words[0] >> 1))
+        order = torch.randperm(len(fibres), generator=generator).to(fibres.device)
+
+        def loss(part: Tensor, count: int) -> tuple[Tensor, Tensor]:
+            with precision():
+                z, log_det = self.forward_fibres(fibres[part], codes[part % len(codes)])
+                log_prob = base.log_prob(z.float()[:, :, None, None]) + log_det.float()
+                per_dimension = log_prob / self.channels
+                if self.config.loss == "logsigmoid":
+                    value = F.softplus(-per_dimension).sum() / count  # -logsigmoid(logp / C)
+                else:
+                    value = -per_dimension.sum() / count
+            return value, -log_prob.detach().sum(dtype=torch.float64)
+
+        # Equal parts: a small rest would be an update of its own with a noisy gradient.
+        for chosen in order.tensor_split(max(round(len(order) / self.config.fibres), 1)):
+            size = MICROBATCH_FIBRES if fibres.device.type == "cpu" else len(chosen)
+            yield [partial(loss, part, len(chosen)) for part in chosen.split(size)]
 
     def forward_fibres(self, fibres: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Fibres (M, C) at positions with these codes (M, condition) to z (M, C) and log|det J| (M,)."""
@@ -82,7 +129,7 @@ class CFlowHead(nn.Module):
 
     def codes(self, height: int, width: int) -> Tensor:
         """The condition of every position, row by row: (H * W, condition)."""
-        code = position_code(self.condition, (height, width), self.size, self.offset.device)
+        code = position_code(self.config.condition, (height, width), self.size, self.offset.device)
         return code.flatten(1).T.contiguous()
 
     def _by_position(self, maps: Tensor, rev: bool) -> tuple[Tensor, Tensor]:

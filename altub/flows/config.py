@@ -4,39 +4,51 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
+from altub.errors import ConfigError
 from altub.fields import setting
+from altub.flows.registry import DEFAULT_FLOW, find_flow, flow_names, flows_with, get_flow
 
-__all__ = ["PAPERS", "FlowConfig", "FlowKind", "FlowLoss", "Kernels", "Norm", "Permutation"]
+__all__ = ["FlowConfig", "FlowLoss", "Kernels", "Norm", "Permutation", "unknown_flow"]
 
-FlowKind = Literal["fastflow", "cflow"]
+_UNKNOWN_FLOW = "unknown_flow"  # type of the validation error where a kind is not registered
+
 FlowLoss = Literal["nll", "logsigmoid"]
 Kernels = Literal["3x3", "3x3/1x1"]
 Norm = Literal["layer", "layer-affine", "channel", "whiten", "none"]
 Permutation = Literal["hard", "soft"]
 
-PAPERS = {"fastflow": ("FastFlow", "2111.07677"), "cflow": ("CFLOW-AD", "2107.12571")}  # name and arXiv number
-
-_CFLOW_HEAD = {"hidden_ratio": 2.0, "clamp": 1.9}  # where CFLOW-AD's architecture differs from FastFlow's
-
 
 class FlowConfig(BaseModel):
-    """Architecture of the heads: FastFlow (arXiv:2111.07677, its CNN configuration) or CFLOW-AD (arXiv:2107.12571).
+    """Architecture of the heads: FastFlow (arXiv:2111.07677, its CNN configuration), CFLOW-AD (arXiv:2107.12571), or
+    a kind of your own (:func:`altub.flows.register_flow`).
 
-    `hidden_ratio` and `clamp` default to the kind's published values. `kernels` is FastFlow's alone; `condition`,
-    `permutation`, `loss` and `fibres` are CFLOW's.
+    Which settings matter depends on the kind, and so do some defaults: `FlowInfo.settings`, `FlowInfo.defaults`.
+    `options` are settings of a head of your own: anything JSON-able, passed on as it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: FlowKind = setting(
-        "fastflow",
+    kind: str = setting(
+        DEFAULT_FLOW,
         "Flow",
         "Architecture of the flow.",
         group="flow",
         basic=True,
-        choices={"fastflow": "FastFlow: whole maps", "cflow": "CFLOW-AD: position by position"},
+        choices=lambda: {name: get_flow(name).label for name in flow_names()},
+        max_length=64,
     )
     steps: int = setting(8, "Coupling steps", "Coupling steps of each head.", group="flow", ge=1, le=64)
     hidden_ratio: float = setting(
@@ -49,7 +61,11 @@ class FlowConfig(BaseModel):
         le=4,
     )
     kernels: Kernels = setting(
-        "3x3/1x1", "Kernels", "Convolution kernels of the coupling steps, in turn.", group="flow", flows=("fastflow",)
+        "3x3/1x1",
+        "Kernels",
+        "Convolution kernels of the coupling steps, in turn.",
+        group="flow",
+        flows=lambda: flows_with("kernels"),
     )
     clamp: float = setting(
         2.0, "Scale limit", "Largest log-scale of a coupling step; 1.9 for cflow.", group="flow", step=0.1, gt=0, le=10
@@ -73,7 +89,7 @@ class FlowConfig(BaseModel):
         "Channels of the position code that the flow is conditioned on.",
         group="flow",
         step=4,
-        flows=("cflow",),
+        flows=lambda: flows_with("condition"),
         ge=4,
         le=1024,
         multiple_of=4,
@@ -84,7 +100,7 @@ class FlowConfig(BaseModel):
         "How channels are mixed between coupling steps.",
         group="flow",
         choices={"hard": "exchange channels", "soft": "rotate (as published, twice the size)"},
-        flows=("cflow",),
+        flows=lambda: flows_with("permutation"),
     )
     loss: FlowLoss = setting(
         "nll",
@@ -92,29 +108,51 @@ class FlowConfig(BaseModel):
         "What the flow minimizes.",
         group="flow",
         choices={"nll": "negative log-likelihood", "logsigmoid": "log-sigmoid (as published)"},
-        flows=("cflow",),
+        flows=lambda: flows_with("loss"),
     )
     fibres: int = setting(
         1024,
         "Positions per step",
         "Feature positions (fibres) in one optimizer step.",
         group="flow",
-        flows=("cflow",),
+        flows=lambda: flows_with("fibres"),
         ge=16,
         le=1_048_576,
     )
+    options: dict[str, JsonValue] = Field({}, description="Settings of a head of your own.")
 
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_kind(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("kind") == "cflow":
-            return {**_CFLOW_HEAD, **values}
+        if isinstance(values, dict) and isinstance(kind := values.get("kind"), str) and (info := find_flow(kind)):
+            return {**info.defaults, **values}
         return values
+
+    @field_validator("kind")
+    @classmethod
+    def _kind_is_registered(cls, kind: str) -> str:
+        try:
+            return get_flow(kind).name
+        except ConfigError as error:
+            sentence = str(error).rstrip(".")
+            raise PydanticCustomError(_UNKNOWN_FLOW, "{sentence}", {"sentence": sentence}) from error
 
     @model_validator(mode="after")
     def _settings_fit_the_kind(self) -> FlowConfig:
-        if self.kind == "cflow" and self.norm == "layer-affine":
-            raise ValueError("layer-affine trains with whole maps, but cflow sees single positions: take another norm")
-        if self.kind == "fastflow" and (self.permutation, self.loss) != ("hard", "nll"):
-            raise ValueError("fastflow has hard permutations and the nll loss; others are for cflow")
+        if (check := get_flow(self.kind).check) is not None:
+            check(self)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_options(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Built-in kinds have none, and versions before 0.2 do not know the field."""
+        values = handler(self)
+        if not values.get("options"):
+            values.pop("options", None)
+        return values
+
+
+def unknown_flow(error: ValidationError) -> str | None:
+    """What to do where a configuration failed only because its kind of flow is not registered; else None."""
+    first = error.errors(include_url=False)[0]
+    return f"{first['msg']}." if first["type"] == _UNKNOWN_FLOW else None

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from altub.flows.base import DiagonalGaussian
-from altub.flows.cflow import CFlowHead
-from altub.flows.fastflow import FastFlowHead, FeatureNorm
+from altub.flows.norms import create_norm
+from altub.flows.registry import create_head
 
 if TYPE_CHECKING:
     from altub.flows.config import FlowConfig
@@ -30,8 +30,8 @@ class FlowPyramid(nn.Module):
     def __init__(self, config: FlowConfig, shapes: Sequence[tuple[int, int, int]]) -> None:
         super().__init__()
         self.shapes = [tuple(shape) for shape in shapes]
-        self.norms = nn.ModuleList(FeatureNorm(config.norm, shape) for shape in self.shapes)
-        self.heads = nn.ModuleList(_head(config, shape) for shape in self.shapes)
+        self.norms = nn.ModuleList(create_norm(config.norm, shape) for shape in self.shapes)
+        self.heads = nn.ModuleList(create_head(config, shape) for shape in self.shapes)
         self.bases = nn.ModuleList(DiagonalGaussian(channels) for channels, _, _ in self.shapes)
 
     def flow_parameters(self) -> Iterator[nn.Parameter]:
@@ -65,50 +65,30 @@ class FlowPyramid(nn.Module):
             -base.log_prob(z) - log_det for base, (z, log_det) in zip(self.bases, self.latents(normalised), strict=True)
         ]
 
-    def dimensions(self, normalised: Sequence[Tensor]) -> list[int]:
-        """C * H * W of each scale, to report losses per dimension."""
-        return [x[0].numel() for x in normalised]
-
     @torch.no_grad()
     def energy_maps(self, normalised: Sequence[Tensor]) -> list[Tensor]:
-        """Per scale how unlikely each position is, at the scale's own size: (N, 1, h, w), higher is more anomalous.
+        """Per scale how unlikely each position is (`FlowHead.energy`), at the scale's own size: (N, h, w)."""
+        return [head.energy(x, base) for head, base, x in zip(self.heads, self.bases, normalised, strict=True)]
 
-        FastFlow: 1/2 mean_c u^2 with u = (z - mu) / sigma, without the log-determinant, as published.
-        CFLOW-AD: -log p of the position's features in nats per dimension, with the log-determinant.
-        """
-        maps = []
-        for base, head, x in zip(self.bases, self.heads, normalised, strict=True):
-            if isinstance(head, CFlowHead):
-                z, log_det = head.forward_map(x)
-                energy = -base.log_prob_map(z.float()) - log_det.float() / head.channels
-            else:
-                energy = 0.5 * base.standardise(head(x)[0].float()).square().mean(1)
-            maps.append(energy[:, None])
-        return maps
+    @property
+    def needs_calibration(self) -> bool:
+        """Does a head want the energies of held-out images after an epoch?"""
+        return any(head.needs_calibration for head in self.heads)
+
+    def calibrate(self, energies: Sequence[Tensor]) -> None:
+        """Hands each head the energies (N, h, w) of its scale on held-out good images."""
+        for head, own in zip(self.heads, energies, strict=True):
+            head.calibrate(own)
 
     @torch.no_grad()
     def scale_maps(self, normalised: Sequence[Tensor], size: tuple[int, int], kind: str) -> Tensor:
         """Anomaly map of every scale at `size`: (N, scales, H, W), higher is more anomalous.
 
-        kind "likelihood": -exp(-energy), in [-1, 0] with FastFlow. With CFLOW-AD the energy counts from the head's
-        `offset`, the least one in good images, so that every scale starts at -1;
+        kind "likelihood": -`FlowHead.likelihood` of the energy, in [-1, 0] on what looks like good images;
         kind "nll": the energy, unbounded.
         """
         maps = []
         for head, energy in zip(self.heads, self.energy_maps(normalised), strict=True):
-            if kind == "likelihood":
-                scale_map = -torch.exp((head.offset if isinstance(head, CFlowHead) else 0.0) - energy)
-            else:
-                scale_map = energy
+            scale_map = (-head.likelihood(energy) if kind == "likelihood" else energy)[:, None]
             maps.append(F.interpolate(scale_map, size, mode="bilinear", align_corners=False))
         return torch.cat(maps, dim=1)
-
-
-def _head(config: FlowConfig, shape: tuple[int, int, int]) -> FastFlowHead | CFlowHead:
-    channels, height, width = shape
-    shared = {"steps": config.steps, "hidden_ratio": config.hidden_ratio, "clamp": config.clamp}
-    if config.kind == "cflow":
-        return CFlowHead(
-            channels, (height, width), condition=config.condition, permutation=config.permutation, **shared
-        )
-    return FastFlowHead(channels, kernels=config.kernels, **shared)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE
 from altub.errors import ConfigError
-from altub.flows.config import PAPERS
+from altub.flows.registry import get_flow
 from altub.inference.config import DetectorConfig
 from altub.inference.info import ImageCounts, ModelInfo
 from altub.metrics import METRICS
@@ -71,7 +71,8 @@ def make_card(
     from huggingface_hub import EvalResult, ModelCardData
 
     kind = detector.flow.kind
-    name, paper = PAPERS[kind]
+    flow = get_flow(kind)
+    link = f", [arXiv:{flow.paper.arxiv}]({flow.paper.url})" if flow.paper else ""
     category = _plain(info.category)
     data = info.data if info.data in _DATA else "own"
     measured = info.measured
@@ -102,9 +103,9 @@ def make_card(
 
 # AltUB detector for {category}
 
-Finds defects in pictures of **{category}** and marks where they are. It is a normalizing flow ({name},
-[arXiv:{paper}](https://arxiv.org/abs/{paper})) on a learnable base distribution (AltUB,
-[arXiv:2210.14913](https://arxiv.org/abs/2210.14913)), trained on pictures of good parts only.
+Finds defects in pictures of **{category}** and marks where they are. It is a normalizing flow
+({flow.title}{link}) on a learnable base distribution
+(AltUB, [arXiv:2210.14913](https://arxiv.org/abs/2210.14913)), trained on pictures of good parts only.
 
 ```python
 from altub import AnomalyDetector

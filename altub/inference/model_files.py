@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from altub.errors import ModelError, validation_problem
 from altub.files import explain_full_disk, write_atomically, write_json
+from altub.flows.config import unknown_flow
 from altub.inference.config import ModelConfig
 from altub.version import __version__
 
@@ -95,6 +96,8 @@ def parse_config(config: dict[str, Any], folder: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate(config)
     except ValidationError as error:
+        if (unregistered := unknown_flow(error)) is not None:
+            raise ModelError(f"The model in {folder} cannot be loaded. {unregistered}") from error
         raise ModelError(
             f"The model in {folder} is damaged ({validation_problem(error)}). Fetch or train it again."
         ) from error

@@ -18,7 +18,7 @@ from altub.backbones.backbone import Backbone, create_backbone
 from altub.errors import ConfigError, ModelError
 from altub.files import write_atomically
 from altub.flows import FlowPyramid
-from altub.flows.config import PAPERS
+from altub.flows.registry import get_flow
 from altub.inference.calibration import Calibration
 from altub.inference.config import DetectorConfig
 from altub.inference.info import ModelInfo
@@ -141,7 +141,7 @@ tags:
 ---
 # AltUB detector for {info.category}
 
-{PAPERS[config.flow.kind][0]} with a learnable base (AltUB, arXiv:2210.14913) on features of `{config.backbone}` at
+{get_flow(config.flow.kind).title} with a learnable base (AltUB, arXiv:2210.14913) on features of `{config.backbone}` at
 stages {", ".join(map(str, config.stages))}, {config.image_size} px.
 {table}
 ```python

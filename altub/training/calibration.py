@@ -46,7 +46,7 @@ def calibrate(detector: AnomalyDetector, store: FeatureStore, workers: Workers) 
     Raises:
         ModelError: a likelihood or a score is not finite; the calibration is then as it was.
     """
-    _fit_offsets(detector, store, workers)
+    _calibrate_heads(detector, store, workers)
     maps, scores, nll = collect_maps(detector, store, BATCH, workers, loss=True)
     if not all(map(math.isfinite, nll)) or not np.isfinite(scores).all():
         raise ModelError("The model gives no finite scores on held-out good images: train it again.")
@@ -54,18 +54,14 @@ def calibrate(detector: AnomalyDetector, store: FeatureStore, workers: Workers) 
     return HeldOut(maps, scores, nll)
 
 
-@torch.no_grad()
-def _fit_offsets(detector: AnomalyDetector, store: FeatureStore, workers: Workers) -> None:
-    """Where CFLOW's energies begin: at the least of every scale in the held-out good images."""
-    from altub.flows.cflow import CFlowHead
-
+def _calibrate_heads(detector: AnomalyDetector, store: FeatureStore, workers: Workers) -> None:
+    """Shows the flow heads the energies of held-out good images, where they ask for them."""
     pyramid = detector.pyramid
-    if not isinstance(pyramid.heads[0], CFlowHead):
+    if not pyramid.needs_calibration:
         return
 
-    def least(features: list[Tensor]) -> list[Tensor]:
-        return [energy.amin() for energy in pyramid.energy_maps(pyramid.normalise(features))]
+    def energies(features: list[Tensor]) -> list[Tensor]:
+        return pyramid.energy_maps(pyramid.normalise(features))
 
-    pieces = list(workers.map(least, (features for _, features in store.batches(BATCH))))
-    for head, values in zip(pyramid.heads, zip(*pieces, strict=True), strict=True):
-        head.offset.copy_(torch.stack(values).amin())
+    pieces = list(workers.map(energies, (features for _, features in store.batches(BATCH))))
+    pyramid.calibrate([torch.cat(maps) for maps in zip(*pieces, strict=True)])

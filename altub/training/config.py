@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from altub.errors import ConfigError, validation_problem
 from altub.fields import AUTOMATIC, setting
 from altub.flows.config import FlowConfig
+from altub.flows.registry import DEFAULT_FLOW, get_flow
 from altub.inference.config import MapKind
 from altub.inference.info import ModelInfo
 from altub.training.schedule import BaseSchedule
 
-__all__ = ["CFLOW_DEFAULTS", "PRESETS", "Preset", "TrainingConfig", "make_config"]
+__all__ = ["PRESETS", "Preset", "TrainingConfig", "make_config"]
 
 Augmentation = Literal["hflip", "vflip", "rot90"]
 
@@ -296,9 +297,6 @@ PRESETS: dict[str, Preset] = {
     ),
 }
 
-# Where CFLOW-AD's short training differs from FastFlow's: one epoch holds hundreds of optimiser steps.
-CFLOW_DEFAULTS: dict[str, Any] = {"epochs": 6, "base": {"interval": 2}}
-
 
 def make_config(preset: str | None = None, **settings: Any) -> TrainingConfig:
     """A validated configuration from a preset and settings that override it; nested ones may be partial.
@@ -315,10 +313,8 @@ def make_config(preset: str | None = None, **settings: Any) -> TrainingConfig:
     merged: dict[str, Any] = {} if preset is None else dict(PRESETS[preset].settings)
     given_flow = settings.get("flow")
     kind = given_flow.get("kind") if isinstance(given_flow, dict) else None
-    if kind is not None and kind != merged.get("flow", {}).get("kind", "fastflow"):
-        merged = {key: value for key, value in merged.items() if key != "flow"}
-        if kind == "cflow":
-            merged = {**CFLOW_DEFAULTS, **merged}
+    if kind is not None and kind != merged.get("flow", {}).get("kind", DEFAULT_FLOW):
+        merged = {**get_flow(kind).training, **{key: value for key, value in merged.items() if key != "flow"}}
     for key, value in settings.items():
         if value is None:
             continue

@@ -15,6 +15,7 @@ from altub.data.augment import augmentation
 from altub.device import autocast, choose_device, choose_precision, describe_device
 from altub.evaluation.evaluate import ExampleMaps, TestSet
 from altub.flows import FlowPyramid
+from altub.flows.registry import get_flow
 from altub.inference.config import DetectorConfig
 from altub.inference.detector import AnomalyDetector
 from altub.parallel import Workers
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Prepared", "prepare"]
 
 BATCH = 8  # images at a time where the norms are fitted
-USUAL_LR = {"fastflow": 5e-4, "cflow": 1e-3}  # measured; published are 1e-3 and 2e-4
 FILTER_BANK_LR = 1e-2  # heads on 30 channels take larger steps: measured on the sample, where 1e-3 is far from done
 
 
@@ -161,7 +161,7 @@ def _resolve(
         status.notes.append(why)
     if config.lr is None:
         bank = found.get("backbone", config.backbone) == FILTER_BANK
-        found["lr"] = FILTER_BANK_LR if bank else USUAL_LR[config.flow.kind]
+        found["lr"] = FILTER_BANK_LR if bank else get_flow(config.flow.kind).usual_lr
     changed = {name: value for name, value in found.items() if getattr(config, name) != value}
     if changed:
         config = config.model_copy(update=changed)

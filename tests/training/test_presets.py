@@ -62,7 +62,7 @@ def test_cflow_is_trained_as_published(name: str) -> None:
     workers.close()
     rates = []
     for progress in (0.0, 16 / 200, 0.5, 1.0):
-        alternation._set_rates(progress)
+        alternation.set_rates(progress)
         rates.append(alternation.lr_now)
     assert rates[0] == pytest.approx(2e-5) and rates[3] == pytest.approx(2e-7)
     assert rates[1] == pytest.approx(2e-7 + (2e-4 - 2e-7) * 0.98429, rel=1e-4)

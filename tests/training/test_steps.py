@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from altub.flows import FlowPyramid
+from altub.flows.head import microbatch_size
 from altub.parallel import Workers
 from altub.training.config import make_config
-from altub.training.steps import Alternation, images_a_piece
+from altub.training.steps import Alternation
 
 SHAPES = [(6, 16, 16), (8, 4, 4)]
 IMAGES = 40  # more than one piece on every scale
@@ -45,7 +46,7 @@ def test_pieces_give_the_gradient_of_the_whole_batch(workers, turn):
     whole = ours.pyramid
     moved = list(whole.flow_parameters() if turn == "flow" else whole.base_parameters())
     features = batch()
-    assert all(images_a_piece(maps) < IMAGES for maps in features)
+    assert all(microbatch_size(maps) < IMAGES for maps in features)
     nll = [values.mean() for values in whole.nll(whole.normalise(features))]
     wanted = torch.autograd.grad(sum(nll), [p for p in moved if p.requires_grad])
 
@@ -89,8 +90,8 @@ def test_the_number_of_cores_does_not_show_in_the_weights():
 
 def test_a_piece_holds_fewer_of_the_large_maps():
     def pieces(*shape: int) -> int:
-        return images_a_piece(torch.empty(1, *shape).expand(64, *shape))
+        return microbatch_size(torch.empty(1, *shape).expand(64, *shape))
 
     assert (pieces(64, 64, 64), pieces(128, 32, 32), pieces(256, 16, 16)) == (8, 16, 16)
     assert pieces(256, 128, 128) == 8  # never so few that a core idles in small matrices
-    assert images_a_piece(torch.empty(64, 8, 4, 4, device="meta")) == 64  # no CPU: all at once
+    assert microbatch_size(torch.empty(64, 8, 4, 4, device="meta")) == 64  # no CPU: all at once

@@ -12,6 +12,7 @@ import numpy as np
 from altub.evaluation.compare import mean_and_band
 from altub.evaluation.study.results import StudyResults, update_order
 from altub.files import write_atomically
+from altub.flows.registry import flow_title
 from altub.metrics import MAIN_METRICS, METRICS
 from altub.plots import BASE_PHASE, DEFECT, FLOW_PHASE, GOOD, HELD_OUT
 
@@ -49,16 +50,13 @@ def write_figures(results: StudyResults, study_dir: Path) -> list[Path]:
             }
             return dict(sorted(found.items(), key=lambda item: update_order(item[0])))
 
-        title = f"{category}, {_FLOW_NAMES.get(flow, flow)}"
+        title = f"{category}, {flow_title(flow)}"
         figures = {metric: _metric_figure(title, metric, of(metric)) for metric in MAIN_METRICS if of(metric)}
         if any(update != "off" for update in of("drift_mean")):
             figures["drift"] = _drift_figure(title, of("drift_mean"), of("drift_std"))
         for name, figure in figures.items():
             written += _save(figure, study_dir / f"figure-{_file_name(category)}-{_file_name(flow)}-{name}")
     return written
-
-
-_FLOW_NAMES = {"fastflow": "FastFlow", "cflow": "CFLOW-AD"}
 
 
 def _metric_figure(title: str, metric: str, curves: Curves) -> Figure:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from altub.backbones.backbone import BACKBONE_PRESETS, FILTER_BANK, resolve_auto, weights_available
 from altub.errors import ConfigError
 from altub.flows.config import FlowConfig
+from altub.flows.registry import flow_names, get_flow
 from altub.training.config import PRESETS, TrainingConfig, make_config
 from altub.training.fields import find_setting
 from altub.training.schedule import VARIANT_TITLES, VARIANTS, BaseSchedule
@@ -47,7 +48,6 @@ ADVANCED = (
     "augment",
 )
 FLOW = ("kind", "norm", "kernels", "permutation", "loss", "fibres")
-ONLY_OF = {"kernels": "fastflow", "permutation": "cflow", "loss": "cflow", "fibres": "cflow"}  # kind of flow
 FIELDS = (*TOP, *(f"base.{name}" for name in BASE), *(f"flow.{name}" for name in FLOW), *ADVANCED)
 FOLLOW_KIND = ("epochs", "base.interval", *(f"flow.{name}" for name in FLOW[1:]))  # fields that a flow has values for
 # What the values of a setting are called where the value itself does not say enough.
@@ -55,8 +55,6 @@ NAMES = {
     "layer": "layer norm",
     "layer-affine": "layer norm with trained scale (as published)",
     "channel": "per channel",
-    "fastflow": "FastFlow: whole maps",
-    "cflow": "CFLOW-AD: position by position",
     "hard": "exchange channels",
     "soft": "rotate (as published, twice the size)",
     "logsigmoid": "log-sigmoid (as published)",
@@ -128,7 +126,7 @@ def build_form() -> SettingsForm:
     preset_about = gr.HTML(_about(FIRST_PRESET), elem_classes="hint")
     choice("backbone", "Backbone", backbone_choices(), allow_custom_value=True)
     backbone_about = gr.HTML(elem_classes="hint", elem_id="backbone-about")
-    choice("flow.kind", "Flow", named("kind", FlowConfig), filterable=False)
+    choice("flow.kind", "Flow", [(get_flow(name).label, name) for name in flow_names()], filterable=False)
     with gr.Row(elem_classes="numbers"):
         number("image_size", "Image size")
         number("epochs", "Epochs")
@@ -324,7 +322,7 @@ def _connect(form: SettingsForm) -> None:
     )
 
     kind = form.fields["flow.kind"]
-    own = [form.fields[f"flow.{name}"] for name in ONLY_OF]
+    of_flow = [f"flow.{name}" for name in FLOW[1:]]
 
     def take_kind(kind: str, preset: str) -> list[Any]:
         """The values that such a flow starts from; the rest of the form stays."""
@@ -332,9 +330,8 @@ def _connect(form: SettingsForm) -> None:
         return [shown[name] for name in FOLLOW_KIND]
 
     kind.input(take_kind, [kind, form.preset], [form.fields[name] for name in FOLLOW_KIND], **quiet)
-    kind.change(
-        lambda kind: [gr.update(visible=_matters(f"flow.{name}", kind)) for name in ONLY_OF], kind, own, **quiet
-    )
+    own = [form.fields[name] for name in of_flow]
+    kind.change(lambda kind: [gr.update(visible=_matters(name, kind)) for name in of_flow], kind, own, **quiet)
 
     def take_reading(reading: str, preset: str) -> list[Any]:
         if reading in VARIANTS:
@@ -383,7 +380,8 @@ def _kind_config(kind: str, preset: str) -> TrainingConfig:
 
 def _matters(name: str, kind: str) -> bool:
     """Does a field matter with this kind of flow?"""
-    return ONLY_OF.get(name.removeprefix("flow."), kind) == kind if name.startswith("flow.") else True
+    group, _, setting = name.rpartition(".")
+    return group != "flow" or get_flow(kind).uses(setting)
 
 
 def _about(preset: str) -> str:

@@ -1,0 +1,130 @@
+"""What a flow must be able to do on one scale of a feature pyramid; no caller asks which flow it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from altub.flows.base import DiagonalGaussian
+    from altub.flows.config import FlowConfig
+    from altub.flows.norms import FeatureNorm
+
+__all__ = ["FlowHead", "Microbatch", "Precision", "Update", "microbatch_size"]
+
+MICROBATCH_VALUES = 1 << 21  # of x in one backward pass on a CPU: the same gradient from tensors that fit its caches
+FEWEST_IMAGES, MOST_IMAGES = 8, 16  # a microbatch; small matrices waste a core, and several cores share one batch
+
+Precision = Callable[[], AbstractContextManager]  # gives the autocast context of a forward pass
+Microbatch = Callable[[], tuple[Tensor, Tensor]]
+"""Computes a part of an update: (what is minimised, the part's summed negative log-likelihood in nats without its
+graph). The gradients of an update's microbatches add up, so each has its share of the mean."""
+Update = Sequence[Microbatch]
+"""The microbatches of one optimiser step; they may run side by side."""
+
+
+class FlowHead(nn.Module, ABC):
+    """A flow on one scale: maps features (N, C, H, W) to z of the same shape, invertibly.
+
+    A head of your own needs `__init__`, `forward` and `inverse`; the rest has defaults that suit any flow over whole
+    maps. :func:`altub.flows.register_flow` makes it known by a name.
+
+    Args:
+        config: settings; a head of your own may keep further ones in `config.options`.
+        shape: (C, H, W) of the feature maps in training. Maps of another H and W may follow in use.
+
+    Attributes:
+        needs_calibration: whether :meth:`calibrate` wants to see the energies of held-out images after every epoch.
+
+    Example:
+        >>> import torch
+        >>> from altub.flows import FlowConfig, create_head
+        >>> head = create_head(FlowConfig(kind="fastflow", steps=2), (6, 4, 4))
+        >>> z, log_det = head(torch.randn(3, 6, 4, 4))
+        >>> tuple(z.shape), tuple(log_det.shape)
+        ((3, 6, 4, 4), (3,))
+    """
+
+    needs_calibration: ClassVar[bool] = False
+
+    def __init__(self, config: FlowConfig, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.config = config
+        self.channels, *size = shape
+        self.size = tuple(size)
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """z (N, C, H, W) and log|det J| (N,) of normalised features (N, C, H, W)."""
+
+    @abstractmethod
+    def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, C, H, W) of z (N, C, H, W), and the log-determinant of the inverse (N,)."""
+
+    def log_det_map(self, features: Tensor) -> Tensor | None:
+        """Each position's own log|det J| (N, H, W), which add up to the image's; None where positions depend on one
+        another, so that there is no such thing."""
+        return None
+
+    def energy(self, features: Tensor, base: DiagonalGaussian) -> Tensor:
+        """How unlikely each position is under `base`, (N, H, W): higher is more anomalous.
+
+        By default 1/2 mean_c u^2 with u = (z - mu) / sigma, without the log-determinant, as FastFlow published it.
+        """
+        z, _ = self(features)
+        return 0.5 * base.standardise(z.float()).square().mean(1)
+
+    def likelihood(self, energy: Tensor) -> Tensor:
+        """exp(-energy), the shape of `energy`; a head whose energies begin elsewhere than at 0 says so here."""
+        return torch.exp(-energy)
+
+    def calibrate(self, energies: Tensor) -> None:
+        """Called after every epoch with the energies (N, H, W) of held-out good images, if `needs_calibration`."""
+
+    def train_batch(
+        self,
+        features: Tensor,
+        norm: FeatureNorm,
+        base: DiagonalGaussian,
+        *,
+        precision: Precision,
+        seed: Sequence[int],
+    ) -> Iterator[Update]:
+        """Yields the updates of flow and base that one batch gives rise to, each made after the one before it.
+
+        By default one update: the mean negative log-likelihood of the images.
+
+        Args:
+            features: (N, C, H, W), not normalised yet.
+            norm, base: of this scale. `norm` runs in fp32; its parameters, if any, are trained as well.
+            precision: the context to run this head in.
+            seed: unique to this batch and scale. All that is random must come from it alone, so that a resumed
+                training repeats an undisturbed one.
+        """
+        count = len(features)
+
+        def negative_log_likelihood(part: Tensor) -> tuple[Tensor, Tensor]:
+            normalised = norm(part)
+            with precision():
+                z, log_det = self(normalised)
+                nll = -base.log_prob(z) - log_det
+            total = nll.sum()
+            return total / count, total.detach()
+
+        yield [partial(negative_log_likelihood, part) for part in features.split(microbatch_size(features))]
+
+
+def microbatch_size(maps: Tensor) -> int:
+    """How many of these images (N, C, H, W) one backward pass takes: on a CPU as many as suit a core, else all.
+
+    It depends on the maps alone, so that the number of cores never shows in the weights.
+    """
+    if maps.device.type != "cpu":
+        return len(maps)
+    return min(max(MICROBATCH_VALUES // max(maps[0].numel(), 1), FEWEST_IMAGES), MOST_IMAGES)

@@ -54,6 +54,7 @@ __all__ = [
     "space_hosts",
     "space_volume",
     "uploads_are_shared",
+    "wait_passively",
     "weights_root",
     "zero_gpu",
 ]
@@ -182,6 +183,15 @@ def uploads_are_shared() -> bool:
 def zero_gpu() -> bool:
     """Does this Space run on ZeroGPU, where there is a GPU only inside of decorated calls?"""
     return on_space() and os.environ.get("SPACES_ZERO_GPU", "").strip().lower() in ("1", "t", "true")
+
+
+def wait_passively() -> None:
+    """Lets OpenMP's threads sleep instead of spin while they wait.
+
+    Spinning is faster on an idle machine by a little, and slower by a lot where a training shares its cores with the
+    page, a browser or a second training: a thread then burns its time slice waiting for one that has no core.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _kept(name: str) -> Path:

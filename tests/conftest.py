@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from altub.threads import wait_passively
+from altub.settings import wait_passively
 
 wait_passively()  # before torch: tests share their cores with browsers and trainings
 

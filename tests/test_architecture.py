@@ -58,7 +58,7 @@ ALLOWED_LONG = {
 }
 
 LONGEST = 400  # lines of a file
-MOST_AT_THE_TOP = 12  # Python files directly in altub/
+MOST_AT_THE_TOP = 10  # Python files directly in altub/
 TABS = ("train", "inspect", "label", "compare", "models")
 
 SOURCES = sorted([*PACKAGE.rglob("*.py"), REPOSITORY / "app.py", *(REPOSITORY / "spaces").rglob("*.py")])

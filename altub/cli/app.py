@@ -12,7 +12,7 @@ import typer
 from altub.cli import bench, data, deploy, hub, list_settings, predict, runs, serve, study, train
 from altub.cli.options import BAD_INPUT, STOPPED
 from altub.errors import AltUBError
-from altub.threads import wait_passively
+from altub.settings import wait_passively
 
 __all__ = ["app", "main"]
 

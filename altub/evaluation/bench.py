@@ -37,12 +37,11 @@ from torch import Tensor, nn
 from altub.backbones.backbone import create_backbone
 from altub.data import Sample
 from altub.data.sample import render_example
-from altub.device import keep_freed_memory
+from altub.device import Workers, keep_freed_memory
 from altub.flows import AffineCoupling, FlowPyramid
 from altub.flows.config import FlowConfig
 from altub.flows.fastflow import convolution_subnet
 from altub.flows.head import microbatch_size
-from altub.parallel import Workers
 from altub.training.config import make_config
 from altub.training.features import FeatureStore, load_images
 from altub.training.steps import Alternation

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from altub.data import Category, Sample
 from altub.data.category import interleave_defects
+from altub.device import Workers
 from altub.evaluation.metrics import Evaluator, Metrics
 from altub.files import explain_full_disk, write_atomically, write_json
 from altub.inference.calibration import Calibration
 from altub.inference.detector import AnomalyDetector
-from altub.parallel import Workers
 
 if TYPE_CHECKING:
     from altub.training.features import FeatureStore

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from altub.device import Workers
 from altub.errors import ModelError
 from altub.evaluation.evaluate import collect_maps
 from altub.inference.calibration import Calibration
-from altub.parallel import Workers
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,9 +17,9 @@ from torch import Tensor
 from altub.backbones.backbone import Backbone
 from altub.data import Sample, to_tensor
 from altub.data.augment import Augment
+from altub.device import Workers
 from altub.errors import RunError
 from altub.files import explain_full_disk
-from altub.parallel import Workers
 
 __all__ = ["FeatureStore", "load_images"]
 

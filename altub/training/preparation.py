@@ -12,13 +12,12 @@ import torch
 from altub.backbones import FILTER_BANK, Backbone, create_backbone, resolve_auto
 from altub.data import MEMORY, Category, load_category
 from altub.data.augment import augmentation
-from altub.device import autocast, choose_device, choose_precision, describe_device
+from altub.device import Workers, autocast, choose_device, choose_precision, describe_device
 from altub.evaluation.evaluate import ExampleMaps, TestSet
 from altub.flows import FlowPyramid
 from altub.flows.registry import get_flow
 from altub.inference.config import DetectorConfig
 from altub.inference.detector import AnomalyDetector
-from altub.parallel import Workers
 from altub.settings import feature_memory_bytes
 from altub.training.config import TrainingConfig
 from altub.training.data_record import split_data

@@ -11,9 +11,9 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
+from altub.device import Workers
 from altub.flows import FlowPyramid
 from altub.flows.head import Microbatch, Update, microbatch_size
-from altub.parallel import Workers
 from altub.training.config import TrainingConfig
 from altub.training.schedule import Phase
 

@@ -6,7 +6,7 @@ import os
 from importlib.util import find_spec
 
 from altub.errors import INSTALL_UI, MissingExtraError
-from altub.threads import wait_passively
+from altub.settings import wait_passively
 
 if find_spec("gradio") is None:
     raise MissingExtraError(f"The web page needs Gradio, which is not installed. {INSTALL_UI}")

@@ -10,8 +10,8 @@ import torch
 
 from altub import AnomalyDetector, Run, load_category
 from altub.data.splits import split_held_out
+from altub.device import Workers
 from altub.errors import ModelError
-from altub.parallel import Workers
 from altub.training.adapt import fit_base
 from altub.training.calibration import calibrate
 from altub.training.features import FeatureStore

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from altub.device import autocast
+from altub.device import Workers, autocast
 from altub.flows import FlowPyramid
-from altub.parallel import Workers
 from altub.training.config import PRESETS, make_config
 from altub.training.steps import Alternation
 

@@ -7,9 +7,9 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from altub.device import Workers
 from altub.flows import FlowPyramid
 from altub.flows.head import microbatch_size
-from altub.parallel import Workers
 from altub.training.config import make_config
 from altub.training.steps import Alternation
 

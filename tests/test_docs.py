@@ -14,6 +14,7 @@ from typer.main import get_command
 import altub
 from altub import settings
 from altub.cli.app import app
+from altub.runs import run as run_directory
 from altub.training.config import TrainingConfig
 from tests.conftest import REPOSITORY
 
@@ -141,6 +142,15 @@ def field_names(model: type[BaseModel], prefix: str = "") -> list[str]:
         nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
         names += field_names(field.annotation, f"{prefix}{name}.") if nested else [prefix + name]
     return names
+
+
+def test_every_file_of_a_run_is_explained() -> None:
+    """The run directory's own docstring lists them, six spaces deep; several in a line have commas."""
+    page = sections(read(REPOSITORY / "docs" / "deployment.md"))["a run directory"]
+    lines = re.findall(r"^ {6}(\S.*?)  ", run_directory.__doc__ or "", flags=re.MULTILINE)
+    assert len(lines) >= 10
+    for name in ", ".join(lines).split(", "):
+        assert f"`{name}`" in page, f"{name} is missing in docs/deployment.md"
 
 
 def test_every_public_name_is_explained() -> None:

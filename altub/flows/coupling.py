@@ -15,6 +15,7 @@ that a checkpoint never changes its meaning.) Three things differ, none of them 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -81,6 +82,15 @@ class AffineCoupling(InvertibleModule):
             self.register_buffer("rotation", random_rotation(channels))  # y = rotation u
         conditions = self.dims_c[0][0] if self.dims_c else 0
         self.subnet = subnet_constructor(self.split[0] + conditions, 2 * self.split[1])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        found = state_dict.get(f"{prefix}permutation")
+        other = self.permutation is None or not isinstance(found, Tensor) or found.shape != self.permutation.shape
+        # An index out of range would fail far from here.
+        if not other and not torch.equal(found.cpu().long().sort().values, torch.arange(len(found))):
+            rest[-1].append(f"{prefix}permutation is not a permutation of {len(found)} channels.")
+            return
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def output_dims(self, input_dims: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
         return input_dims

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -12,21 +12,26 @@ from altub.inference.info import ModelInfo
 __all__ = ["DetectorConfig", "MapKind", "ModelConfig"]
 
 MapKind = Literal["likelihood", "nll"]
+MOST_SCALES = 64  # of a feature pyramid; plain transformers have up to 48 blocks
+Channels = Annotated[int, Field(ge=1, le=16_384)]
+Side = Annotated[int, Field(ge=1, le=4096)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class DetectorConfig(BaseModel):
     """What it takes, beside the weights, to build a detector again."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Bounded and finite throughout: a config.json may come from anywhere.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    backbone: str
-    stages: tuple[int, ...]
-    backbone_sha256: str
+    backbone: str = Field(max_length=200)
+    stages: tuple[Annotated[int, Field(ge=0, le=99)], ...] = Field(max_length=MOST_SCALES)
+    backbone_sha256: Sha256
     image_size: int = Field(ge=32, le=4096)
-    shapes: tuple[tuple[int, int, int], ...]
+    shapes: tuple[tuple[Channels, Side, Side], ...] = Field(min_length=1, max_length=MOST_SCALES)
     flow: FlowConfig
     map_kind: MapKind
-    smoothing: float
+    smoothing: float = Field(ge=0, le=32)
     score_share: float = Field(0.0, ge=0, le=1)
 
 
@@ -35,9 +40,9 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    weights_sha256: str
+    weights_sha256: Sha256
     detector: DetectorConfig
-    calibration: dict[str, Any] | None  # what of the calibration is not beside the weights; None: not calibrated
+    calibration: Annotated[dict[str, Any], Field(max_length=16)] | None  # without what is beside the weights
     info: ModelInfo = ModelInfo()
 
     @field_validator("info", mode="before")

@@ -16,9 +16,9 @@ class ImageCounts(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    trained: int | None = None
-    held_out: int | None = None
-    test: int | None = None
+    trained: int | None = Field(None, ge=0, le=1 << 40)
+    held_out: int | None = Field(None, ge=0, le=1 << 40)
+    test: int | None = Field(None, ge=0, le=1 << 40)
 
 
 class ModelInfo(BaseModel):
@@ -31,13 +31,13 @@ class ModelInfo(BaseModel):
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
-    category: str = "unknown"
+    category: str = Field("unknown", max_length=1000)
     epoch: int = Field(0, ge=0, le=100_000)  # epochs that it was trained
     metrics: Metrics | None = None  # on the test set after `epoch`; None: not evaluated
     held_out: float | None = None  # NLL of held-out good images, nats per dimension
     training: dict[str, Any] | None = None  # a TrainingConfig without its data, which says where images lie
     images: ImageCounts | None = None
-    data: str | None = None  # only of a pushed model: "sample", "mvtec-ad" or "own"
+    data: str | None = Field(None, max_length=1000)  # only of a pushed model: "sample", "mvtec-ad" or "own"
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in config.json; what was not set is left out."""

@@ -25,7 +25,16 @@ from altub.flows.config import unknown_flow
 from altub.inference.config import ModelConfig
 from altub.version import __version__
 
-__all__ = ["CONFIG_FILE", "FORMAT_VERSION", "WEIGHTS_FILE", "parse_config", "read_config", "read_model", "write_model"]
+__all__ = [
+    "CONFIG_FILE",
+    "FORMAT_VERSION",
+    "WEIGHTS_FILE",
+    "parse_config",
+    "read_config",
+    "read_header",
+    "read_model",
+    "write_model",
+]
 
 FORMAT_VERSION = 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -126,6 +135,24 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"({__version__}, format {FORMAT_VERSION}) reads: update AltUB."
         )
     return config
+
+
+def read_header(content: bytes) -> dict[str, Any]:
+    """The header of a safetensors file: each tensor's type, shape and place, and the "__metadata__".
+
+    Raises:
+        ValueError: it is cut off, or no such file.
+    """
+    length = int.from_bytes(content[:8], "little")
+    if not 0 < length <= len(content) - 8:
+        raise ValueError("it is cut off or no safetensors file")
+    try:
+        header = json.loads(content[8 : 8 + length])
+    except RecursionError as error:
+        raise ValueError("its header is damaged") from error
+    if not isinstance(header, dict):
+        raise ValueError("its header is damaged")
+    return header
 
 
 def _interrupted(folder: Path) -> bool:

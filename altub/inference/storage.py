@@ -22,7 +22,7 @@ from altub.flows.registry import get_flow
 from altub.inference.calibration import Calibration
 from altub.inference.config import DetectorConfig
 from altub.inference.info import ModelInfo
-from altub.inference.model_files import parse_config, read_model, write_model
+from altub.inference.model_files import parse_config, read_header, read_model, write_model
 from altub.metrics import METRICS
 from altub.version import __version__
 
@@ -30,6 +30,7 @@ __all__ = ["CARD_FILE", "DetectorParts", "read_parts", "write_parts"]
 
 CARD_FILE = "README.md"
 CALIBRATION_TENSORS = ("scores", "peaks")  # of the calibration, kept as float64 beside the weights
+MOST_HELD_OUT = 1_000_000  # images
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,15 @@ def read_parts(folder: Path, backbone: Backbone | None = None) -> DetectorParts:
     config = parse_config(content, folder)
     settings = config.detector
     try:
+        shapes = _pyramid_shapes(weights)
         tensors = safetensors.torch.load(weights)
         scores, peaks = (tensors.pop(f"calibration.{name}", None) for name in CALIBRATION_TENSORS)
         calibration = None
         if config.calibration is not None:
             # Models without peaks are older: their score is the map's maximum.
-            peaks = None if peaks is None else peaks.tolist()
-            calibration = Calibration.from_dict({**config.calibration, "scores": scores.tolist(), "peaks": peaks})
-    except (TypeError, ValueError, AttributeError, safetensors.SafetensorError) as error:
+            peaks = None if peaks is None else peaks.numpy()
+            calibration = Calibration.from_dict({**config.calibration, "scores": scores.numpy(), "peaks": peaks})
+    except (TypeError, ValueError, AttributeError, KeyError, safetensors.SafetensorError) as error:
         raise ModelError(
             f"The model in {folder} is damaged ({_first_line(error)}). Fetch or train it again."
         ) from error
@@ -109,18 +111,49 @@ def read_parts(folder: Path, backbone: Backbone | None = None) -> DetectorParts:
         not 1 <= side <= settings.image_size for _, *sides in settings.shapes for side in sides
     ):
         raise ModelError(f"The model in {folder} is damaged: its features are not those of {settings.backbone}.")
-    pyramid = FlowPyramid(settings.flow, settings.shapes)
     try:
+        _check_shapes(settings, shapes)
+        pyramid = FlowPyramid(settings.flow, settings.shapes)
         pyramid.load_state_dict({name.removeprefix("pyramid."): value for name, value in tensors.items()})
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise ModelError(
             f"The weights in {folder} do not fit their config.json ({_first_line(error)}). Fetch or train it again."
         ) from error
     return DetectorParts(settings, backbone, pyramid, calibration, config.info)
 
 
+def _pyramid_shapes(weights: bytes) -> dict[str, tuple[int, ...]]:
+    """Shapes of the flow's tensors by the file's header, before any of them takes memory.
+
+    Raises:
+        ValueError: the calibration beside them is not one.
+    """
+    shapes = {name: tuple(entry["shape"]) for name, entry in read_header(weights).items() if name != "__metadata__"}
+    counts = [shape for name, shape in shapes.items() if name.startswith("calibration.")]
+    if any(len(shape) != 1 or shape[0] > MOST_HELD_OUT for shape in counts):
+        raise ValueError(f"its calibration is not a list of at most {MOST_HELD_OUT:,} scores")
+    return {name.removeprefix("pyramid."): shape for name, shape in shapes.items() if name.startswith("pyramid.")}
+
+
+def _check_shapes(settings: DetectorConfig, found: dict[str, tuple[int, ...]]) -> None:
+    """Are the tensors in the file those of a flow of these settings? Asked before one is built, however large.
+
+    Raises:
+        ValueError: one is missing, of another shape, or too many.
+    """
+    get_flow(settings.flow.kind).head_class()  # its module is imported outside of the meta device
+    with torch.device("meta"):
+        wanted = {name: tuple(t.shape) for name, t in FlowPyramid(settings.flow, settings.shapes).state_dict().items()}
+    if found != wanted:
+        name = min(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+        raise ValueError(f"{name} has shape {found.get(name)}, its settings ask for {wanted.get(name)}")
+
+
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".: ")
+    lines = str(error).splitlines()
+    if len(lines) > 1 and lines[0].startswith("Error(s) in loading state_dict"):  # torch's heading
+        lines = lines[1:]
+    return next(iter(lines), type(error).__name__).strip().rstrip(".: ")
 
 
 def _package_versions() -> dict[str, str]:

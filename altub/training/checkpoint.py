@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from altub.errors import RunError
 from altub.files import explain_full_disk, write_atomically
+from altub.inference.model_files import read_header
 
 __all__ = ["Restored", "load_checkpoint", "previous_checkpoint", "save_checkpoint"]
 
@@ -93,7 +94,7 @@ def _load(path: Path, model: nn.Module, optimizers: Mapping[str, torch.optim.Opt
             raise _DamagedError("it is far too large")
         content = path.read_bytes()  # not mapped: what lies in memory stays as it was checked
         tensors = safetensors.torch.load(content)
-        counters = json.loads(_metadata(content)[_COUNTERS])
+        counters = json.loads(read_header(content)["__metadata__"][_COUNTERS])
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise _DamagedError(_reason(error)) from error
     if not isinstance(counters, dict):
@@ -128,15 +129,6 @@ def _keep(path: Path) -> None:
         previous.unlink(missing_ok=True)  # two of them at most take room
         shutil.copyfile(path, temporary)
     os.replace(temporary, previous)
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    """The header's own entries; safetensors reads them from files only."""
-    length = int.from_bytes(content[:8], "little")
-    if not 0 < length <= len(content) - 8:
-        raise ValueError("it is cut off or not a safetensors file")
-    header = json.loads(content[8 : 8 + length])
-    return dict(header["__metadata__"])
 
 
 def _checksum(tensors: Mapping[str, Tensor], counters: dict[str, Any]) -> str:

@@ -191,9 +191,8 @@ class Run:
         if self.launcher is not None:  # no process of this machine holds it; a follower writes the status
             return status
         # A queued run has no trainer between the click and the start of its process.
-        starting = (
-            status.state == "queued" and status.pid is None and time.time() - status.queued_at < STARTING_PATIENCE
-        )
+        waited = abs(time.time() - status.queued_at)  # a clock that was set back makes it negative
+        starting = status.state == "queued" and status.pid is None and waited < STARTING_PATIENCE
         if status.state in ("queued", "running") and not starting and not self.is_alive():
             status = self.read_status()  # it may have ended between the two looks
             if status.state in ("queued", "running"):
@@ -244,6 +243,10 @@ class Run:
             raise RunError(
                 f"Run {self.id} is already being trained{who}. Watch it, or stop it first; nothing was changed."
             ) from None
+        except OSError as error:  # Timeout is one, too
+            raise RunError(
+                f"{self.path} cannot be written ({error.strerror}): train as the user it belongs to, or copy the run."
+            ) from error
         try:
             yield
         finally:

@@ -108,7 +108,7 @@ class Workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-        finally:  # an error or an abandoned loop: nothing may still be at work on what the caller goes on to change
+        finally:  # an error or an abandoned loop: nothing may still work on what the caller changes next
             for future in waiting:
                 future.cancel()
             for future in waiting:

@@ -1,4 +1,4 @@
-"""Whole files or nothing: a reader never sees half of one, and a full disk leaves the old one in place."""
+"""Files are written atomically: a reader never sees half of one, and a full disk leaves the old one in place."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def explain_full_disk(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in _NOT_ALLOWED:
             raise AltUBError(
-                f"{path} cannot be written: this user has no right to, or the disk is read-only. Choose another folder."
+                f"{path} cannot be written: permission denied, or the disk is read-only. Choose another folder."
             ) from error
         raise
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file to write to, which takes the place of `path` in one step when the block ends without an error.
+    """A new file to write to, which replaces `path` in one step when the block ends without an error.
 
     Raises:
         DiskFullError: no room; `path` is as it was.
@@ -59,9 +59,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)  # mkstemp is private to the user; a run is meant to be read by others
+            os.chmod(name, 0o644)  # mkstemp makes it private; other users may read a run
             os.replace(name, path)
-        except BaseException:  # also on Ctrl+C: the half-written file must go
+        except BaseException:  # also on Ctrl+C: the half-written file is removed
             with suppress(OSError):
                 os.unlink(name)
             raise

@@ -12,9 +12,9 @@
 | ALTUB_MVTEC_SOURCES   | where MVTec AD comes from: JSON, or the path of a JSON file     | built-in list     |
 | ALTUB_MAX_IMAGE_SIZE  | largest image side that a training of the page may ask for     | 4096 (512)        |
 | ALTUB_MAX_EPOCHS      | longest training of the page in epochs, 0 = any                | 0                 |
-| ALTUB_MAX_MINUTES     | longest training of the page in minutes of its own, 0 = any    | 0 (60)            |
-| ALTUB_MAX_QUEUE       | trainings of the page that may wait for their turn             | any number (5)    |
-| ALTUB_FOLLOW_SECONDS  | seconds between two looks at a remote training                 | 10                |
+| ALTUB_MAX_MINUTES     | longest training of the page in minutes, queueing excluded     | 0 (60)            |
+| ALTUB_MAX_QUEUE       | trainings of the page that may be queued                       | any number (5)    |
+| ALTUB_FOLLOW_SECONDS  | seconds between two polls of a remote training                 | 10                |
 | ALTUB_SPACE_UPLOADS   | "shared" lets a Space train on uploads, which all visitors see | off               |
 | ALTUB_SPACE_VOLUME    | where a Space's persistent storage is mounted                  | /data             |
 | ALTUB_AUTH            | user:password that the page asks for                           | none              |
@@ -22,8 +22,8 @@
 
 Defaults in brackets hold on a Hugging Face Space, where data and runs also go to its persistent storage, if any.
 
-Read beside them: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT (where the page listens), and on a Space SYSTEM, SPACE_HOST
-and SPACES_ZERO_GPU.
+Read beside them: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT (where the page listens), and on a Space SYSTEM, SPACE_HOST,
+OAUTH_CLIENT_ID and SPACES_ZERO_GPU.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ __all__ = [
     "server_name",
     "server_port",
     "space_hosts",
+    "space_login",
     "space_volume",
     "uploads_are_shared",
     "wait_passively",
@@ -107,7 +108,7 @@ def max_minutes() -> int:
 
 
 def max_queue() -> int | None:
-    """How many trainings may wait for their turn (``ALTUB_MAX_QUEUE``); None = any number."""
+    """How many trainings may be queued (``ALTUB_MAX_QUEUE``); None = any number."""
     if not os.environ.get("ALTUB_MAX_QUEUE") and not on_space():
         return None
     return _whole_number("ALTUB_MAX_QUEUE", 5, least=0)
@@ -116,7 +117,7 @@ def max_queue() -> int | None:
 def mvtec_sources() -> str | None:
     """Sources of MVTec AD as JSON text or the path of a JSON file (``ALTUB_MVTEC_SOURCES``), or None where not set.
 
-    `altub.data.sources.parse_sources` tells what may be in it.
+    `altub.data.sources.parse_sources` documents the format.
     """
     return os.environ.get("ALTUB_MVTEC_SOURCES") or None
 
@@ -131,7 +132,7 @@ def feature_memory_bytes() -> int:
 
 
 def follow_seconds() -> int:
-    """Seconds between two looks at a training on Hugging Face Jobs (``ALTUB_FOLLOW_SECONDS``)."""
+    """Seconds between two polls of a training on Hugging Face Jobs (``ALTUB_FOLLOW_SECONDS``)."""
     return _whole_number("ALTUB_FOLLOW_SECONDS", 10)
 
 
@@ -189,7 +190,7 @@ def wait_passively() -> None:
     """Lets OpenMP's threads sleep instead of spin while they wait.
 
     Spinning is faster on an idle machine by a little, and slower by a lot where a training shares its cores with the
-    page, a browser or a second training: a thread then burns its time slice waiting for one that has no core.
+    page, a browser or a second training: a thread then spends its time slice waiting for one that has no core.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -200,7 +201,7 @@ def _kept(name: str) -> Path:
 
 
 def space_login() -> bool:
-    """Can visitors of this Space log in (``hf_oauth: true`` on its card gives it ``OAUTH_CLIENT_ID``)?"""
+    """Can visitors of this Space sign in (``hf_oauth: true`` on its card gives it ``OAUTH_CLIENT_ID``)?"""
     return on_space() and bool(os.environ.get("OAUTH_CLIENT_ID"))
 
 

@@ -60,7 +60,7 @@ def test_a_killed_writer_leaves_the_old_file_and_no_half_one(tmp_path: Path, mon
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
 def test_a_folder_that_may_not_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(files.os, "replace", failing(number))
-    with pytest.raises(AltUBError, match="has no right to, or the disk is read-only") as caught:
+    with pytest.raises(AltUBError, match="permission denied, or the disk is read-only") as caught:
         write_atomically(tmp_path / "a", b"x")
     assert not isinstance(caught.value, DiskFullError)
 

@@ -1,4 +1,4 @@
-"""Data sets: categories of good and defective pictures: MVTec AD, BTAD, VisA, plain folders, or built in.
+"""Data sets: categories of good and defective images: MVTec AD, BTAD, VisA, plain folders, or built in.
 
 `list_categories` and `load_category` are the way in; `download_mvtec` and `make_sample` write data;
 `read_image`, `read_mask` and `to_tensor` turn files into pixels.

@@ -1,4 +1,4 @@
-"""Unpacks archives that come from elsewhere: regular files only, nowhere but below the target, and within bounds.
+"""Unpacks untrusted archives: regular files only, only below the target, and within bounds.
 
 Members with absolute paths, with ``..``, links of either kind and devices make the whole archive refused, also when
 the member is not wanted: an archive that contains one is not what it says it is.

@@ -1,7 +1,7 @@
 """Which categories are in a folder, whatever its layout, and the built-in sample by its name.
 
 A folder is taken for what its subfolders say: ``train/good`` is MVTec AD's (and VisA's after prepare_data.py),
-``train/ok`` BTAD's, ``Data/Images/Normal`` VisA's own; pictures themselves or a ``good/`` make a plain folder.
+``train/ok`` BTAD's, ``Data/Images/Normal`` VisA's own; images themselves or a ``good/`` make a plain folder.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def list_categories(data: str | Path) -> list[Category]:
     for _, load in sorted(loaders.items()):
         try:
             categories.append(load())
-        except DataError as error:  # must not hide the others; loading this one by name tells why
+        except DataError as error:  # must not hide the others; loading this one by name raises it
             problems.append(error)
     if not categories:
         raise problems[0]
@@ -88,7 +88,7 @@ def _folder(data: str | Path) -> Path:
         raise DataError('No data source was given: name a folder of images, or "sample" for the built-in sample.')
     folder = Path(os.path.abspath(Path(data).expanduser()))
     if not folder.exists():
-        raise DataError(f'The folder {folder} is not there: check the path, or use "sample" for the built-in sample.')
+        raise DataError(f'The folder {folder} does not exist: check the path, or use "sample" for the built-in sample.')
     if not folder.is_dir():
         raise DataError(f"{folder} is a file, not a folder: give the folder that holds the images.")
     return folder
@@ -107,7 +107,9 @@ def _find(folder: Path) -> dict[str, Callable[[], Category]]:
             raise DataError(f"No images were found in {folder} that can be used. {_LAYOUTS}{_hint(folder)}")
         return found
     except PermissionError as error:
-        raise DataError(f"{error.filename or folder} cannot be read: this user has no right to.") from error
+        raise DataError(
+            f"{error.filename or folder} cannot be read: permission denied. Check its permissions."
+        ) from error
 
 
 def _loader(folder: Path) -> Callable[[Path], Category] | None:

@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the program: pictures, some defective, some of those with a mask."""
+"""A data set for the rest of the program: images, some defective, some of those with a mask."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
     "subfolders",
 ]
 
-#: Name of the class of pictures without a defect, in every layout.
+#: Name of the class of images without a defect, in every layout.
 GOOD = "good"
 #: Layout of a category whose samples were given from Python.
 MEMORY = "memory"
@@ -36,10 +36,10 @@ MEMORY = "memory"
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture of a data set.
+    """One image of a data set.
 
-    ``defect`` is "good" or the name of the defect's folder. ``mask_path`` is the picture of its defective
-    pixels, or None where there is none (a good picture, or a defective one that nobody has outlined).
+    ``defect`` is "good" or the name of the defect's folder. ``mask_path`` is the image of its defective
+    pixels, or None where there is none (a good image, or a defective one without an outline).
     ``image`` and ``mask`` hold what is in memory instead of in a file; ``path`` is then only a name.
     """
 
@@ -63,11 +63,11 @@ class Sample:
         return self.mask is not None or self.mask_path is not None
 
     def read(self) -> Image.Image:
-        """The picture, upright and RGB; ImageError where it cannot be read."""
+        """The image, upright and RGB; ImageError where it cannot be read."""
         return read_image(self.path if self.image is None else self.image)
 
     def read_mask(self, size: tuple[int, int]) -> np.ndarray | None:
-        """Its defective pixels as bool (H, W) of this size, or None where nobody has outlined them."""
+        """Its defective pixels as bool (H, W) of this size, or None where there is no mask."""
         if self.mask is not None:
             return resize_mask(np.asarray(self.mask, dtype=bool), size)
         return read_mask(self.mask_path, size) if self.mask_path is not None else None
@@ -75,10 +75,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Category:
-    """One kind of product: good pictures to learn from and, where there are any, labelled pictures to test on.
+    """One kind of product: good images to learn from and, where there are any, labelled images to test on.
 
     ``layout`` is "mvtec", "btad", "visa", "folder" or "memory". ``notes`` are sentences for the user about what was
-    found, such as defective pictures without a mask.
+    found, such as defective images without a mask.
     """
 
     name: str
@@ -96,8 +96,8 @@ class Category:
 
         Args:
             name: of the product.
-            good: good pictures to train on.
-            test: pictures to test on; what is no `Sample` counts as good.
+            good: good images to train on.
+            test: images to test on; anything but a `Sample` counts as good.
 
         Example:
             >>> import numpy as np
@@ -115,7 +115,7 @@ class Category:
 
     @property
     def defective(self) -> tuple[Sample, ...]:
-        """The defective test pictures."""
+        """The defective test images."""
         return tuple(sample for sample in self.test if sample.is_defective)
 
     @property
@@ -124,7 +124,7 @@ class Category:
         return tuple(sorted({sample.defect for sample in self.defective}))
 
     def counts(self) -> dict[str, int]:
-        """Number of pictures: ``train``, ``test_good``, ``test_defective`` and ``masks``."""
+        """Number of images: ``train``, ``test_good``, ``test_defective`` and ``masks``."""
         defective = self.defective
         return {
             "train": len(self.train),
@@ -156,9 +156,9 @@ def is_hidden(path: Path) -> bool:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, sorted by name; a folder that is not there has none.
+    """The images directly in a folder, sorted by name; none where there is no such folder.
 
-    A mask that lies beside its picture (``a.png`` and ``a_mask.png``) is not counted as a picture.
+    A mask that lies beside its image (``a.png`` and ``a_mask.png``) is not counted as an image.
     """
     if not folder.is_dir():
         return []
@@ -172,7 +172,7 @@ def _is_mask_beside(path: Path, stems: Iterable[str]) -> bool:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders directly in a folder, sorted by name; a folder that is not there has none."""
+    """The folders directly in a folder, sorted by name; none where there is no such folder."""
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if path.is_dir() and not is_hidden(path)]
@@ -180,13 +180,13 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def find_mask(masks: Iterable[Path], stem: str) -> Path | None:
-    """The mask of a picture by its name, whatever their endings; ``000_mask.png`` goes before a plain ``000.png``."""
+    """The mask of an image by its name, whatever their suffixes; ``000_mask.png`` is preferred to ``000.png``."""
     by_stem = {path.stem: path for path in masks}
     return by_stem.get(f"{stem}_mask") or by_stem.get(stem)
 
 
 def note_on_masks(test: Iterable[Sample]) -> tuple[str, ...]:
-    """A sentence where defective pictures have no mask, though the layout has a place for them."""
+    """A sentence where defective images have no mask, though the layout has a place for them."""
     defective = [sample for sample in test if sample.is_defective]
     without = [sample for sample in defective if not sample.has_mask]
     if not without:
@@ -198,8 +198,8 @@ def note_on_masks(test: Iterable[Sample]) -> tuple[str, ...]:
 
 
 def set_aside(paths: Sequence[Path], share: float) -> set[Path]:
-    """A share of the pictures, at least one, for testing: those whose names have the smallest SHA-256, so that the
-    choice is the same every time and hardly changes when pictures are added. A single picture is not taken away."""
+    """A share of the images, at least one, for testing: those whose names have the smallest SHA-256, so that the
+    choice is the same every time and hardly changes when images are added. A single image stays for training."""
     if len(paths) < 2:
         return set()
     count = max(1, round(share * len(paths)))

@@ -1,6 +1,6 @@
 """MVTec AD from a list of sources, after the user has accepted its licence.
 
-The official archive's address has changed several times, so no address is trusted to live: sources are tried in turn,
+The official archive's address has changed several times, so no address is relied on: sources are tried in turn,
 the list can be set (``ALTUB_MVTEC_SOURCES``), and when all are dead the message says where to get the data by hand and
 where to put it. A category appears under its name only when all of it is there.
 """
@@ -34,8 +34,8 @@ MVTEC_LICENCE = "CC BY-NC-SA 4.0 (https://creativecommons.org/licenses/by-nc-sa/
 _PARTS = ("train", "test", "ground_truth")
 _NOTES = ("license.txt", "readme.txt")
 _WORK_FOLDER = ".mvtec-download"
-_PATIENCE = 2  # categories in vain before a source counts as dead
-_LOCK_TIMEOUT = 2  # seconds; another download into the same folder takes longer than anyone waits
+_PATIENCE = 2  # failed categories before a source counts as dead
+_LOCK_TIMEOUT = 2  # seconds; another download into the same folder takes longer than a user waits
 
 
 def download_mvtec(
@@ -78,7 +78,7 @@ def download_mvtec(
     try:
         work.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f"{_WORK_FOLDER}.lock", timeout=_LOCK_TIMEOUT), explain_full_disk(work):
-            for left in work.glob("unpacked-*"):  # by a process that was killed; the lock is ours
+            for left in work.glob("unpacked-*"):  # by a killed process; this one holds the lock
                 shutil.rmtree(left, ignore_errors=True)
             missing = [name for name in wanted if not _is_there(root / name)]
             failures = []
@@ -119,7 +119,7 @@ def _is_there(folder: Path) -> bool:
             folder.rmdir()
             return False
         raise DataError(
-            f"{folder} is there, but has no images in train/good: move it away, then start the download again."
+            f"{folder} exists, but has no images in train/good: move it away, then start the download again."
         ) from None
     return True
 
@@ -185,12 +185,12 @@ def _from_hub(source: Source, batch: list[str], root: Path, work: Path, progress
     arrived = [0]
 
     class Bar(tqdm):
-        """Hears what the client would show, and passes on the bytes."""
+        """Receives what the client would show, and reports the bytes."""
 
         def __init__(self, *args, **kwargs) -> None:
-            # of the client's two counts, what is on the disk and not what is on the wire
-            on_the_wire = str(kwargs.pop("name", "")).endswith(".transfer")
-            self.counts_bytes = kwargs.get("unit") == "B" and not on_the_wire
+            # of the client's two counts, bytes on the disk, not bytes received
+            is_transfer = str(kwargs.pop("name", "")).endswith(".transfer")
+            self.counts_bytes = kwargs.get("unit") == "B" and not is_transfer
             super().__init__(*args, **(kwargs | {"disable": False, "file": io.StringIO()}))
 
         def update(self, n: float | None = 1) -> bool | None:
@@ -214,7 +214,7 @@ def _from_hub(source: Source, batch: list[str], root: Path, work: Path, progress
         )
     except DownloadStoppedError:
         raise
-    except Exception as error:  # the client's errors and its HTTP library's have no base in common
+    except Exception as error:  # the client's errors and its HTTP library's have no common base class
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(f"The disk is full: free some space for {root}, then start again.") from error
         raise FetchError(f"{type(error).__name__}: {_first_sentence(error)}") from error
@@ -255,7 +255,7 @@ def _place(path: PurePosixPath, wanted: list[str], only: str | None) -> PurePosi
 
 
 def _move_in(unpacked: Path, batch: list[str], root: Path) -> None:
-    """Give complete categories their final place, one rename each."""
+    """Move complete categories to their final place, one rename each."""
     absent = []
     for name in batch:
         try:

@@ -1,8 +1,8 @@
-"""One file over HTTP(S): resumable, verified, with progress, and never half there under its final name.
+"""One file over HTTP(S): resumable, verified, with progress, and never incomplete under its final name.
 
 What has arrived lies in ``<name>.part``, with a note beside it of which remote file it belongs to. A later attempt
 asks for the rest (``Range``), on condition that the remote file is still the same (``If-Range`` with its ETag or date);
-a server that has another file now sends all of it and the part is begun again.
+a server that has another file now sends all of it and the part is discarded.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ __all__ = ["DownloadStoppedError", "FetchError", "Progress", "Watch", "fetch"]
 
 _CHUNK = 1 << 20  # bytes
 _TIMEOUT = 30.0  # seconds without a byte
-_ATTEMPTS = 4  # in a row without a byte more
+_ATTEMPTS = 4  # in a row without progress
 _REPORT_INTERVAL = 0.2  # seconds between reports
 _NETWORK_ERRORS = (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException, urllib.error.URLError)
-_SPARE = 64 << 20  # bytes of the disk that are left alone
+_SPARE = 64 << 20  # bytes of the disk that stay free
 
 
 class FetchError(DataError):
-    """One source does not deliver; the message is short, as one of several."""
+    """A source failed; the message is short, as one of several."""
 
 
 class DownloadStoppedError(DataError):
@@ -44,7 +44,7 @@ class DownloadStoppedError(DataError):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one step is: ``phase`` is "download", "verify" or "extract"; ``done`` and ``total`` are bytes."""
+    """Progress of one step: ``phase`` is "download", "verify" or "extract"; ``done`` and ``total`` are bytes."""
 
     phase: str
     done: int
@@ -71,7 +71,7 @@ class Watch:
 
     def __call__(self, phase: str, done: int, total: int | None, final: bool = False) -> None:
         if self._should_stop is not None and self._should_stop():
-            raise DownloadStoppedError("The download was stopped; started again, it goes on where it was.")
+            raise DownloadStoppedError("The download was stopped. Start it again to resume it.")
         now = time.monotonic()
         if self._progress is not None and (final or now - self._last >= _REPORT_INTERVAL):
             self._last = now
@@ -133,7 +133,7 @@ def fetch(
 
 
 def _receive(url: str, part: Path, verified_later: bool, timeout: float, watch: Watch) -> None:
-    """One connection: append to the part what is missing of it, or begin it again."""
+    """One connection: append to the part what is missing, or start it over."""
     have, note = _size(part), _read_note(part)
     headers = {"User-Agent": f"altub/{__version__}", "Accept-Encoding": "identity"}
     validator = note.get("etag") or note.get("last_modified")
@@ -238,7 +238,7 @@ def _note(part: Path) -> Path:
 def _read_note(part: Path) -> dict:
     try:
         note = json.loads(_note(part).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # there is none, or it was cut off: the part is begun again
+    except (OSError, ValueError):  # missing or cut off: the part is discarded
         return {}
     return note if isinstance(note, dict) else {}
 
@@ -246,7 +246,7 @@ def _read_note(part: Path) -> dict:
 def _write_note(part: Path, url: str, headers: http.client.HTTPMessage, total: int | None) -> None:
     etag = headers.get("ETag")
     if etag is not None and etag.startswith("W/"):
-        etag = None  # a weak one does not promise the same bytes
+        etag = None  # a weak one does not guarantee the same bytes
     note = {"url": url, "etag": etag, "last_modified": headers.get("Last-Modified"), "total": total}
     _note(part).write_text(json.dumps(note), encoding="utf-8")
 

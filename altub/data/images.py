@@ -1,12 +1,12 @@
-"""Pictures and masks from files, uploads and arrays: decoded the same way everywhere, refused in words.
+"""Images and masks from files, uploads and arrays, decoded the same way everywhere.
 
-Every picture ends as upright 8-bit RGB. The rules for what is not 8-bit RGB already:
+Every image ends as upright 8-bit RGB. The rules for what is not 8-bit RGB already:
 
 * Orientation: the EXIF rotation is applied. Of an animation or a multi-page file the first frame is taken.
 * Transparency (RGBA, LA, palettes with a transparent colour): composited on white.
 * More than 8 bits of grey (16-bit PNG and TIFF, Pillow's ``I``): the depth is the smallest of 8, 12 and 16
   bits that holds the largest value, and full depth becomes 255. So 12-bit camera frames in 16-bit files keep
-  their contrast, and pictures of one camera get the same scale unless one is almost black. Beyond 16 bits the
+  their contrast, and images of one camera get the same scale unless one is almost black. Beyond 16 bits the
   largest value becomes 255.
 * Floating point: values up to 1 are taken as 0..1, larger ones follow the rule for integers. Negative values
   are 0.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IMAGE_SUFFIXES", "ImageSource", "is_image_file", "read_image", "read_mask", "resize_mask", "to_tensor"]
 
-#: What a picture may be given as: a path, encoded bytes, a Pillow image or an array (H, W[, C]).
+#: What an image may be given as: a path, encoded bytes, a Pillow image or an array (H, W[, C]).
 ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
 #: Files with another ending are not looked at when a folder is listed. Decoding goes by content, not by
@@ -48,23 +48,23 @@ _LOSSY_MASK_THRESHOLD = 127
 
 
 def is_image_file(path: str | Path) -> bool:
-    """True where the file name ends like a picture's, in whatever case; the file is not opened."""
+    """True where the file name ends like an image's, in whatever case; the file is not opened."""
     return Path(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def read_image(
     source: str | Path | bytes | BinaryIO | Image.Image | np.ndarray, *, max_pixels: int | None = None
 ) -> Image.Image:
-    """Decode one picture to upright 8-bit RGB, by the rules at the top of this file.
+    """Decode one image to upright 8-bit RGB, by the rules at the top of this file.
 
     Args:
         source: a path, the bytes of a file, an open binary file, a Pillow image, or an array (H, W), (H, W,
             1), (H, W, 3) or (H, W, 4) of bool, integers or floats.
-        max_pixels: refuse pictures with more pixels; `settings.max_pixels` where it is None. Checked before
+        max_pixels: refuse images with more pixels; `settings.max_pixels` where it is None. Checked before
             decoding.
 
     Raises:
-        ImageError: not a picture, damaged or cut off, empty, or too large. The message names the file.
+        ImageError: not an image, damaged or cut off, empty, or too large. The message names the file.
     """
     limit = settings.max_pixels() if max_pixels is None else max_pixels
     if isinstance(source, np.ndarray):
@@ -73,9 +73,9 @@ def read_image(
 
 
 def to_tensor(image: Image.Image, size: int) -> torch.Tensor:
-    """A picture as (3, size, size) float32 in [0, 1], squashed to a square.
+    """An image as (3, size, size) float32 in [0, 1], squashed to a square.
 
-    Pillow's bilinear filter, which antialiases when it shrinks. A picture that has this size already is not
+    Pillow's bilinear filter, which antialiases when it shrinks. An image that has this size already is not
     resampled: its values are exactly ``pixel / 255``.
     """
     import torch
@@ -130,17 +130,17 @@ def _open(source: str | Path | bytes | BinaryIO | Image.Image, limit: int) -> tu
         given = getattr(source, "name", None)
         name, file = (Path(given).name if isinstance(given, str) and given else "The uploaded file"), source
 
-    # Pillow warns above its own limit and refuses above twice that; ours decides where it is the larger one.
+    # Pillow warns above its own limit and refuses above twice that; AltUB's limit holds where it is the larger one.
     if Image.MAX_IMAGE_PIXELS is not None and limit > Image.MAX_IMAGE_PIXELS:
         Image.MAX_IMAGE_PIXELS = limit
     try:
         image = Image.open(file)
     except FileNotFoundError as error:
-        raise ImageError(f"{source} is not there: check the path.") from error
+        raise ImageError(f"{source} does not exist: check the path.") from error
     except IsADirectoryError as error:
         raise ImageError(f"{source} is a folder, not an image file.") from error
     except PermissionError as error:
-        raise ImageError(f"{name} cannot be opened: it is not readable for this user.") from error
+        raise ImageError(f"{name} cannot be opened: permission denied. Check the file's permissions.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(_too_large(name, "far too many", limit)) from error
     except UnidentifiedImageError as error:
@@ -149,7 +149,7 @@ def _open(source: str | Path | bytes | BinaryIO | Image.Image, limit: int) -> tu
         raise ImageError(f"{name} is damaged and cannot be read as an image: save or export it again.") from error
     with image:
         if image.format in _REFUSED_FORMATS:
-            raise ImageError(f"{name} is a {image.format} drawing, not a picture: export it as PNG.")
+            raise ImageError(f"{name} is a {image.format} drawing, not an image: export it as PNG.")
         _check_size(image.size, limit, name)
         return _decode(image, limit, name), name
 
@@ -159,7 +159,7 @@ def _decode(image: Image.Image, limit: int, name: str) -> Image.Image:
         if getattr(image, "n_frames", 1) > 1:
             image.seek(0)
         image.load()
-        _check_size(image.size, limit, name)  # an icon tells its true size only now
+        _check_size(image.size, limit, name)  # the true size of an icon is known only now
         upright = ImageOps.exif_transpose(image)
     except ImageError:
         raise

@@ -1,7 +1,7 @@
 """The built-in sample: three products drawn from random numbers, so that everything works without a download.
 
-`make_sample` writes them once in the MVTec AD layout. Every picture follows from the seed, the category, its
-folder and its number alone: the same seed gives the same bytes. A defective picture is drawn twice with the
+`make_sample` writes them once in the MVTec AD layout. Every image follows from the seed, the category, its
+folder and its number alone: the same seed gives the same bytes. A defective image is drawn twice with the
 same product, once without its defect; its mask is an outline around the pixels that differ noticeably.
 """
 
@@ -32,7 +32,7 @@ from altub.errors import DataError, DiskFullError
 
 __all__ = ["SAMPLE_CATEGORIES", "SAMPLE_VERSION", "Example", "ensure_sample", "make_sample", "render_example"]
 
-#: Goes up whenever the pictures change; a sample of another version is made anew.
+#: Goes up whenever the images change; a sample of another version is replaced.
 SAMPLE_VERSION = 2
 
 _PRODUCTS: dict[str, ModuleType] = {"bracket": bracket, "fabric": fabric, "label": label}
@@ -47,19 +47,19 @@ _THREADS = 4
 
 @dataclass(frozen=True)
 class Example:
-    """One drawn picture, (SIZE, SIZE) RGB, and its defect's mask, bool (SIZE, SIZE), empty for a good one."""
+    """One drawn image, (SIZE, SIZE) RGB, and its defect's mask, bool (SIZE, SIZE), empty for a good one."""
 
     image: Image.Image
     mask: np.ndarray
 
 
 def render_example(category: str, defect: str = GOOD, index: int = 0, *, seed: int = 0, split: str = "test") -> Example:
-    """Draw one picture of the sample in memory, the same that `make_sample` writes.
+    """Draw one image of the sample in memory, the same that `make_sample` writes.
 
     Args:
         category: a key of `SAMPLE_CATEGORIES`.
         defect: "good" or one of the category's defects.
-        index: number of the picture in its folder, from 0 on, without an upper bound.
+        index: number of the image in its folder, from 0 on, without an upper bound.
         seed: seed of the sample.
         split: "train" or "test"; decides with the others on the random numbers.
 
@@ -96,8 +96,8 @@ def make_sample(root: str | Path, seed: int = 0, progress: Callable[[int, int], 
 
     Args:
         root: folder of the sample; the categories are its subfolders.
-        seed: another seed gives other pictures of the same products.
-        progress: called with the number of pictures written and the number of all, from several threads in
+        seed: another seed gives other images of the same products.
+        progress: called with the number of images written and the number of all, from several threads in
             turn.
 
     Raises:
@@ -125,14 +125,14 @@ def make_sample(root: str | Path, seed: int = 0, progress: Callable[[int, int], 
 def _marker(root: Path) -> dict[str, int] | None:
     try:
         return json.loads((root / _MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there, or not ours
+    except (OSError, ValueError):  # missing, or not a sample
         return None
 
 
 def _replace(root: Path, marker: dict[str, int], seed: int, progress: Callable[[int, int], None] | None) -> None:
     if root.exists() and not (root / _MARKER).exists() and any(root.iterdir()):
         raise DataError(f"{root} holds something else: move it away, or choose another data root (ALTUB_DATA).")
-    for left in root.parent.glob(f".{root.name}-*"):  # by a process that was killed; the lock is ours
+    for left in root.parent.glob(f".{root.name}-*"):  # by a killed process; this one holds the lock
         shutil.rmtree(left, ignore_errors=True)
     made = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
@@ -144,7 +144,7 @@ def _replace(root: Path, marker: dict[str, int], seed: int, progress: Callable[[
             root.rename(old)
         made.rename(root)
         shutil.rmtree(old, ignore_errors=True)
-    except BaseException:  # also on Ctrl+C: half a sample must go
+    except BaseException:  # also on Ctrl+C: half a sample is removed
         shutil.rmtree(made, ignore_errors=True)
         raise
 
@@ -168,7 +168,7 @@ def _write(folder: Path, seed: int, progress: Callable[[int, int], None] | None)
             mask = Image.fromarray(example.mask.astype(np.uint8) * 255)
             mask.save(folder / category / "ground_truth" / defect / f"{index:03d}_mask.png")
 
-    # numpy and Pillow let go of the interpreter while they work on a whole canvas
+    # numpy and Pillow release the interpreter lock while they work on a whole canvas
     pool = ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), thread_name_prefix="sample")
     try:
         for done, _ in enumerate(pool.map(draw, jobs), start=1):

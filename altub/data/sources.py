@@ -38,7 +38,7 @@ class Source:
 
     @property
     def by_category(self) -> bool:
-        """True where one category can be had without the others."""
+        """True where one category can be downloaded without the others."""
         return self.dataset is not None or "{category}" in self.url
 
     @property
@@ -51,8 +51,8 @@ _ARCHIVE_SHA256 = "cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98c
 _SHARES = "https://www.mydrive.ch/shares"
 _ARCHIVE = "download/420938113-1629960298/mvtec_anomaly_detection.tar.xz"
 
-#: The publisher's archive (5.3 GB, all categories) at its latest known address, a copy on the Hub that can be had by
-#: category, and the archive's address before.
+#: The publisher's archive (5.3 GB, all categories) at its latest known address, a copy on the Hub that offers single
+#: categories, and the archive's previous address.
 DEFAULT_SOURCES: tuple[Source, ...] = (
     Source(url=f"{_SHARES}/150996/b52ecdcbf521176e9db9c731f2304b27/{_ARCHIVE}", sha256=_ARCHIVE_SHA256),
     Source(dataset="foersben/mvtec-ad"),

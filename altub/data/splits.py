@@ -27,7 +27,7 @@ def split_held_out(samples: Sequence[Sample], share: float, seed: int) -> tuple[
     if len(samples) < LEAST_HELD_OUT + LEAST_TRAINED:
         raise DataError(
             f"{len(samples)} good images are too few: at least {LEAST_HELD_OUT + LEAST_TRAINED} are needed, "
-            f"{LEAST_HELD_OUT} of them to set the threshold. Add more pictures of good parts."
+            f"{LEAST_HELD_OUT} of them to set the threshold. Add more images of good parts."
         )
     count = min(max(LEAST_HELD_OUT, math.ceil(share * len(samples))), len(samples) - LEAST_TRAINED)
     chosen = set(np.random.default_rng(seed).permutation(len(samples))[:count].tolist())

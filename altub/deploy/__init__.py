@@ -1,8 +1,8 @@
-"""AltUB as a Hugging Face Space: what it is made of, how it gets there, and what differs when the page runs in one.
+"""AltUB as a Hugging Face Space: its files, their upload, and what differs when the page runs in one.
 
 contents   which files a Space consists of, and its starting model
-upload     their way to the Hub
-server     a running Space: its limits, its visitors and what it tells them
+upload     uploads them to the Hub
+server     a running Space: its limits, its visitors and its notices
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ ZERO_TORCH = "torch>=2.8,<2.12"  # what ZeroGPU runs
 
 SAMPLE = {"data": "sample", "category": "bracket", "backbone": "filter-bank", "device": "cpu"}
 SAMPLE_EPOCHS = 8
-ELSEWHERE = "not on this server"  # where the images of a model lie that was trained at home
+ELSEWHERE = "not on this server"  # in place of the folder of a model's images, which stays private
 
 _HISTORY = ("events.jsonl", "base_history.npz")
 
@@ -142,7 +142,7 @@ def _check_model(model: Path) -> ModelInfo:
 
 
 def _pack_model(model: Path, goal: Path) -> None:
-    """A finished run with this model, its curves if there are any, and nothing that tells of the machine at home."""
+    """A finished run with this model, its curves if there are any, and nothing about the machine it was trained on."""
     info = _check_model(model)
     source = Run(Path(model).resolve().parent)
     (goal / "model").mkdir(parents=True)
@@ -154,7 +154,7 @@ def _pack_model(model: Path, goal: Path) -> None:
     category = info.category if "category" in info.model_fields_set and info.category else "model"
     try:
         config = TrainingConfig.of_model(info)
-    except ValidationError:  # of a model from elsewhere; the page needs it to show the run, not to train it
+    except ValidationError:  # of a foreign model; the page needs it to show the run, not to train it
         config = None
     config = (config or TrainingConfig(category=category)).model_copy(update={"category": category})
     if not _learned_from_sample(source, config.category):

@@ -1,4 +1,4 @@
-"""An assembled Space on its way to the Hub."""
+"""Uploads an assembled Space to the Hub."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from altub.version import __version__
 
 __all__ = ["check_name", "upload"]
 
-# What an earlier deployment brought and this one no longer has; everything else in the Space is its owner's.
+# Deleted in the Space unless this deployment has them; everything else there is its owner's.
 _OURS = ["altub/*", "assets/*", f"{MODEL_FOLDER}/*"]
-CARD, NOTE = "README.md", "deployed.json"  # the note tells an edited card from the one that was deployed
+CARD, NOTE = "README.md", "deployed.json"  # the note distinguishes an edited card from a deployed one
 
 
 def check_name(space: str) -> None:
-    """Refuses what is no name of a Space.
+    """Checks the name of a Space.
 
     Raises:
         ConfigError: it is not of the form user/name.
@@ -34,13 +34,13 @@ def check_name(space: str) -> None:
 def upload(
     folder: Path, space: str, *, hardware: str | None = None, private: bool = False, tell: Callable[[str], None] = print
 ) -> str:
-    """Creates the Space if it is not there and uploads the folder in one commit; returns the commit's address.
+    """Creates the Space if it does not exist and uploads the folder in one commit; returns the commit's address.
 
-    A README that was edited on the Hub since the last deployment is left as it is, and `tell` says so.
+    A README that was edited on the Hub since the last deployment is left as it is, which `tell` is called with.
 
     Args:
-        hardware: asked for if given; else a Space keeps what it has.
-        private: of a Space that is created; one that is there stays as visible as it is.
+        hardware: requested if given; else a Space keeps its own.
+        private: of a Space that is created; an existing one keeps its visibility.
 
     Raises:
         HubError: the Hub refuses or cannot be reached, in one sentence.

@@ -66,7 +66,7 @@ def collect_images(paths: Sequence[str | Path], skip: str | Path | None = None) 
         elif path.exists():
             found[path] = None
         else:
-            raise DataError(f"{path} is not there: check the path.")
+            raise DataError(f"{path} does not exist: check the path.")
     if not found:
         where = ", ".join(str(path) for path in paths) or "nothing"
         raise DataError(f"There is no image in {where}: give image files, or folders that hold some.")

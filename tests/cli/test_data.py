@@ -28,7 +28,9 @@ def test_categories_of_nothing_are_refused(altub, tmp_path: Path, content: str |
         folder.mkdir()
     if content == "text":
         (folder / "readme.txt").write_text("no images here")
-    altub("categories", "--data", folder).assert_refused("is not there" if content is None else "No images were found")
+    altub("categories", "--data", folder).assert_refused(
+        "does not exist" if content is None else "No images were found"
+    )
 
 
 def test_an_interrupt_elsewhere_is_130(altub, monkeypatch: pytest.MonkeyPatch, data_folder: Path) -> None:

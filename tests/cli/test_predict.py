@@ -106,7 +106,7 @@ def test_predict_says_where_a_threshold_cannot_keep_its_promise(
 @pytest.mark.parametrize(
     "options, words",
     [
-        (("{pictures}/none.png",), "is not there"),
+        (("{pictures}/none.png",), "does not exist"),
         (("{pictures}/empty",), "There is no image in"),
         (("{pictures}/a.png", "--false-alarm-rate", "2"), "between 0 and 1"),
         (("{pictures}/a.png", "--device", "cuda:99"), "GPU|device"),

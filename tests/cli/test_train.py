@@ -88,7 +88,7 @@ def test_a_failed_try_does_not_block_the_directory(altub, weave, tmp_path: Path,
     altub(*train, *weave, "--backbone", "resnet19").assert_refused("no backbone 'resnet19'.*Did you mean")
     assert Run.open(run_dir).status.state == "failed"
     altub(*train, *weave, "--set", "stages=7").assert_refused("has the stages 1 to 3")
-    altub(*train, "--resume", *weave, "--data", tmp_path / "none").assert_refused("is not there")
+    altub(*train, "--resume", *weave, "--data", tmp_path / "none").assert_refused("does not exist")
     assert altub(*train, "--resume", *weave) == Ended(0, "", "")
     status = Run.open(run_dir).status
     assert (status.state, status.message) == ("finished", "")

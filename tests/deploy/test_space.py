@@ -212,13 +212,13 @@ def test_uploads_are_not_shared_unless_the_owner_says_so(on_space: Path, monkeyp
     assert category_choices("own") == []
     with pytest.raises(DataError):
         find_category("own", "upload:lids")
-    with pytest.raises(DataError, match="seen by everybody"):
+    with pytest.raises(DataError, match="All visitors see"):
         store_upload("mine", ["a.png"])
     with pytest.raises(ConfigError, match="Folders of the server"):
         category_choices("own", "/")
     monkeypatch.setenv("ALTUB_SPACE_UPLOADS", "shared")
     assert category_choices("own") == [("lids (uploaded)", "upload:lids")]
-    assert "seen by everybody" in " ".join(space_notices())
+    assert "All visitors see" in " ".join(space_notices())
 
 
 def test_only_who_began_a_training_controls_it(
@@ -233,7 +233,7 @@ def test_only_who_began_a_training_controls_it(
     visitors.remember(run, me)
     assert visitors.may_control(run, me)
     for stranger in (other, "", None, 7):
-        with pytest.raises(RunError, match="browser that began it"):
+        with pytest.raises(RunError, match="browser that started it"):
             visitors.check_may_control(run, stranger)
     assert all(me.encode() not in path.read_bytes() for path in run.path.iterdir())
 

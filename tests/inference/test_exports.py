@@ -160,7 +160,7 @@ def test_images_are_collected_recursively_sorted_without_hidden_ones_and_once(tm
 
 
 def test_nothing_to_predict_is_said(tmp_path):
-    with pytest.raises(DataError, match="is not there"):
+    with pytest.raises(DataError, match="does not exist"):
         collect_images([tmp_path / "missing.png"])
     with pytest.raises(DataError, match="no image in"):
         collect_images([tmp_path])

@@ -1,3 +1,3 @@
-"""Layouts of data sets on disk: MVTec AD, BTAD, VisA, and a folder of one's own."""
+"""Layouts of data sets on disk: MVTec AD, BTAD, VisA, and a plain folder."""
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     <root>/01/test/ok/0003.bmp, <root>/01/test/ko/0000.bmp
     <root>/01/ground_truth/ko/0000.png
 
-Pictures and masks are .bmp in one product and .png in another, and a mask need not end like its picture: they belong
+Images and masks are .bmp in one product and .png in another, and a mask need not end like its image: they belong
 together by the name before the ending. The archive unpacks to ``BTech_Dataset_transformed``; that folder is the root.
 P. Mishra, R. Verk, D. Fornasier, C. Piciarelli, G. L. Foresti, "VT-ADL: A Vision Transformer Network for Image Anomaly
 Detection and Localization", ISIE 2021, https://arxiv.org/abs/2104.10036
@@ -30,10 +30,10 @@ def is_btad_category(folder: Path) -> bool:
 def load_btad_category(folder: Path) -> Category:
     """List one product: ``ok`` is "good", every other folder of ``test`` names a defect (in BTAD it is ``ko`` alone).
 
-    A defective picture without a mask counts for image-level metrics only; a note says how many there are.
+    A defective image without a mask counts for image-level metrics only; a note says how many there are.
 
     Raises:
-        DataError: there is no picture in ``train/ok``.
+        DataError: there is no image in ``train/ok``.
     """
     train = tuple(Sample(path, GOOD) for path in image_files(folder / "train" / _OK))
     if not train:

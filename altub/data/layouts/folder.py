@@ -1,14 +1,14 @@
-"""A plain folder of good pictures, for people who have pictures of their own and no data set.
+"""A plain folder of good images, for users who have images of their own and no data set.
 
-    <folder>/*.png                      good pictures, or in <folder>/good/
-    <folder>/defect/*.png               defective pictures (also: bad, defects, ...), or in subfolders by kind
-    <folder>/test/good, test/<defect>   a test set of one's own, instead or in addition
-    <folder>/masks/<name>.png           masks by the picture's name, or <name>_mask.png, or in masks/<defect>/
+    <folder>/*.png                      good images, or in <folder>/good/
+    <folder>/defect/*.png               defective images (also: bad, defects, ...), or in subfolders by kind
+    <folder>/test/good, test/<defect>   a separate test set, instead or in addition
+    <folder>/masks/<name>.png           masks by the image's name, or <name>_mask.png, or in masks/<defect>/
 
-Only the good pictures are needed. Where there are defective ones but no ``test/good``, a fifth of the good
-pictures (at least one, if at least two are there) is kept for testing: those whose names have the smallest
-SHA-256, so that the choice is the same every time and hardly changes when pictures are added. With good
-pictures alone the test set is empty. Folder names are read in any case.
+Only the good images are needed. Where there are defective ones but no ``test/good``, a fifth of the good
+images (at least one, if at least two are there) is kept for testing: those whose names have the smallest
+SHA-256, so that the choice is the same every time and hardly changes when images are added. With good
+images alone the test set is empty. Folder names are read in any case.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from altub.errors import DataError
 
 __all__ = ["TEST_SHARE", "is_plain_folder", "load_plain_folder"]
 
-#: Share of the good pictures that is kept for testing where there are defective ones but no ``test/good``.
+#: Share of the good images that is kept for testing where there are defective ones but no ``test/good``.
 TEST_SHARE = 0.2
 
 _GOOD_FOLDERS = ("good", "ok", "normal")
@@ -30,7 +30,7 @@ _MASK_FOLDERS = ("masks", "mask", "ground_truth")
 
 
 def is_plain_folder(folder: Path) -> bool:
-    """True where the folder holds pictures directly or has a subfolder for the good ones."""
+    """True where the folder holds images directly or has a subfolder for the good ones."""
     return bool(image_files(folder)) or any(name in _subfolders(folder) for name in _GOOD_FOLDERS)
 
 
@@ -38,7 +38,7 @@ def load_plain_folder(folder: Path) -> Category:
     """List a plain folder; the category is named after it.
 
     Raises:
-        DataError: there are no good pictures.
+        DataError: there are no good images.
     """
     subfolders = _subfolders(folder)
     good_folder = next((subfolders[name] for name in _GOOD_FOLDERS if name in subfolders), folder)
@@ -86,7 +86,7 @@ def _with_masks(defective: list[tuple[str, Path]], subfolders: dict[str, Path]) 
         mask = None
         if folder is not None:
             mask = find_mask(image_files(folder / defect), path.stem)
-            # masks/000.png says nothing about which of two pictures named 000 it belongs to
+            # masks/000.png says nothing about which of two images named 000 it belongs to
             if mask is None and times[path.stem] == 1:
                 mask = find_mask(image_files(folder), path.stem)
         samples.append(Sample(path, defect, mask))

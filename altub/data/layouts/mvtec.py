@@ -1,4 +1,4 @@
-"""The layout of MVTec AD: one folder a category, good pictures to train on, masks for the defective ones.
+"""The layout of MVTec AD: one folder a category, good images to train on, masks for the defective ones.
 
     <root>/<category>/train/good/000.png
     <root>/<category>/test/good/000.png, <root>/<category>/test/<defect>/000.png
@@ -43,10 +43,10 @@ def is_mvtec_category(folder: Path) -> bool:
 
 
 def load_mvtec_category(folder: Path) -> Category:
-    """List one category. Pictures are sorted by defect and by file name; a mask that is missing is None.
+    """List one category. Images are sorted by defect and by file name; a mask that is missing is None.
 
     Raises:
-        DataError: there is no picture in ``train/good``.
+        DataError: there is no image in ``train/good``.
     """
     train = tuple(Sample(path, GOOD) for path in image_files(folder / "train" / GOOD))
     if not train:

@@ -2,11 +2,11 @@
 
     <root>/<category>/Data/Images/Normal/0000.JPG, Data/Images/Anomaly/000.JPG
     <root>/<category>/Data/Masks/Anomaly/000.png      0 = good, small numbers = kinds of defect
-    <root>/<category>/image_anno.csv                  image,label,mask: the kinds of defect of each picture in words
+    <root>/<category>/image_anno.csv                  image,label,mask: the kinds of defect of each image in words
     <root>/split_csv/1cls.csv                         object,split,label,image,mask: who trains and who tests
 
 Where 1cls.csv is, it decides: published numbers are measured on its split. Where it is not, a tenth of the normal
-pictures (at least one), chosen by the hash of their names, and all defective ones are for testing, and a note says so.
+images (at least one), chosen by the hash of their names, and all defective ones are for testing, and a note says so.
 What the authors' prepare_data.py makes of it (VisA_pytorch/1cls) is in the MVTec AD layout and read as such. Y. Zou,
 J. Jeong, L. Pemula, D. Zhang, O. Dabeer, "SPot-the-Difference Self-supervised Pre-training for Anomaly Detection and
 Segmentation", ECCV 2022, https://arxiv.org/abs/2207.14315
@@ -24,14 +24,14 @@ from altub.errors import DataError
 
 __all__ = ["TEST_SHARE", "is_visa_category", "load_visa_category"]
 
-#: Share of the normal pictures that tests where there is no split file; 1cls.csv takes the same.
+#: Share of the normal images that tests where there is no split file; 1cls.csv takes the same.
 TEST_SHARE = 0.1
 
 _NORMAL, _ANOMALY = Path("Data/Images/Normal"), Path("Data/Images/Anomaly")
 _MASKS = Path("Data/Masks/Anomaly")
 _SPLIT = Path("split_csv/1cls.csv")
 _SPLIT_COLUMNS = ("object", "split", "label", "image", "mask")
-_UNNAMED = "anomaly"  # a defective picture that image_anno.csv says nothing about
+_UNNAMED = "anomaly"  # a defective image that image_anno.csv says nothing about
 
 
 def is_visa_category(folder: Path) -> bool:
@@ -43,7 +43,7 @@ def load_visa_category(folder: Path) -> Category:
     """List one category by the split file beside it, or by a split of our own where there is none.
 
     Raises:
-        DataError: there is no normal picture, the split file cannot be read, has no line about the category, or names
+        DataError: there is no normal image, the split file cannot be read, has no line about the category, or names
             files that are not there.
     """
     if not image_files(folder / _NORMAL):
@@ -115,7 +115,7 @@ def _published_split(
 
 
 def _kinds_of_defect(folder: Path) -> dict[str, str]:
-    """The kinds of defect in words by the name of a defective picture; empty where image_anno.csv is missing."""
+    """The kinds of defect in words by the name of a defective image; empty where image_anno.csv is missing."""
     file = folder / "image_anno.csv"
     if not file.is_file():
         return {}

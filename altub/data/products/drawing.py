@@ -31,7 +31,7 @@ __all__ = [
     "stroke",
 ]
 
-#: Side of a finished picture and of the canvas it is drawn on, in pixels.
+#: Side of a finished image and of the canvas it is drawn on, in pixels.
 SIZE = 256
 CANVAS = 2 * SIZE
 
@@ -136,19 +136,19 @@ def lighting(rng: np.random.Generator, strength: float) -> np.ndarray:
 
 
 def photograph(rendering: Rendering, rng: np.random.Generator) -> Image.Image:
-    """The finished 8-bit picture: shrunk, with the camera's noise."""
+    """The finished 8-bit image: shrunk, with the camera's noise."""
     pixels = rendering.at_size()
     pixels = pixels + rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(_SENSOR_NOISE)
     return Image.fromarray(np.rint(np.clip(pixels, 0, 255)).astype(np.uint8))
 
 
 def changed_pixels(good: Rendering, defective: Rendering) -> np.ndarray:
-    """The defect's mask, bool (SIZE, SIZE): where it changes the picture of the same product noticeably, with the gaps
+    """The defect's mask, bool (SIZE, SIZE): where it changes the image of the same product noticeably, with the gaps
     between such places closed and lone specks left out."""
     difference = np.abs(defective.at_size() - good.at_size()).max(axis=2)
     radius = _CLOSED_GAP // 2
     reach = np.hypot(*np.mgrid[-radius : radius + 1, -radius : radius + 1]) <= radius
-    room = 2 * radius  # so that the picture's border closes nothing
+    room = 2 * radius  # so that the image's border closes nothing
     closed = ndimage.binary_closing(np.pad(difference > _NOTICEABLE, room), structure=reach)[room:-room, room:-room]
     regions, _ = ndimage.label(ndimage.binary_fill_holes(closed), np.ones((3, 3)))
     large = np.bincount(regions.ravel()) >= _SMALLEST_REGION

@@ -28,7 +28,7 @@ __all__ = ["DEFECTS", "render"]
 DEFECTS = ("colour_drift", "hole", "missing_thread", "pulled_thread", "stain")
 
 _PITCH = 8.0  # pixels from thread to thread
-_THREADS = 64  # more than fit across a tilted picture
+_THREADS = 64  # more than fit across a tilted image
 _WARP = np.array([0.185, 0.300, 0.440], dtype=np.float32)
 _WEFT = np.array([0.600, 0.640, 0.660], dtype=np.float32)
 

@@ -1,3 +1,3 @@
-"""What a running Space allows, tells and remembers."""
+"""A running Space: its limits, its visitors and its notices."""
 
 from __future__ import annotations

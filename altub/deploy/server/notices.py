@@ -1,4 +1,4 @@
-"""What visitors of a Space are told, in sentences: what is kept, what others see, what is allowed."""
+"""Notices for the visitors of a Space: what is kept, what others see, what is allowed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from altub import settings
 __all__ = ["UPLOADS_OFF", "notice_html", "space_notices"]
 
 UPLOADS_OFF = (
-    "Trainings on this Space are seen by everybody, so it does not train on images that visitors upload. Inspect your "
+    "All visitors see all trainings of this Space, so it does not train on uploaded images. Inspect your "
     "images in the Inspect tab, where only you see them, or duplicate the Space as a private one to train on them."
 )
 
 
 def space_notices() -> list[str]:
-    """One sentence or two for every thing that a visitor should know; the one about storage first."""
+    """One or two sentences a subject; storage first."""
     if settings.space_volume() is not None:
         storage = "Trainings are kept on this Space's persistent storage."
     else:
@@ -23,11 +23,11 @@ def space_notices() -> list[str]:
             "This Space has no persistent storage: trainings and their models are lost when it restarts. Push a model "
             "to the Hub to keep it."
         )
-    seen = "Everybody sees every training; a training can be stopped only from the browser that began it. "
+    seen = "All visitors see all trainings; a training can be stopped only from the browser that started it. "
     if settings.uploads_are_shared():
-        seen += "Image sets that are uploaded to train on are seen by everybody, images to inspect only by you."
+        seen += "All visitors see image sets uploaded for training; only you see images that you inspect."
     else:
-        seen += "Images that you inspect are seen only by you."
+        seen += "Only you see images that you inspect."
     limits = [f"files up to {settings.max_upload()}", f"{settings.max_pixels() / 1e6:.3g} megapixels"]
     if settings.max_minutes():
         limits.append(f"trainings of {settings.max_minutes()} minutes")
@@ -37,11 +37,13 @@ def space_notices() -> list[str]:
         limits.append(f"{settings.max_queue()} trainings in the queue")
     notices = [storage, seen, f"Limits: {', '.join(limits)}."]
     if settings.zero_gpu():
-        notices.append("The GPU is lent by ZeroGPU: trainings go on in turns of a minute or two and wait in between.")
+        notices.append(
+            "The GPU is shared through ZeroGPU: trainings run in slices of a minute or two and wait in between."
+        )
     return notices
 
 
 def notice_html() -> str:
-    """The same for the page."""
+    """`space_notices` as HTML for the page."""
     lines = "".join(f"<p>{escape(notice)}</p>" for notice in space_notices())
     return f'<div class="note" id="space-notice">{lines}</div>'

@@ -1,7 +1,7 @@
-"""Who began a training on a Space: nobody else may stop it or go on with it.
+"""Who started a training on a Space: only that visitor may stop or resume it.
 
-A visitor is a random word that lives in their browser. The run directory keeps its hash alone, so that nobody becomes
-another visitor by reading a run. Off a Space everybody at the page may do everything.
+A visitor is a random token kept in their browser. The run directory holds only its hash, so that reading a run does not
+reveal the token. Outside a Space everybody who reaches the page may control every run.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ OWNER_FILE = "begun-by"
 
 
 def new_visitor() -> str:
-    """A word that nobody can guess."""
+    """A random token of 192 bits."""
     return secrets.token_urlsafe(24)
 
 
 def remember(run: Run, visitor: str | None) -> None:
-    """Notes on a Space that this visitor began the run; without a visitor nobody did."""
-    if settings.on_space() and _is_word(visitor):
+    """On a Space, records that this visitor started the run; without a visitor nothing."""
+    if settings.on_space() and _is_token(visitor):
         write_atomically(run.path / OWNER_FILE, _hash(visitor))
 
 
 def may_control(run: Run, visitor: str | None) -> bool:
-    """May this visitor stop the run and go on with it?"""
+    """May this visitor stop and resume the run?"""
     if not settings.on_space():
         return True
     try:
         owner = (run.path / OWNER_FILE).read_bytes()
     except OSError:
         return False
-    return _is_word(visitor) and hmac.compare_digest(owner, _hash(visitor))
+    return _is_token(visitor) and hmac.compare_digest(owner, _hash(visitor))
 
 
 def check_may_control(run: Run, visitor: str | None) -> None:
-    """Refuses visitors who did not begin the run.
+    """Refuses visitors who did not start the run.
 
     Raises:
-        RunError: in a sentence.
+        RunError: this visitor may not control it.
     """
     if not may_control(run, visitor):
-        raise RunError("On this Space a training can be stopped and resumed only from the browser that began it.")
+        raise RunError("On this Space a training can be stopped and resumed only from the browser that started it.")
 
 
-def _is_word(visitor: object) -> bool:
+def _is_token(visitor: object) -> bool:
     return isinstance(visitor, str) and len(visitor) >= 16
 
 

@@ -89,7 +89,7 @@ def test_folder_that_is_no_data_set(root, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"train/good.*plain folder of good images"):
         list_categories(tmp_path / "empty")
-    with pytest.raises(DataError, match=r"not there"):
+    with pytest.raises(DataError, match=r"does not exist"):
         list_categories(tmp_path / "gone")
     with pytest.raises(DataError, match=r"a file, not a folder"):
         list_categories(root / "license.txt")

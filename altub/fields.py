@@ -14,6 +14,7 @@ Example:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
@@ -26,7 +27,7 @@ from altub.errors import ConfigError
 
 __all__ = ["AUTO", "AUTOMATIC", "GROUPS", "Choices", "Setting", "setting", "settings_of"]
 
-Kind = Literal["whole", "number", "switch", "choice", "choices", "wholes", "text"]
+Kind = Literal["whole", "number", "switch", "choice", "choices", "wholes", "json", "text"]
 Choices = Mapping[Any, str]  # value -> title
 
 # Sections, in the order in which they are shown.
@@ -182,6 +183,8 @@ class Setting:
             return str(value).lower()
         if isinstance(value, tuple | list):
             return ",".join(map(str, value)) or "none"
+        if isinstance(value, dict):
+            return json.dumps(value) if value else "none"
         return f"{value:g}" if isinstance(value, float) else str(value)
 
     def parse(self, text: str) -> Any:
@@ -206,6 +209,8 @@ class Setting:
                     f"{self.name}: whole numbers with commas are expected, such as 1,2,3 (given: {text!r})."
                 ) from None
         try:
+            if self.kind == "json":
+                return {} if word in ("none", "") else json.loads(text)
             if self.kind == "whole":
                 return int(text)
             if self.kind == "number":
@@ -232,7 +237,7 @@ def _setting(name: str, info: FieldInfo) -> Setting:
     plain, optional = _without_none(info.annotation)
     kind, values = _kind(plain)
     title = info.title or name.rpartition(".")[2].replace("_", " ").capitalize()
-    default = ... if info.is_required() else info.default
+    default = ... if info.is_required() else info.get_default(call_default_factory=True)
     bounds = {
         key: getattr(constraint, key)
         for constraint in info.metadata
@@ -241,13 +246,13 @@ def _setting(name: str, info: FieldInfo) -> Setting:
     }
     about = info.json_schema_extra
     if not isinstance(about, _About):  # a field without a description is still a setting
-        choices = {value: str(value) for value in values}
+        choices = {value: _value_title(value) for value in values}
         return Setting(name, title, info.description or "", kind, default, optional=optional, bounds=bounds,
                        _choices=choices or None)  # fmt: skip
     choices = about.choices
     if not callable(choices):
         titles = dict(choices or {})
-        choices = {value: titles.get(value, str(value)) for value in (values or titles)}
+        choices = {value: titles.get(value, _value_title(value)) for value in (values or titles)}
     if choices and kind == "text":
         kind = "choice"
     return Setting(
@@ -269,6 +274,10 @@ def _setting(name: str, info: FieldInfo) -> Setting:
     )
 
 
+def _value_title(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
 def _without_none(annotation: Any) -> tuple[Any, bool]:
     """`X | None` -> (X, True); everything else as it is."""
     if get_origin(annotation) in (Union, UnionType):
@@ -284,6 +293,8 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[Any, ...]]:
     if get_origin(annotation) is tuple:
         inner = get_args(annotation)[0]
         return ("choices", get_args(inner)) if get_origin(inner) is Literal else ("wholes", ())
+    if get_origin(annotation) is dict:
+        return "json", ()
     if annotation is bool:
         return "switch", (True, False)
     if annotation is int:

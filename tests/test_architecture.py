@@ -54,7 +54,6 @@ ALLOWED_LONG = {
     "tests/backbones/test_backbone.py": "to be split",
     "tests/hub/server.py": "to be split",
     "tests/runs/test_run.py": "to be split",
-    "tests/ui/train/test_tab.py": "to be split",
 }
 
 LONGEST = 400  # lines of a file

@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.ui.conftest import CHROMIUM, FLAGS, REPOSITORY, Server, open_tab
-from tests.ui.test_train_in_browser import choose
+from tests.ui.train.test_in_browser import choose
 
 MINUTES = 60_000  # milliseconds
 

@@ -11,8 +11,10 @@ from altub.deploy.server import limits, visitors
 from altub.errors import AltUBError
 from altub.runs import queue as jobs
 from altub.ui.train.data_panel import build_data_panel
+from altub.ui.train.form_values import config_from
+from altub.ui.train.form_views import describe_backbone
 from altub.ui.train.monitor import WATCH, Seen, build_monitor
-from altub.ui.train.settings_form import build_form, config_from, describe_backbone
+from altub.ui.train.settings_form import build_form
 
 __all__ = ["TrainTab", "build"]
 

@@ -54,7 +54,7 @@ class FlowConfig(BaseModel):
     hidden_ratio: float = setting(
         1.0,
         "Hidden width",
-        "Hidden channels of a coupling step's network, as a multiple of its input; 2 for cflow.",
+        "Hidden channels per input channel of a subnet; 2 for cflow.",
         group="flow",
         step=0.1,
         gt=0,
@@ -86,7 +86,7 @@ class FlowConfig(BaseModel):
     condition: int = setting(
         128,
         "Position channels",
-        "Channels of the position code that the flow is conditioned on.",
+        "Channels of the position code.",
         group="flow",
         step=4,
         flows=lambda: flows_with("condition"),
@@ -113,7 +113,7 @@ class FlowConfig(BaseModel):
     fibres: int = setting(
         1024,
         "Positions per step",
-        "Feature positions (fibres) in one optimizer step.",
+        "Feature positions in one optimizer step.",
         group="flow",
         flows=lambda: flows_with("fibres"),
         ge=16,

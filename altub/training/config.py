@@ -43,15 +43,14 @@ class TrainingConfig(_Settings):
     augment: tuple[Augmentation, ...] = setting(
         (),
         "Augmentation",
-        "Random changes of the good images, for those that your part may really show; features are then computed "
-        "anew in every epoch.",
+        "Random changes of the good images that your part may really show; turns the cache of features off.",
         group="data",
         choices={"hflip": "mirror", "vflip": "upside down", "rot90": "quarter turns"},
     )
     held_out: float = setting(
         0.1,
         "Held-out share",
-        "Share of the good images that is not trained on; it gives the held-out loss and the threshold.",
+        "Share of good images kept out of training, for the held-out loss and the threshold.",
         group="data",
         step=0.05,
         gt=0,
@@ -79,7 +78,7 @@ class TrainingConfig(_Settings):
     flow: FlowConfig = FlowConfig()
     epochs: int = setting(20, "Epochs", "Epochs in all.", group="optimizer", basic=True, ge=1, le=100_000)
     batch_size: int = setting(
-        32, "Batch size", "Images in one optimizer step.", group="optimizer", unit="images", basic=True, ge=1, le=4096
+        32, "Batch size", "Images in one optimizer step.", group="optimizer", basic=True, ge=1, le=4096
     )
     lr: Annotated[float | None, AUTOMATIC] = setting(
         None,
@@ -92,12 +91,12 @@ class TrainingConfig(_Settings):
         le=1,
     )
     lr_schedule: Literal["constant", "cosine"] = setting(
-        "cosine", "Learning-rate schedule", "How the learning rate changes over the epochs.", group="optimizer"
+        "cosine", "Learning-rate schedule", "Learning rate over the epochs.", group="optimizer"
     )
     lr_warmup: int = setting(
         0,
         "Learning-rate warm-up",
-        "Epochs in which the learning rate rises linearly from a tenth.",
+        "The rate rises linearly from a tenth.",
         group="optimizer",
         unit="epochs",
         ge=0,
@@ -105,7 +104,7 @@ class TrainingConfig(_Settings):
     lr_final: float = setting(
         0.0,
         "Final learning rate",
-        "Where the cosine ends, as a fraction of the learning rate.",
+        "End of the cosine, as a fraction of the rate.",
         group="optimizer",
         step=0.001,
         ge=0,
@@ -118,14 +117,14 @@ class TrainingConfig(_Settings):
     map_kind: MapKind = setting(
         "likelihood",
         "Anomaly map",
-        "What a pixel of the anomaly map says.",
+        "What the anomaly map shows.",
         group="score",
         choices={"likelihood": "likelihood, as published", "nll": "negative log-likelihood"},
     )
     smoothing: float = setting(
         4.0,
         "Map smoothing",
-        "Standard deviation of the map's Gaussian smoothing; 0 is off.",
+        "Gaussian sigma of the map; 0 is off.",
         group="score",
         unit="px",
         step=0.5,
@@ -135,13 +134,13 @@ class TrainingConfig(_Settings):
     score_share: float = setting(
         0.01,
         "Top-pixel fraction",
-        "The score is the mean of this fraction of the highest pixels; 0 is the maximum.",
+        "The score is the mean of the highest pixels; 0 is the maximum.",
         group="score",
         step=0.01,
         ge=0,
         le=1,
     )
-    seed: int = setting(0, "Random seed", "Random seed.", group="run", ge=0, lt=2**63)
+    seed: int = setting(0, "Random seed", "Seed of all random numbers.", group="run", ge=0, lt=2**63)
     device: str = setting(
         "auto",
         "Device",
@@ -156,7 +155,7 @@ class TrainingConfig(_Settings):
     evaluate_every: int = setting(
         1,
         "Evaluation interval",
-        "Epochs between evaluations on the test set; the last epoch is always evaluated.",
+        "Epochs between evaluations on the test set; the last one is always evaluated.",
         group="run",
         unit="epochs",
         ge=1,

@@ -50,31 +50,26 @@ class BaseSchedule(BaseModel):
         basic=True,
         choices={"gradient": "Gradient", "moments": "Moments", "off": "Off"},
     )
-    interval: int = setting(
-        5, "Interval", "Update the base every N epochs (or steps); the flow is frozen then.", group="base", ge=1
-    )
+    interval: int = setting(5, "Interval", "Update the base every N epochs (or steps).", group="base", ge=1)
     interval_unit: Literal["epoch", "step"] = setting(
         "epoch",
         "Interval unit",
-        "What interval and warm-up count.",
+        "Unit of interval and warm-up.",
         group="base",
         choices={"epoch": "epochs", "step": "steps"},
     )
     on_top: bool = setting(
         False,
         "Base epochs",
-        "Base epochs (or steps) follow flow epochs instead of replacing them, so that the flow learns as long as "
-        "without a learnable base.",
+        "Whether base epochs (or steps) replace flow epochs or follow them, at no cost to the flow's training.",
         group="base",
         choices={False: "replace flow epochs", True: "follow flow epochs"},
     )
-    warmup: int = setting(
-        0, "Base warm-up", "Epochs (or steps) at the start in which the base stays at N(0, I).", group="base", ge=0
-    )
+    warmup: int = setting(0, "Base warm-up", "Epochs (or steps) before the base moves.", group="base", ge=0)
     joint: bool = setting(
         True,
         "In flow epochs",
-        "Whether the base trains together with the flow outside its own epochs (or steps); gradient only.",
+        "Whether the base trains outside its own epochs (or steps) too; gradient only.",
         group="base",
         choices={True: "base trains too (joint)", False: "base frozen (strict)"},
     )
@@ -84,23 +79,23 @@ class BaseSchedule(BaseModel):
     lr: Annotated[float | None, AUTOMATIC] = setting(
         0.05,
         "Base learning rate",
-        "Learning rate of the base in its own epochs (or steps).",
+        "Learning rate in base epochs.",
         group="base",
         step=0.01,
-        automatic="lr_factor times the flow's current learning rate",
+        automatic="the flow's rate times the factor",
         gt=0,
         le=10,
     )
     lr_factor: float = setting(
         5.0,
         "Base rate factor",
-        "Multiple of the flow's learning rate that the base takes where its own is auto.",
+        "Multiple of the flow's rate, used if the base's own is auto.",
         group="base",
         step=0.5,
         gt=0,
     )
     clip: Literal["norm", "value", "off"] = setting(
-        "norm", "Gradient clipping", "Clip the base's gradient at 100, by its norm or value by value.", group="base"
+        "norm", "Gradient clipping", "How the base's gradient is clipped at 100.", group="base"
     )
 
     @model_validator(mode="after")

@@ -40,7 +40,8 @@ VARIANT_CHOICES = [
 BASE = "base"  # the group with a section of its own
 UPDATE = "base.base_update"
 RADIO = (UPDATE,)  # the main choice of the section: all values at a glance
-NARROW = ("whole", "number")  # kinds whose fields share a row
+NUMBERS = ("whole", "number")  # kinds that are entered as a number
+SHORT = 14  # letters that fit into a field of half the width
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -69,8 +70,8 @@ def build_form() -> SettingsForm:
     entries = form_settings()
 
     def add(chosen: Iterable[Setting], columns: int, *, with_info: bool = True) -> None:
-        """Numbers in rows of so many columns, everything else on its own."""
-        for is_narrow, together in groupby(chosen, lambda entry: entry.kind in NARROW):
+        """Numbers and short choices in rows of so many columns, everything else on its own."""
+        for is_narrow, together in groupby(chosen, _is_narrow):
             batch = list(together)
             size = columns if is_narrow else 1
             for row in (batch[k : k + size] for k in range(0, len(batch), size)):
@@ -90,7 +91,7 @@ def build_form() -> SettingsForm:
     basic = [entry for entry in entries if entry.is_basic and entry.group != BASE]
     add([entry for entry in basic if entry.name == "backbone"], 1, with_info=False)
     backbone_about = gr.HTML(elem_classes="hint", elem_id="backbone-about")
-    add(sorted((entry for entry in basic if entry.name != "backbone"), key=lambda entry: entry.kind in NARROW), 3,
+    add(sorted((entry for entry in basic if entry.name != "backbone"), key=_is_narrow), 3,
         with_info=False)  # fmt: skip
     with gr.Accordion(GROUPS[BASE], open=False, elem_id="train-schedule"):
         gr.HTML(
@@ -139,20 +140,27 @@ def _field(entry: Setting, value: Any, with_info: bool, visible: bool) -> gr.com
         )
     if entry.kind == "choices":
         return gr.CheckboxGroup(choices, value=value, **common)
-    if entry.kind in NARROW:
+    if entry.kind in NUMBERS:
         # No limits: Gradio's own message would not say which field it means, `make_config`'s does.
         precision = 0 if entry.kind == "whole" else None
         return gr.Number(value, precision=precision, step=entry.step or 1, min_width=110, **common)
     return gr.Textbox(value, max_lines=1, **common)
 
 
+def _is_narrow(entry: Setting) -> bool:
+    """Does the field fit into half the width of the form?"""
+    if entry.kind in ("choice", "switch"):
+        return entry.name not in RADIO and all(len(title) <= SHORT for title in entry.choices.values())
+    return entry.kind in NUMBERS
+
+
 def _info(entry: Setting) -> str:
-    """Help, range, and what the empty value means."""
+    """Help, a range with two ends, and what the empty value means."""
     parts = [entry.help]
-    if entry.kind in NARROW and entry.range_text:
+    if entry.kind in NUMBERS and "ge" in entry.bounds and "le" in entry.bounds:
         parts.append(f"{entry.range_text[0].upper()}{entry.range_text[1:]}.")
     if entry.optional:
-        parts.append(f"{f'{AUTO_NUMBER:g}' if entry.kind in NARROW else 'Empty'}: {entry.automatic}.")
+        parts.append(f"{f'{AUTO_NUMBER:g}' if entry.kind in NUMBERS else 'Empty'}: {entry.automatic}.")
     return " ".join(parts)
 
 

@@ -14,7 +14,6 @@ Example:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
@@ -27,7 +26,7 @@ from altub.errors import ConfigError
 
 __all__ = ["AUTO", "AUTOMATIC", "GROUPS", "Choices", "Setting", "setting", "settings_of"]
 
-Kind = Literal["whole", "number", "switch", "choice", "choices", "wholes", "json", "text"]
+Kind = Literal["whole", "number", "switch", "choice", "choices", "wholes", "text"]
 Choices = Mapping[Any, str]  # value -> title
 
 # Sections, in the order in which they are shown.
@@ -183,8 +182,6 @@ class Setting:
             return str(value).lower()
         if isinstance(value, tuple | list):
             return ",".join(map(str, value)) or "none"
-        if isinstance(value, dict):
-            return json.dumps(value) if value else "none"
         return f"{value:g}" if isinstance(value, float) else str(value)
 
     def parse(self, text: str) -> Any:
@@ -209,8 +206,6 @@ class Setting:
                     f"{self.name}: whole numbers with commas are expected, such as 1,2,3 (given: {text!r})."
                 ) from None
         try:
-            if self.kind == "json":
-                return {} if word in ("none", "") else json.loads(text)
             if self.kind == "whole":
                 return int(text)
             if self.kind == "number":
@@ -293,8 +288,6 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[Any, ...]]:
     if get_origin(annotation) is tuple:
         inner = get_args(annotation)[0]
         return ("choices", get_args(inner)) if get_origin(inner) is Literal else ("wholes", ())
-    if get_origin(annotation) is dict:
-        return "json", ()
     if annotation is bool:
         return "switch", (True, False)
     if annotation is int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from altub.errors import ConfigError
 from altub.fields import AUTO, Setting
+from altub.flows.registry import find_flow
 from altub.training.config import TrainingConfig, make_config
 from altub.training.fields import all_settings, nested, value_of
 from altub.training.schedule import VARIANTS
@@ -37,7 +38,9 @@ def form_settings() -> list[Setting]:
 
 def is_read(entry: Setting, kind: str) -> bool:
     """Does a flow of this kind read the setting?"""
-    return not entry.flows or kind in entry.flows
+    group, _, name = entry.name.rpartition(".")
+    info = find_flow(kind) if group == "flow" else None
+    return info is None or info.uses(name)
 
 
 def shown(entry: Setting, value: Any) -> Any:
@@ -46,8 +49,8 @@ def shown(entry: Setting, value: Any) -> Any:
         return AUTO_NUMBER if value is None else value
     if entry.kind == "choices":
         return list(value)
-    if entry.kind in ("wholes", "json"):
-        return "" if not value else entry.show(value)
+    if entry.kind == "wholes":
+        return entry.show(value) if value else ""
     return value
 
 
@@ -97,7 +100,7 @@ def _setting_value(entry: Setting, value: Any) -> Any:
         return AUTO if entry.optional and value == AUTO_NUMBER else value
     if entry.kind == "choices":
         return tuple(value or ())
-    if entry.kind in ("wholes", "json"):
+    if entry.kind == "wholes":
         parsed = entry.parse(value or "")
         return AUTO if parsed is None and entry.optional else parsed
     return (value.strip() or None) if isinstance(value, str) else value

@@ -182,7 +182,7 @@ def _connect(form: SettingsForm) -> None:
         return [changed.get(name, gr.skip()) for name in form.fields]
 
     kind = form.fields[KIND]
-    limited = [entry for entry in form_settings() if entry.flows]
+    limited = [entry for entry in form_settings() if entry.group == "flow" and entry.name != KIND]
     kind.input(take_kind, [kind, form.preset], list(form.fields.values()), **QUIET)
     kind.change(
         lambda kind: [gr.update(visible=is_read(entry, kind)) for entry in limited],

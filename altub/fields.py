@@ -14,6 +14,7 @@ Example:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
@@ -26,7 +27,7 @@ from altub.errors import ConfigError
 
 __all__ = ["AUTO", "AUTOMATIC", "GROUPS", "Choices", "Setting", "setting", "settings_of"]
 
-Kind = Literal["whole", "number", "switch", "choice", "choices", "wholes", "text"]
+Kind = Literal["whole", "number", "switch", "choice", "choices", "wholes", "json", "text"]
 Choices = Mapping[Any, str]  # value -> title
 
 # Sections, in the order in which they are shown.
@@ -182,6 +183,8 @@ class Setting:
             return str(value).lower()
         if isinstance(value, tuple | list):
             return ",".join(map(str, value)) or "none"
+        if isinstance(value, dict):
+            return json.dumps(value) if value else "none"
         return f"{value:g}" if isinstance(value, float) else str(value)
 
     def parse(self, text: str) -> Any:
@@ -206,6 +209,8 @@ class Setting:
                     f"{self.name}: whole numbers with commas are expected, such as 1,2,3 (given: {text!r})."
                 ) from None
         try:
+            if self.kind == "json":
+                return json.loads(text) if word != "none" else {}
             if self.kind == "whole":
                 return int(text)
             if self.kind == "number":
@@ -219,8 +224,6 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> list[Setting]:
     """Every field of a model, and of the models nested in it, in the order in which they are declared."""
     found: list[Setting] = []
     for name, info in model.model_fields.items():
-        if get_origin(info.annotation) is dict:
-            continue  # a free dictionary is for programs: nobody types it
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
             found += settings_of(info.annotation, f"{prefix}{name}.")
         else:
@@ -288,6 +291,8 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[Any, ...]]:
     if get_origin(annotation) is tuple:
         inner = get_args(annotation)[0]
         return ("choices", get_args(inner)) if get_origin(inner) is Literal else ("wholes", ())
+    if get_origin(annotation) is dict:
+        return "json", ()
     if annotation is bool:
         return "switch", (True, False)
     if annotation is int:

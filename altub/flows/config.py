@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
     JsonValue,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -119,7 +118,7 @@ class FlowConfig(BaseModel):
         ge=16,
         le=1_048_576,
     )
-    options: dict[str, JsonValue] = Field({}, description="Settings of a head of your own.")
+    options: dict[str, JsonValue] = setting({}, "Options", "Settings of a head of your own, as JSON.", group="flow")
 
     @model_validator(mode="before")
     @classmethod

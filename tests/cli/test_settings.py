@@ -28,6 +28,8 @@ def another_value(entry: Setting, current: Any) -> str:
         return str(not current).lower()
     if entry.kind == "wholes":
         return "1,2"
+    if entry.kind == "json":
+        return '{"depth": 3}'
     if entry.kind == "text":
         return "weave"
     factor = entry.bounds.get("multiple_of", 1)

@@ -32,8 +32,8 @@ ELSEWHERE = ("data", "category")  # chosen in the panel of the images
 
 
 def form_settings() -> list[Setting]:
-    """The settings of the form, in the order of `config_from`'s values."""
-    return [entry for entry in all_settings() if entry.name not in ELSEWHERE]
+    """The settings of the form, in the order of `config_from`'s values; those given as JSON are left to programs."""
+    return [entry for entry in all_settings() if entry.name not in ELSEWHERE and entry.kind != "json"]
 
 
 def is_read(entry: Setting, kind: str) -> bool:

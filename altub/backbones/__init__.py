@@ -1,4 +1,7 @@
-"""Frozen feature pyramids: the contract, timm's models, a filter bank, and where weights come from."""
+"""Frozen feature pyramids: the contract, timm's models, a filter bank, modules of your own, and their weights.
+
+`register_backbone` makes a backbone of your own known by a name; `Backbone.from_module` wraps a module at hand.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,16 @@ from typing import TYPE_CHECKING
 from altub.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from altub.backbones.backbone import (
+    from altub.backbones.catalogue import (
         AUTO_BACKBONE,
         BACKBONE_PRESETS,
-        FILTER_BANK,
-        Backbone,
         BackbonePreset,
-        create_backbone,
         resolve_auto,
         weights_available,
     )
     from altub.backbones.filter_bank import FilterBank
+    from altub.backbones.pyramid import Backbone
+    from altub.backbones.registry import FILTER_BANK, create_backbone, register_backbone
     from altub.backbones.weights import WeightsInfo
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "FilterBank",
     "WeightsInfo",
     "create_backbone",
+    "register_backbone",
     "resolve_auto",
     "weights_available",
 ]
@@ -36,15 +39,16 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "AUTO_BACKBONE": ".backbone",
-        "BACKBONE_PRESETS": ".backbone",
-        "FILTER_BANK": ".backbone",
-        "Backbone": ".backbone",
-        "BackbonePreset": ".backbone",
-        "create_backbone": ".backbone",
-        "resolve_auto": ".backbone",
-        "weights_available": ".backbone",
+        "AUTO_BACKBONE": ".catalogue",
+        "BACKBONE_PRESETS": ".catalogue",
+        "BackbonePreset": ".catalogue",
+        "resolve_auto": ".catalogue",
+        "weights_available": ".catalogue",
         "FilterBank": ".filter_bank",
+        "Backbone": ".pyramid",
+        "FILTER_BANK": ".registry",
+        "create_backbone": ".registry",
+        "register_backbone": ".registry",
         "WeightsInfo": ".weights",
     },
 )

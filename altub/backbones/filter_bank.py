@@ -17,12 +17,17 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["FilterBank"]
+from altub.backbones.pyramid import Backbone, check_stages
+from altub.backbones.registry import FILTER_BANK
+from altub.backbones.weights import WeightsInfo
+
+__all__ = ["FilterBank", "create_filter_bank"]
 
 VERSION = 1  # part of the hash: raise it whenever the same input gives other features
 LEVELS = 3
@@ -96,6 +101,32 @@ class FilterBank(nn.Module):
             ],
             dim=1,
         )
+
+
+class _SelectedLevels(nn.Module):
+    def __init__(self, bank: FilterBank, stages: Sequence[int]) -> None:
+        super().__init__()
+        self.bank = bank
+        self.stages = tuple(stages)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        levels = self.bank(images)
+        return [levels[stage - 1] for stage in self.stages]
+
+
+def create_filter_bank(stages: Sequence[int] | None) -> Backbone:
+    """The filter bank as a backbone; it counts like a network: stage 1 has stride 4."""
+    bank = FilterBank()
+    chosen = check_stages(FILTER_BANK, (1, 2, 3) if stages is None else stages, first=1, last=3)
+    return Backbone(
+        _SelectedLevels(bank, chosen),
+        name=FILTER_BANK,
+        stages=chosen,
+        channels=[bank.channels[stage - 1] for stage in chosen],
+        strides=[bank.strides[stage - 1] for stage in chosen],
+        weights=WeightsInfo("none", bank.definition_sha256(), FILTER_BANK),
+        image_size_multiple=16,
+    )
 
 
 def _opponent(images: Tensor) -> Tensor:

@@ -50,11 +50,11 @@ _UNUSED_SUFFIX = "num_batches_tracked"
 class WeightsInfo:
     """Which weights a backbone runs on; goes into saved models, so it names no folder of this machine."""
 
-    source: Literal["hub", "cache", "file", "random", "none"]
+    source: Literal["hub", "cache", "file", "random", "none", "module"]
     sha256: str
     """Hash of the tensors in use (:func:`hash_tensors`), the same for a partial and a complete file."""
     location: str
-    """File name, or Hub id."""
+    """File name, Hub id, or the name of a module of the user's own."""
 
 
 @dataclass(frozen=True)

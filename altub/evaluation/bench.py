@@ -34,7 +34,7 @@ import torch
 from FrEIA.modules import AllInOneBlock
 from torch import Tensor, nn
 
-from altub.backbones.backbone import create_backbone
+from altub.backbones import create_backbone
 from altub.data import Sample
 from altub.data.sample import render_example
 from altub.device import Workers, keep_freed_memory

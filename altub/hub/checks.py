@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
+from altub.backbones.catalogue import is_known
 from altub.errors import validation_problem
 from altub.hub.errors import HubError
 from altub.inference.config import ModelConfig
@@ -135,10 +136,10 @@ def parse_pushed_config(repo: str, content: bytes) -> PushedConfig:
     except ValidationError as error:
         raise HubError(f"{CONFIG_FILE} of {repo} is damaged ({validation_problem(error)}).") from error
     backbone = pushed.detector.backbone
-    if not _is_known(backbone):
+    if not is_known(backbone):
         raise HubError(
-            f"{repo} runs on the architecture {backbone[:80]!r}, which the installed timm does not know: "
-            "update timm, or choose another model."
+            f"{repo} runs on the architecture {backbone[:80]!r}, which the installed timm does not know: update timm, "
+            "register it with altub.backbones.register_backbone if it is your own, or choose another model."
         )
     return pushed
 
@@ -148,14 +149,6 @@ def _read(repo: str, content: bytes) -> Any:
         return json.loads(content.decode())
     except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested to break the reader
         raise HubError(f"{CONFIG_FILE} of {repo} is damaged: it is not JSON.") from error
-
-
-def _is_known(backbone: str) -> bool:
-    import timm
-
-    from altub.backbones.backbone import FILTER_BANK
-
-    return backbone == FILTER_BANK or timm.is_model(backbone)
 
 
 def _strings(value: Any) -> Iterator[str]:

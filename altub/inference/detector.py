@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
-from altub.backbones.backbone import Backbone
+from altub.backbones import Backbone
 from altub.data import ImageSource, read_image, to_tensor
 from altub.device import choose_device
 from altub.errors import ConfigError, ModelError
@@ -203,13 +203,14 @@ class AnomalyDetector(nn.Module):
         folder: str | Path,
         device: str = "auto",
         *,
-        backbone: Backbone | None = None,
+        backbone: nn.Module | None = None,
         map_source: MapSource | None = None,
     ) -> AnomalyDetector:
         """The detector that `save` wrote, predicting bit for bit the same on the same kind of machine.
 
         Args:
-            backbone: in place of the one that the model names, with the very same weights.
+            backbone: in place of the one that the model names, with the very same weights: a module of your own, or
+                what `Backbone.from_module` made of it.
 
         Raises:
             ModelError: files are missing, damaged, or of a newer format.

@@ -13,8 +13,9 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
+from torch import nn
 
-from altub.backbones.backbone import Backbone, create_backbone
+from altub.backbones import Backbone, create_backbone
 from altub.errors import ConfigError, ModelError
 from altub.files import write_atomically
 from altub.flows import FlowPyramid
@@ -68,11 +69,11 @@ def write_parts(folder: Path, parts: DetectorParts) -> None:
     write_atomically(folder / CARD_FILE, _card(parts.config, parts.info).encode())
 
 
-def read_parts(folder: Path, backbone: Backbone | None = None) -> DetectorParts:
+def read_parts(folder: Path, backbone: nn.Module | None = None) -> DetectorParts:
     """The parts that `write_parts` wrote, on the CPU.
 
     Args:
-        backbone: in place of the one that the model names.
+        backbone: in place of the one that the model names; a `Backbone`, or the module that one was made from.
 
     Raises:
         ModelError: files are missing, damaged, or of a newer format.
@@ -102,8 +103,10 @@ def read_parts(folder: Path, backbone: Backbone | None = None) -> DetectorParts:
                 image_size=settings.image_size,
                 expected_sha256=settings.backbone_sha256,
             )
-        elif backbone.weights.sha256 != settings.backbone_sha256:
-            raise ConfigError("the backbone that was given has other weights.")
+        else:
+            name, stages, size = settings.backbone, settings.stages, settings.image_size
+            backbone = Backbone.from_module(backbone, name, stages=stages, image_size=size)
+            backbone.check_weights(settings.backbone_sha256)
     except ConfigError as error:
         raise ModelError(f"The model in {folder} needs a backbone that is not available: {error}") from error
     # Before the flow is built: its size would be whatever the file says.

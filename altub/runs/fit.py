@@ -15,7 +15,7 @@ from altub.data import Category, ImageSource, Sample, list_categories
 from altub.errors import DataError
 from altub.inference.detector import AnomalyDetector
 from altub.runs.run import Run
-from altub.training.config import make_config
+from altub.training.config import TrainingConfig, make_config
 from altub.training.loop import train
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ def fit_detector(
         True
     """
     category = _as_category(good_images, name, test_images)
-    module = Backbone.from_module(backbone) if isinstance(backbone, nn.Module) else None
+    module = None
+    if isinstance(backbone, nn.Module):
+        size = settings.get("image_size") or TrainingConfig.model_fields["image_size"].default
+        module = Backbone.from_module(backbone, image_size=size)
     config = make_config(
         data=category.layout if category.root == Path() else str(category.root),
         category=category.name,

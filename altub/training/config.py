@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from altub.backbones.catalogue import backbone_titles
 from altub.errors import ConfigError, validation_problem
 from altub.fields import AUTOMATIC, setting
 from altub.flows.config import FlowConfig
@@ -24,9 +25,7 @@ class _Settings(BaseModel):
 
 
 def _backbones() -> dict[str, str]:
-    from altub.backbones.backbone import BACKBONE_PRESETS  # torch: loaded where the names are asked for
-
-    return {"auto": "Automatic (best available)"} | {name: preset.title for name, preset in BACKBONE_PRESETS.items()}
+    return {"auto": "Automatic (best available)"} | backbone_titles()
 
 
 class TrainingConfig(_Settings):

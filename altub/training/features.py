@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from altub.backbones.backbone import Backbone
+from altub.backbones import Backbone
 from altub.data import Sample, to_tensor
 from altub.data.augment import Augment
 from altub.device import Workers

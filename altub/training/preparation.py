@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from altub.backbones import FILTER_BANK, Backbone, create_backbone, resolve_auto
+from altub.backbones import Backbone, create_backbone, resolve_auto
+from altub.backbones.catalogue import usual_flow_lr
 from altub.data import MEMORY, Category, load_category
 from altub.data.augment import augmentation
 from altub.device import Workers, autocast, choose_device, choose_precision, describe_device
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Prepared", "prepare"]
 
 BATCH = 8  # images at a time where the norms are fitted
-FILTER_BANK_LR = 1e-2  # heads on 30 channels take larger steps: measured on the sample, where 1e-3 is far from done
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,8 @@ def _resolve(
         found["backbone"], why = resolve_auto()
         status.notes.append(why)
     if config.lr is None:
-        bank = found.get("backbone", config.backbone) == FILTER_BANK
-        found["lr"] = FILTER_BANK_LR if bank else get_flow(config.flow.kind).usual_lr
+        name = str(found.get("backbone", config.backbone))
+        found["lr"] = usual_flow_lr(name) or get_flow(config.flow.kind).usual_lr
     changed = {name: value for name, value in found.items() if getattr(config, name) != value}
     if changed:
         config = config.model_copy(update=changed)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from altub.backbones.backbone import create_backbone
+from altub.backbones import create_backbone
 from altub.flows import FlowPyramid
 from altub.inference.calibration import Calibration
 from altub.inference.config import DetectorConfig

@@ -11,8 +11,11 @@ from PIL import Image
 
 from altub import AnomalyDetector, Run, load_category, make_config, train
 from altub.data import Category, Sample
-from altub.errors import DataError
+from altub.errors import DataError, ModelError
+from tests.backbones.own import OwnNetwork
 from tests.conftest import SIDE
+from tests.flows.own import OWN as OWN_FLOW
+from tests.flows.own import registered_flow
 
 SMALL = {"epochs": 2, "image_size": SIDE, "batch_size": 4, "device": "cpu"}
 FLOW = {"kind": "fastflow", "steps": 2, "hidden_ratio": 0.5}
@@ -100,3 +103,14 @@ def test_a_stopped_run_resumes_exactly_with_its_images_given_again(arrays: list[
         pass
     models = [AnomalyDetector.load(one.model_dir, device="cpu").state_dict() for one in (whole, run)]
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+
+
+def test_a_module_and_a_flow_of_ones_own(arrays: list[np.ndarray], category: Category, tmp_path: Path) -> None:
+    with registered_flow():
+        detector = AnomalyDetector.fit(arrays, backbone=OwnNetwork(), flow={"kind": OWN_FLOW}, **SMALL)
+        assert detector.backbone.name == "OwnNetwork" and detector.config.flow.kind == OWN_FLOW
+        folder = detector.save(tmp_path / "model")
+        again = AnomalyDetector.load(folder, "cpu", backbone=OwnNetwork())
+        assert scores(again, category) == scores(detector, category)
+        with pytest.raises(ModelError, match=r"OwnNetwork.*register_backbone"):
+            AnomalyDetector.load(folder, "cpu")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from altub.backbones.backbone import Backbone, create_backbone
+from altub.backbones import Backbone, create_backbone
 from altub.data import load_category, read_image, to_tensor
 from altub.errors import DiskFullError, ImageError
 from altub.training import features

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from altub.backbones.backbone import BACKBONE_PRESETS, FILTER_BANK, resolve_auto, weights_available
+from altub.backbones import BACKBONE_PRESETS, resolve_auto, weights_available
+from altub.backbones.catalogue import backbone_titles
 from altub.errors import ConfigError
 from altub.training.config import TrainingConfig
 
@@ -21,12 +22,12 @@ def describe_backbone(name: str | None) -> str:
         return f"Here: <b>{escape(_title(chosen))}</b>. {escape(why)}"
     preset = BACKBONE_PRESETS.get(name)
     about = f"{escape(preset.description)} " if preset else ""
-    if name == FILTER_BANK:
-        return about
     try:
         source = weights_available(name)
     except ConfigError as error:
         return f'<span class="warning">{escape(str(error))}</span>'
+    if source == "none":
+        return about
     where = {
         "file": "Weights: in the folder of ALTUB_WEIGHTS.",
         "cache": "Weights: in the Hugging Face cache.",
@@ -66,5 +67,4 @@ def schedule_strip(config: TrainingConfig) -> str:
 
 
 def _title(backbone: str) -> str:
-    preset = BACKBONE_PRESETS.get(backbone)
-    return preset.title if preset else backbone
+    return backbone_titles().get(backbone, backbone)

@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from altub.backbones.backbone import BACKBONE_PRESETS
+from altub.backbones import BACKBONE_PRESETS
 from altub.errors import ConfigError
 from altub.fields import GROUPS, Setting
 from altub.training.config import PRESETS, make_config

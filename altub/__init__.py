@@ -21,7 +21,10 @@ from altub.lazy import lazy_exports
 from altub.version import __version__
 
 if TYPE_CHECKING:
+    from altub.backbones.registry import register_backbone
     from altub.data import list_categories, load_category
+    from altub.flows.head import FlowHead
+    from altub.flows.registry import register_flow
     from altub.inference.detector import AnomalyDetector
     from altub.inference.prediction import Prediction
     from altub.inference.threshold import Threshold
@@ -33,6 +36,7 @@ __all__ = [
     "PRESETS",
     "AltUBError",
     "AnomalyDetector",
+    "FlowHead",
     "Prediction",
     "Run",
     "Threshold",
@@ -42,6 +46,8 @@ __all__ = [
     "list_runs",
     "load_category",
     "make_config",
+    "register_backbone",
+    "register_flow",
     "train",
 ]
 
@@ -51,6 +57,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "PRESETS": ".training.config",
         "AnomalyDetector": ".inference.detector",
+        "FlowHead": ".flows.head",
         "Prediction": ".inference.prediction",
         "Run": ".runs.run",
         "Threshold": ".inference.threshold",
@@ -59,6 +66,8 @@ __getattr__, __dir__ = lazy_exports(
         "list_runs": ".runs.run",
         "load_category": ".data",
         "make_config": ".training.config",
+        "register_backbone": ".backbones.registry",
+        "register_flow": ".flows.registry",
         "train": ".training.loop",
     },
 )

@@ -14,8 +14,9 @@ from typer.main import get_command
 
 import altub
 from altub import settings
+from altub.backbones import registry as backbones
 from altub.cli.app import app
-from altub.flows import registry
+from altub.flows import registry as flows
 from altub.runs import run as run_directory
 from altub.training.config import TrainingConfig
 from tests.conftest import REPOSITORY
@@ -184,12 +185,13 @@ def test_examples_of_the_library_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture(autouse=True)
-def registered_flows() -> Iterator[None]:
-    """Kinds of flow that an example registers are forgotten after it."""
-    before = dict(registry._flows)
+def registered_names() -> Iterator[None]:
+    """Flows and backbones that an example registers are forgotten after it."""
+    before = [(known, dict(known)) for known in (flows._flows, backbones._registered)]
     yield
-    registry._flows.clear()
-    registry._flows.update(before)
+    for known, names in before:
+        known.clear()
+        known.update(names)
 
 
 def use_tiny_sample(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

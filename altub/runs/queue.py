@@ -15,11 +15,9 @@ from altub.runs.run import Run, list_runs, new_run_id
 from altub.settings import max_jobs, runs_root
 from altub.training.config import TrainingConfig
 
-__all__ = ["position_in_queue", "resume", "start", "stop", "use_launcher", "wait_for_turn"]
+__all__ = ["position_in_queue", "resume", "start", "stop", "wait_for_turn"]
 
 QUEUE_POLL = 0.5  # seconds between two looks at the queue
-
-_default: Launcher | None = None
 
 
 def start(config: TrainingConfig, root: Path | None = None, launcher: Launcher | None = None) -> Run:
@@ -34,7 +32,7 @@ def start(config: TrainingConfig, root: Path | None = None, launcher: Launcher |
         RunError: the training could not be started.
     """
     run = Run.create((root or runs_root()) / new_run_id(config.category), config)
-    find_launcher(run, launcher or _default).start(run)
+    find_launcher(run, launcher).start(run)
     return run
 
 
@@ -53,7 +51,7 @@ def resume(run: Run, launcher: Launcher | None = None) -> None:
         raise RunError(f"Run {run.id} is {state} already.")
     if state == "finished":
         raise RunError(f"Run {run.id} is finished: there is nothing left to train.")
-    find_launcher(run, launcher or _default).resume(run)
+    find_launcher(run, launcher).resume(run)
 
 
 def stop(run: Run) -> str:
@@ -99,9 +97,3 @@ def position_in_queue(run: Run) -> int:
         elif status.state == "queued" and (status.queued_at, other.id) < mine:
             before += 1
     return max(running + before - max_jobs() + 1, 0)
-
-
-def use_launcher(launcher: Launcher | None) -> None:
-    """Trains the runs of this machine by `launcher` from now on; None: as processes."""
-    global _default
-    _default = launcher

@@ -31,11 +31,12 @@ from gradio.utils import get_upload_folder
 from altub.data import read_image
 from altub.errors import ImageError
 from altub.inference.exports import PredictionWriter
+from altub.inference.model_cache import ModelCache
 from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE
 from altub.ui.errors import show_errors
-from altub.ui.model_cache import LATEST, MODELS, find_model, list_offers
+from altub.ui.offers import LATEST, find_model, list_offers
 
-__all__ = ["build", "predict", "runs"]
+__all__ = ["build", "predict_image", "runs"]
 
 
 def runs() -> list[dict[str, Any]]:
@@ -58,11 +59,11 @@ def runs() -> list[dict[str, Any]]:
     ]
 
 
-@show_errors("Prediction failed")
-def predict(image: str | None, run: str) -> tuple[str, str, float, float, str]:
+def predict_image(models: ModelCache, image: str | None, run: str) -> tuple[str, str, float, float, str]:
     """Finds defects in one image.
 
     Args:
+        models: the loaded models.
         image: a file; Gradio has checked that it was uploaded.
         run: id of a run, or "latest" for the newest one that has a model.
 
@@ -70,11 +71,11 @@ def predict(image: str | None, run: str) -> tuple[str, str, float, float, str]:
         Overlay (PNG), anomaly map (float32 TIFF), score, p-value and verdict ("defect" or "good").
 
     Raises:
-        gr.Error: there is no such run, or the file is no image; in one sentence.
+        AltUBError: there is no such run, or the file is not an image.
     """
     if not image:
         raise ImageError("There is no image: give one file.")
-    detector = MODELS.get(find_model(run or LATEST).model_dir).detector
+    detector = models.get(find_model(run or LATEST).model_dir).detector
     photo = read_image(image)
     prediction = detector.predict(photo)
     folder = Path(get_upload_folder()) / "altub-api" / secrets.token_urlsafe(16)
@@ -90,8 +91,13 @@ def predict(image: str | None, run: str) -> tuple[str, str, float, float, str]:
     )
 
 
-def build() -> None:
+def build(models: ModelCache) -> None:
     """Adds the public endpoints; call it once inside `with gr.Blocks()`, outside the tabs."""
+
+    @show_errors("Prediction failed")
+    def predict(image: str | None, run: str) -> tuple[str, str, float, float, str]:
+        return predict_image(models, image, run)
+
     gr.api(runs, api_name="runs", concurrency_limit=None)
     # Components, not `gr.api`: they refuse files that were not uploaded, and know how to hand out files.
     with gr.Column(visible=False):

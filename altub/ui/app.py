@@ -15,6 +15,7 @@ from altub.ui.compare import tab as compare_page
 from altub.ui.inspect import tab as inspect_page
 from altub.ui.launch import ServerOptions, launch, make_options
 from altub.ui.models import tab as models_page
+from altub.ui.services import Services
 from altub.ui.theme import SWITCH_THEME_JS, header
 from altub.ui.train import tab as train_page
 
@@ -23,9 +24,14 @@ __all__ = ["build_app", "main", "run"]
 UPLOADS_CHECKED, UPLOADS_KEPT = 3600, 24 * 3600  # seconds between two looks at uploads; how long they are kept
 
 
-def build_app(options: ServerOptions | None = None) -> gr.Blocks:
-    """The page with all its tabs, not yet served."""
-    options = options or ServerOptions()
+def build_app(options: ServerOptions | None = None, services: Services | None = None) -> gr.Blocks:
+    """The page with all its tabs, not yet served.
+
+    Args:
+        options: who may reach it; default this machine alone.
+        services: what its visitors share; default services of its own.
+    """
+    options, services = options or ServerOptions(), services or Services()
     with gr.Blocks(
         title="AltUB",
         analytics_enabled=False,
@@ -37,17 +43,17 @@ def build_app(options: ServerOptions | None = None) -> gr.Blocks:
             gr.HTML(notice_html())
         with gr.Tabs(elem_id="altub-tabs") as tabs:
             with gr.Tab("Train", id="train"):
-                train = train_page.build(demo, may_name_folders=options.is_local)
+                train = train_page.build(demo, services, may_name_folders=options.is_local)
             with gr.Tab("Inspect", id="inspect") as tab:
-                inspect_page.build(demo, tab)
+                inspect_page.build(demo, services, tab)
             with gr.Tab("Compare", id="compare") as compare_tab:
-                compare_page.build(compare_tab, tabs)
+                compare_page.build(compare_tab, tabs, services.watch)
             with gr.Tab("Models", id="models") as models_tab:
                 models_page.build(demo, models_tab, options)
         theme_switch.click(
             None, outputs=train.dark, js=SWITCH_THEME_JS, api_visibility="private", show_progress="hidden"
         )
-        api.build()
+        api.build(services.models)
     return demo
 
 
@@ -57,6 +63,7 @@ def main(
     share: bool = False,
     auth: str | None = None,
     open_browser: bool = False,
+    services: Services | None = None,
 ) -> None:
     """Serves the page until it is interrupted; what is None comes from the environment.
 
@@ -64,10 +71,10 @@ def main(
         ConfigError: the settings do not allow it, or the port is taken; in one sentence.
     """
     options = make_options(host, port, share, auth, open_browser)
-    launch(build_app(options), options)
+    launch(build_app(options, services), options)
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None, services: Services | None = None) -> int:
     """`main` with the options of the command line; the exit code, 2 for what the user must change."""
     parser = argparse.ArgumentParser(prog="app.py", description="Serves the AltUB page.")
     parser.add_argument("--host", help="address to listen on (GRADIO_SERVER_NAME, else 127.0.0.1)")
@@ -77,7 +84,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--open", action="store_true", help="open the page in this machine's browser")
     given = parser.parse_args(arguments)
     try:
-        main(given.host, given.port, given.share, given.auth, given.open)
+        main(given.host, given.port, given.share, given.auth, given.open, services)
     except AltUBError as error:
         print(error, file=sys.stderr)
         return 2

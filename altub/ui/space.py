@@ -13,42 +13,39 @@ from typing import TYPE_CHECKING
 from altub.deploy.contents import CHECKOUT, MODEL_FOLDER
 from altub.errors import AltUBError, ModelError, RunError
 from altub.files import explain_full_disk
-from altub.runs.queue import use_launcher
+from altub.inference.model_cache import ModelCache
 from altub.runs.run import Run
 from altub.settings import runs_root, zero_gpu
 
 if TYPE_CHECKING:
-    from altub.runs.launchers.zero_gpu import ZeroGPULauncher
+    from altub.ui.services import Services
 
-__all__ = ["install_starting_model", "install_zero_gpu", "main"]
+__all__ = ["install_starting_model", "main", "zero_gpu_services"]
 
 
 def main() -> int:
     """Serves the page until it is interrupted; the exit code, 2 for what the owner must change."""
-    if zero_gpu():  # before anything asks torch for a GPU
-        install_zero_gpu()
+    services = zero_gpu_services() if zero_gpu() else None  # before anything asks torch for a GPU
     from altub.ui.app import run
 
     try:
         install_starting_model()
     except AltUBError as error:  # the page works without it
         print(error, file=sys.stderr)
-    return run([])
+    return run([], services)
 
 
-def install_zero_gpu() -> ZeroGPULauncher | None:
-    """Makes the page predict and train on lent GPUs; None where the package `spaces` is missing."""
+def zero_gpu_services() -> Services | None:
+    """Services that predict and train on lent GPUs; None where the package `spaces` is missing."""
     from altub.runs.launchers.zero_gpu import ZeroGPULauncher, gpu_decorator
 
     decorate = gpu_decorator()
     if decorate is None:
         return None
-    from altub.ui.model_cache import MODELS
+    from altub.ui.services import Services
 
     launcher = ZeroGPULauncher(decorate)
-    MODELS.device, MODELS.map_source = "cpu", launcher.map_source
-    use_launcher(launcher)
-    return launcher
+    return Services(launcher, ModelCache(device="cpu", map_source=launcher.map_source))
 
 
 def install_starting_model(folder: Path = CHECKOUT / MODEL_FOLDER, root: Path | None = None) -> Run | None:

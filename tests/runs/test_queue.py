@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from altub.errors import ConfigError, DiskFullError, RunError
+from altub.errors import ConfigError, RunError
 from altub.runs import queue as jobs
-from altub.runs.launchers import process
 from altub.runs.launchers.process import ProcessLauncher
 from altub.runs.run import Run, Status
 from altub.training.config import TrainingConfig, make_config
@@ -237,46 +235,3 @@ def test_waiting_ends_when_it_is_stopped(tmp_path: Path, monkeypatch: pytest.Mon
             return how == "signal"
 
         assert jobs.wait_for_turn(mine, should_stop) is False
-
-
-def test_a_process_that_cannot_be_started_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise BlockingIOError(11, "Resource temporarily unavailable")
-
-    monkeypatch.setattr(process.subprocess, "Popen", fail)
-    with pytest.raises(RunError, match="No training process could be started"):
-        jobs.start(CONFIG, tmp_path)
-    (run,) = (Run(path) for path in tmp_path.iterdir())
-    assert run.status.state == "failed" and "Resource temporarily unavailable" in run.status.message
-
-
-def test_a_full_disk_is_said_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import errno
-
-    from altub import files
-
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(DiskFullError, match="Free some space"):
-        jobs.start(CONFIG, tmp_path)
-
-
-def test_what_a_job_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command is the public one, and its output goes to the run's log."""
-    calls: list[tuple[list[str], dict]] = []
-    real_popen = subprocess.Popen
-
-    def popen(command: list[str], **options):
-        calls.append((command, options))
-        return real_popen([sys.executable, "-c", "print('hello')"], **options)
-
-    monkeypatch.setattr(process.subprocess, "Popen", popen)
-    run = jobs.start(CONFIG, tmp_path)
-    wait_for(lambda: run.log_file.read_text() == "hello\n", run)
-    ((command, options),) = calls
-    expected = ["-m", "altub", "train", "--run-dir", str(run.path), "--resume", "--quiet", "--queue"]
-    assert command[1:] == expected and options["start_new_session"]
-    assert options["env"]["PYTHONPATH"].split(os.pathsep)[0] == str(REPOSITORY)
-    assert json.loads((run.path / "config.json").read_text())["category"] == "weave"

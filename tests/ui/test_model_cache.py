@@ -12,7 +12,7 @@ from altub.inference import model_cache as models_module
 from altub.inference.detector import AnomalyDetector
 from altub.inference.model_cache import ModelCache
 from altub.runs.run import Run
-from altub.ui.model_cache import find_model, list_offers
+from altub.ui.offers import find_model, list_offers
 
 
 def test_the_cache_loads_again_only_when_the_weights_have_changed(runs_folder, monkeypatch):

@@ -6,7 +6,6 @@ in `altub.runs.time_limit`.
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 from altub import settings
@@ -14,10 +13,7 @@ from altub.errors import ConfigError
 from altub.runs.run import list_runs
 from altub.training.config import TrainingConfig
 
-__all__ = ["ADMISSION", "check_config", "check_room_in_queue"]
-
-#: Held from the look at the queue to the start of a training: two visitors cannot both take the last place.
-ADMISSION = threading.Lock()
+__all__ = ["check_config", "check_room_in_queue"]
 
 
 def check_config(config: TrainingConfig) -> None:

@@ -14,8 +14,7 @@ import gradio as gr
 
 from altub.evaluation.compare import COMPARED, update_name
 from altub.ui.compare.views import Entry, chart, compare, csv_link, events_of, settings_table, stats_table
-from altub.ui.train.monitor import WATCH
-from altub.ui.watch import RunView, stamp
+from altub.ui.watch import RunView, RunWatch, stamp
 
 __all__ = ["build"]
 
@@ -46,8 +45,8 @@ class Choice:
         return Choice()  # every visitor's own
 
 
-def build(tab: gr.Tab, tabs: gr.Tabs) -> None:
-    """Fills the tab; call it inside `with gr.Tab(...)`, one of `tabs`."""
+def build(tab: gr.Tab, tabs: gr.Tabs, watch: RunWatch) -> None:
+    """Fills the tab, which compares the runs of `watch`; call it inside `with gr.Tab(...)`, one of `tabs`."""
     choice = gr.State(Choice())
     timer = gr.Timer(LOOK_EVERY, active=False)
     with gr.Column(elem_id="compare"):
@@ -87,7 +86,7 @@ def build(tab: gr.Tab, tabs: gr.Tabs) -> None:
     def look(choice: Choice) -> list[Any]:
         """What changed since the page was drawn last."""
         with choice.lock:
-            views = WATCH.views()
+            views = watch.views()
             chosen = _chosen(choice, views)
             options = [(_option(view), view.id) for view in views]
             value = [view.id for view in chosen]

@@ -21,223 +21,207 @@ from altub.ui.inspect.dropped import dropped_sources
 from altub.ui.inspect.examples import examples_of
 from altub.ui.inspect.histogram import score_histogram_html
 from altub.ui.inspect.inspection import DEFAULT_RATE, Look, add_to_batch, neighbour, overlay_file, rate_at, threshold_at
-from altub.ui.inspect.sessions import SESSIONS
-from altub.ui.model_cache import find_model, list_offers
+from altub.ui.offers import find_model, list_offers
+from altub.ui.services import Services
 
-__all__ = [
-    "begin",
-    "choose_run",
-    "clear",
-    "inspect_again",
-    "inspect_example",
-    "inspect_files",
-    "rate_label",
-    "refresh",
-    "relabel",
-    "select_row",
-    "show",
-    "step",
-    "stop",
-    "write_csv",
-    "write_zip",
-]
+__all__ = ["InspectHandlers", "rate_label"]
 
 
-# Runs and examples.
+class InspectHandlers:
+    """The handlers over one page's loaded models and its visitors' batches."""
 
+    def __init__(self, services: Services) -> None:
+        self.services, self.sessions = services, services.sessions
 
-def refresh(run_id: str | None, seen: list | None, session: str) -> tuple:
-    """The list of runs, where it has changed since the page last received it."""
-    offers = list_offers()
-    choices = [(offer.label, offer.id) for offer in offers]
-    batch = SESSIONS.get(session)
-    newest = {offer.id: offer.weights_sha256 for offer in offers}
-    stale = views.stale(batch is not None and newest.get(batch.run_id, batch.weights_sha256) != batch.weights_sha256)
-    if choices == seen:
-        return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), stale
-    ids = [offer.id for offer in offers]
-    value = run_id if run_id in ids else next((offer.id for offer in offers if offer.state == "finished"), None)
-    value = value or (ids[0] if ids else None)
-    empty = batch is None or not batch.inspected
-    return (
-        gr.Dropdown(choices=choices, value=value, interactive=bool(ids)),
-        choices,
-        gr.Column(visible=not ids and empty),
-        gr.HTML(visible=bool(ids) and empty),
-        gr.Column(visible=bool(ids) or not empty),
-        stale,
-    )
+    # Runs and examples.
 
+    def refresh(self, run_id: str | None, seen: list | None, session: str) -> tuple:
+        """The list of runs, where it has changed since the page last received it."""
+        offers = list_offers()
+        choices = [(offer.label, offer.id) for offer in offers]
+        batch = self.sessions.get(session)
+        newest = {offer.id: offer.weights_sha256 for offer in offers}
+        stale = views.stale(
+            batch is not None and newest.get(batch.run_id, batch.weights_sha256) != batch.weights_sha256
+        )
+        if choices == seen:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), stale
+        ids = [offer.id for offer in offers]
+        value = run_id if run_id in ids else next((offer.id for offer in offers if offer.state == "finished"), None)
+        value = value or (ids[0] if ids else None)
+        empty = batch is None or not batch.inspected
+        return (
+            gr.Dropdown(choices=choices, value=value, interactive=bool(ids)),
+            choices,
+            gr.Column(visible=not ids and empty),
+            gr.HTML(visible=bool(ids) and empty),
+            gr.Column(visible=bool(ids) or not empty),
+            stale,
+        )
 
-@show_errors("Model not available")
-def choose_run(run_id: str | None) -> tuple:
-    """Thumbnails of the test images that fit the run, and a line about its model."""
-    found = examples_of(find_model(run_id)) if run_id else []
-    pictures = [(example.thumbnail, example.caption) for example in found]
-    note = views.model_note(next((offer for offer in list_offers() if offer.id == run_id), None))
-    return gr.Gallery(value=pictures, selected_index=None), gr.Column(visible=bool(pictures)), note
+    @show_errors("Model not available")
+    def choose_run(self, run_id: str | None) -> tuple:
+        """Thumbnails of the test images that fit the run, and a line about its model."""
+        found = examples_of(find_model(run_id)) if run_id else []
+        pictures = [(example.thumbnail, example.caption) for example in found]
+        note = views.model_note(next((offer for offer in list_offers() if offer.id == run_id), None))
+        return gr.Gallery(value=pictures, selected_index=None), gr.Column(visible=bool(pictures)), note
 
+    # The model runs.
 
-# The model runs.
+    @show_errors("Inspection failed")
+    def inspect_files(
+        self,
+        files: list[str] | None,
+        names: Any,
+        run_id: str | None,
+        session: str,
+        *controls: Any,
+        progress: gr.Progress = gr.Progress(),
+    ) -> tuple:
+        """Adds dropped files; Gradio has checked that they are uploads. names: what the visitor calls them."""
+        if not files:
+            raise DataError("No file was received: drop one or more images.")
+        return self._inspect(session, run_id, dropped_sources(files, names), controls, progress)
 
+    @show_errors("Inspection failed")
+    def inspect_example(
+        self,
+        event: gr.SelectData,
+        run_id: str | None,
+        session: str,
+        *controls: Any,
+        progress: gr.Progress = gr.Progress(),
+    ) -> tuple:
+        """Adds the example that was clicked."""
+        examples = examples_of(find_model(run_id or ""))
+        if not isinstance(event.index, int) or not 0 <= event.index < len(examples):
+            raise RunError("This example no longer exists: choose another one.")
+        return self._inspect(session, run_id, [examples[event.index].source], controls, progress)
 
-@show_errors("Inspection failed")
-def inspect_files(
-    files: list[str] | None,
-    names: Any,
-    run_id: str | None,
-    session: str,
-    *controls: Any,
-    progress: gr.Progress = gr.Progress(),
-) -> tuple:
-    """Adds dropped files; Gradio has checked that they are uploads. names: what the visitor calls them."""
-    if not files:
-        raise DataError("No file was received: drop one or more images.")
-    return _inspect(session, run_id, dropped_sources(files, names), controls, progress)
+    @show_errors("Inspection failed")
+    def inspect_again(
+        self, run_id: str | None, session: str, *controls: Any, progress: gr.Progress = gr.Progress()
+    ) -> tuple:
+        """Inspects the whole batch again with the chosen run as it is now."""
+        return self._inspect(session, run_id, [], controls, progress)
 
+    def _inspect(
+        self, session: str, run_id: str | None, sources: list[Source], controls: Sequence[Any], progress: gr.Progress
+    ) -> tuple:
+        if not self.sessions.knows(session):  # no batch was announced, or the server was restarted
+            session = self.sessions.new()
+        asked = len(sources) or len(batch.items if (batch := self.sessions.get(session)) else ())
 
-@show_errors("Inspection failed")
-def inspect_example(
-    event: gr.SelectData, run_id: str | None, session: str, *controls: Any, progress: gr.Progress = gr.Progress()
-) -> tuple:
-    """Adds the example that was clicked."""
-    examples = examples_of(find_model(run_id or ""))
-    if not isinstance(event.index, int) or not 0 <= event.index < len(examples):
-        raise RunError("This example no longer exists: choose another one.")
-    return _inspect(session, run_id, [examples[event.index].source], controls, progress)
+        def tell(done: int, of: int) -> None:
+            progress((done, of), desc=f"Inspecting {done} of {of}", unit="images")
 
+        batch, new = add_to_batch(self.services, session, run_id, sources, tell)
+        first = next((item for item in new if isinstance(item, Inspected)), None) or next(iter(batch.inspected), None)
+        notice = views.problems([item for item in new if isinstance(item, Unreadable)])
+        pending = sum(isinstance(item, Unreadable) and item.is_pending for item in batch.items)
+        notice += views.stopped(len(new), asked, pending)
+        return _everything(session, batch, first, notice, *controls)
 
-@show_errors("Inspection failed")
-def inspect_again(run_id: str | None, session: str, *controls: Any, progress: gr.Progress = gr.Progress()) -> tuple:
-    """Inspects the whole batch again with the chosen run as it is now."""
-    return _inspect(session, run_id, [], controls, progress)
+    # The model does not run.
 
+    @show_errors("Update failed")
+    def relabel(self, session: str, shown: int, position: float, *look: Any) -> tuple:
+        """Everything that depends on the threshold."""
+        batch = self.sessions.get(session)
+        if batch is None:
+            return (*[gr.skip()] * 7, gr.Slider(label=rate_label(position)), gr.skip())
+        threshold = threshold_at(batch, position)
+        return (
+            *_picture(batch, _item(batch, shown), threshold, Look(*look)),
+            views.batch_summary(batch, threshold),
+            views.table_rows(batch, threshold),
+            gr.Slider(label=rate_label(position)),
+            views.threshold_note(threshold),
+        )
 
-def _inspect(
-    session: str, run_id: str | None, sources: list[Source], controls: Sequence[Any], progress: gr.Progress
-) -> tuple:
-    if not SESSIONS.knows(session):  # no batch was announced, or the server was restarted
-        session = SESSIONS.new()
-    asked = len(sources) or len(batch.items if (batch := SESSIONS.get(session)) else ())
+    @show_errors("Update failed")
+    def show(self, session: str, shown: int, position: float, *look: Any) -> tuple:
+        """The shown image, drawn with other settings."""
+        batch = self.sessions.require(session)
+        return _picture(batch, _item(batch, shown), threshold_at(batch, position), Look(*look))
 
-    def tell(done: int, of: int) -> None:
-        progress((done, of), desc=f"Inspecting {done} of {of}", unit="images")
+    @show_errors("Update failed")
+    def select_row(self, event: gr.SelectData, session: str, shown: int, position: float, *look: Any) -> tuple:
+        """Shows the image of a row, by the number in the row: the page may have sorted the table."""
+        batch = self.sessions.require(session)
+        try:
+            number = int(event.row_value[0])
+        except (TypeError, ValueError, IndexError, AttributeError):
+            raise RunError("There is no such row in the table: choose another one.") from None
+        if number == shown:
+            return (gr.skip(),) * 6
+        return number, *_picture(batch, batch.item(number), threshold_at(batch, position), Look(*look))
 
-    batch, new = add_to_batch(session, run_id, sources, tell)
-    first = next((item for item in new if isinstance(item, Inspected)), None) or next(iter(batch.inspected), None)
-    notice = views.problems([item for item in new if isinstance(item, Unreadable)])
-    pending = sum(isinstance(item, Unreadable) and item.is_pending for item in batch.items)
-    notice += views.stopped(len(new), asked, pending)
-    return _everything(session, batch, first, notice, *controls)
+    @show_errors("Update failed")
+    def step(self, by: int, session: str, shown: int, position: float, *look: Any) -> tuple:
+        """Shows the image after (1) or before (-1) the shown one."""
+        batch = self.sessions.require(session)
+        number = neighbour(batch, shown, by)
+        if number in (0, shown):
+            return (gr.skip(),) * 6
+        return number, *_picture(batch, batch.item(number), threshold_at(batch, position), Look(*look))
 
+    def begin(self, session: str) -> tuple:
+        """The session of a batch that begins, which the page needs in order to stop it, and the Stop button."""
+        session = session if self.sessions.knows(session) else self.sessions.new()
+        self.sessions.stop_signal(session).clear()  # set by a click after the end of the last batch
+        return session, gr.Button(visible=True)
 
-# The model does not run.
+    def stop(self, session: str) -> None:
+        """Stops the running batch after the images that are being inspected."""
+        self.sessions.stop(session)
 
+    @show_errors("Clearing failed")
+    def clear(self, session: str, run_id: str | None) -> tuple:
+        """Discards the batch."""
+        self.sessions.discard(session)
+        return (
+            "",
+            0,
+            "",
+            gr.HTML(visible=bool(run_id)),
+            gr.Column(visible=False),
+            *[gr.skip()] * 5,
+            gr.Column(visible=False),
+            "",
+            [],
+            gr.skip(),
+            "",
+            "",
+        )
 
-@show_errors("Update failed")
-def relabel(session: str, shown: int, position: float, *look: Any) -> tuple:
-    """Everything that depends on the threshold."""
-    batch = SESSIONS.get(session)
-    if batch is None:
-        return (*[gr.skip()] * 7, gr.Slider(label=rate_label(position)), gr.skip())
-    threshold = threshold_at(batch, position)
-    return (
-        *_picture(batch, _item(batch, shown), threshold, Look(*look)),
-        views.batch_summary(batch, threshold),
-        views.table_rows(batch, threshold),
-        gr.Slider(label=rate_label(position)),
-        views.threshold_note(threshold),
-    )
+    @show_errors("Export failed")
+    def write_csv(self, session: str, position: float) -> str:
+        """predictions.csv at the chosen threshold."""
+        batch = self.sessions.require(session)
+        return str(batch.write_csv(threshold_at(batch, position)))
 
-
-@show_errors("Update failed")
-def show(session: str, shown: int, position: float, *look: Any) -> tuple:
-    """The shown image, drawn with other settings."""
-    batch = SESSIONS.require(session)
-    return _picture(batch, _item(batch, shown), threshold_at(batch, position), Look(*look))
-
-
-@show_errors("Update failed")
-def select_row(event: gr.SelectData, session: str, shown: int, position: float, *look: Any) -> tuple:
-    """Shows the image of a row, by the number in the row: the page may have sorted the table."""
-    batch = SESSIONS.require(session)
-    try:
-        number = int(event.row_value[0])
-    except (TypeError, ValueError, IndexError, AttributeError):
-        raise RunError("There is no such row in the table: choose another one.") from None
-    if number == shown:
-        return (gr.skip(),) * 6
-    return number, *_picture(batch, batch.item(number), threshold_at(batch, position), Look(*look))
-
-
-@show_errors("Update failed")
-def step(by: int, session: str, shown: int, position: float, *look: Any) -> tuple:
-    """Shows the image after (1) or before (-1) the shown one."""
-    batch = SESSIONS.require(session)
-    number = neighbour(batch, shown, by)
-    if number in (0, shown):
-        return (gr.skip(),) * 6
-    return number, *_picture(batch, batch.item(number), threshold_at(batch, position), Look(*look))
-
-
-def begin(session: str) -> tuple:
-    """The session of a batch that begins, which the page needs in order to stop it, and the Stop button."""
-    session = session if SESSIONS.knows(session) else SESSIONS.new()
-    SESSIONS.stop_signal(session).clear()  # set by a click after the end of the last batch
-    return session, gr.Button(visible=True)
-
-
-def stop(session: str) -> None:
-    """Stops the running batch after the images that are being inspected."""
-    SESSIONS.stop(session)
-
-
-@show_errors("Clearing failed")
-def clear(session: str, run_id: str | None) -> tuple:
-    """Discards the batch."""
-    SESSIONS.discard(session)
-    return (
-        "",
-        0,
-        "",
-        gr.HTML(visible=bool(run_id)),
-        gr.Column(visible=False),
-        *[gr.skip()] * 5,
-        gr.Column(visible=False),
-        "",
-        [],
-        gr.skip(),
-        "",
-        "",
-    )
-
-
-@show_errors("Export failed")
-def write_csv(session: str, position: float) -> str:
-    """predictions.csv at the chosen threshold."""
-    batch = SESSIONS.require(session)
-    return str(batch.write_csv(threshold_at(batch, position)))
-
-
-@show_errors("Export failed")
-def write_zip(
-    session: str,
-    position: float,
-    opacity: float,
-    colour_map: str,
-    contour: bool,
-    progress: gr.Progress = gr.Progress(),
-) -> str:
-    """Overlays with the current settings, maps, masks and the table."""
-    batch = SESSIONS.require(session)
-    path = batch.write_zip(
-        threshold_at(batch, position),
-        opacity=opacity,
-        colour_map=colour_map,
-        contour=contour,
-        progress=lambda done, of: progress((done, of), desc=f"Packing {done} of {of}", unit="images"),
-    )
-    return str(path)
+    @show_errors("Export failed")
+    def write_zip(
+        self,
+        session: str,
+        position: float,
+        opacity: float,
+        colour_map: str,
+        contour: bool,
+        progress: gr.Progress = gr.Progress(),
+    ) -> str:
+        """Overlays with the current settings, maps, masks and the table."""
+        batch = self.sessions.require(session)
+        path = batch.write_zip(
+            threshold_at(batch, position),
+            opacity=opacity,
+            colour_map=colour_map,
+            contour=contour,
+            progress=lambda done, of: progress((done, of), desc=f"Packing {done} of {of}", unit="images"),
+        )
+        return str(path)
 
 
 def rate_label(position: float) -> str:

@@ -19,8 +19,9 @@ from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE, Threshold
 from altub.plots import overlay
 from altub.ui.inspect.batch import JPEG, PageBatch, photo_writer
 from altub.ui.inspect.dropped import dedupe_names
-from altub.ui.inspect.sessions import MAX_BATCH, SESSIONS
-from altub.ui.model_cache import MODELS, find_model
+from altub.ui.inspect.sessions import MAX_BATCH
+from altub.ui.offers import find_model
+from altub.ui.services import Services
 
 __all__ = ["DEFAULT_RATE", "RATES", "Look", "add_to_batch", "neighbour", "overlay_file", "rate_at", "threshold_at"]
 
@@ -62,6 +63,7 @@ def threshold_at(batch: Batch, position: float) -> Threshold:
 
 
 def add_to_batch(
+    services: Services,
     session: str,
     run_id: str | None,
     sources: Sequence[Source],
@@ -70,7 +72,7 @@ def add_to_batch(
     """Inspects images and adds them to the session's batch; returns the batch and what was new.
 
     A batch is one model's view. With another run, with newer weights of the same one, or without sources, its earlier
-    images are inspected again too. `SESSIONS.stop` ends it early: what was done by then is kept, and earlier images
+    images are inspected again too. `SessionStore.stop` ends it early: what was done by then is kept, and earlier images
     that were not reached are pending in the batch. A name that is already in the batch gets a number.
 
     Raises:
@@ -80,12 +82,12 @@ def add_to_batch(
     """
     if not run_id:
         raise RunError("No model is selected: select one from the list, or train one first.")
-    run = find_model(run_id)
-    with SESSIONS.alone(session):
+    run, sessions = find_model(run_id), services.sessions
+    with sessions.alone(session):
         # Not cleared here: the button is shown before the work begins, and an early click counts.
-        stop = SESSIONS.stop_signal(session)
-        model = MODELS.get(run.model_dir)
-        batch = SESSIONS.get(session)
+        stop = sessions.stop_signal(session)
+        model = services.models.get(run.model_dir)
+        batch = sessions.get(session)
         same_model = batch is not None and (batch.run_id, batch.weights_sha256) == (run.id, model.weights_sha256)
         grows = same_model and bool(sources)
         kept = [] if batch is None or grows else batch.sources
@@ -99,7 +101,7 @@ def add_to_batch(
             )
         sources = dedupe_names(sources, (source.name for source in batch.sources) if batch is not None else ())
         if not grows:
-            batch = _empty_batch(run.id, model.detector, model.weights_sha256, SESSIONS.new_folder())
+            batch = _empty_batch(run.id, model.detector, model.weights_sha256, sessions.new_folder())
         try:
             items = inspect_images(
                 model.detector,
@@ -121,7 +123,7 @@ def add_to_batch(
             for number, source in enumerate(kept[len(items) :], start=len(items) + 1)
         ]
         batch = replace(batch, items=(*batch.items, *items, *pending))
-        SESSIONS.put(session, batch)
+        sessions.put(session, batch)
     return batch, items[len(kept) :] if sources else items
 
 

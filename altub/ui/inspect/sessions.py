@@ -21,7 +21,7 @@ from altub.errors import RunError
 from altub.files import explain_full_disk
 from altub.ui.inspect.batch import PageBatch
 
-__all__ = ["MAX_BATCH", "SESSIONS", "SessionStore"]
+__all__ = ["MAX_BATCH", "SessionStore"]
 
 MAX_BATCH = 500  # images of one visitor
 MAX_IMAGES = 4000  # of all visitors; one takes one to two MB of disk
@@ -129,7 +129,3 @@ class SessionStore:
 
     def _count(self) -> int:
         return sum(len(entry.batch.items) for entry in self._sessions.values() if entry.batch is not None)
-
-
-#: The page's sessions.
-SESSIONS = SessionStore()

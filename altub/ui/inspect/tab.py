@@ -7,11 +7,11 @@ from functools import partial
 import gradio as gr
 
 from altub.plots import COLOUR_MAPS
-from altub.ui.inspect import handlers as on
 from altub.ui.inspect import views
 from altub.ui.inspect.dropped import NAMES_JS
+from altub.ui.inspect.handlers import InspectHandlers, rate_label
 from altub.ui.inspect.inspection import DEFAULT_RATE, RATES, Look
-from altub.ui.inspect.sessions import SESSIONS
+from altub.ui.services import Services
 
 __all__ = ["build"]
 
@@ -55,14 +55,16 @@ FETCH_JS = """() => {
 }"""
 
 
-def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
+def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> None:
     """Fills the tab; call it inside `with gr.Tab("Inspect", id="inspect") as tab:`.
 
     Args:
         demo: the page, for its load event.
+        services: has the loaded models and the visitors' batches.
         tab: the tab, so that the list of runs is updated when it is opened.
     """
-    session = gr.State("", delete_callback=SESSIONS.discard)
+    on = InspectHandlers(services)
+    session = gr.State("", delete_callback=services.sessions.discard)
     shown = gr.State(0)  # number of the shown image
     seen = gr.State(None)  # list of runs as the page shows it; None = not loaded yet
 
@@ -139,7 +141,7 @@ def build(demo: gr.Blocks, tab: gr.Tab | None = None) -> None:
                             len(RATES) - 1,
                             value=DEFAULT_RATE,
                             step=1,
-                            label=on.rate_label(DEFAULT_RATE),
+                            label=rate_label(DEFAULT_RATE),
                             info="Share of good parts that may be called defects. Sets the threshold.",
                             buttons=[],
                             elem_id="inspect-rate",

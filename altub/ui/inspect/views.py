@@ -18,7 +18,7 @@ from altub.metrics import MAIN_METRICS, METRICS
 from altub.plots import colourise
 from altub.ui.inspect.batch import PageBatch
 from altub.ui.inspect.histogram import number
-from altub.ui.model_cache import Offer
+from altub.ui.offers import Offer
 
 __all__ = [
     "NO_IMAGE",

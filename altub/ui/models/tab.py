@@ -19,7 +19,7 @@ from altub.runs.run import new_run_id
 from altub.settings import runs_root, space_login
 from altub.ui.background import BackgroundTask, Report
 from altub.ui.launch import ServerOptions
-from altub.ui.model_cache import find_model, list_offers
+from altub.ui.offers import find_model, list_offers
 
 __all__ = ["build"]
 

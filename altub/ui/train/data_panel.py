@@ -17,6 +17,7 @@ from altub.deploy.server.notices import UPLOADS_OFF
 from altub.errors import AltUBError
 from altub.settings import data_root, on_space, uploads_are_shared
 from altub.ui.background import BackgroundTask, Report
+from altub.ui.services import Services
 from altub.ui.train.data_source import (
     MVTEC,
     OWN,
@@ -34,10 +35,6 @@ __all__ = ["DataPanel", "build_data_panel"]
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 POLL = 0.7  # seconds between two looks at a task
-
-# One for the whole server: every visitor watches the same sample being drawn, the same data set arriving.
-SAMPLE_TASK = BackgroundTask("Making the sample")
-DOWNLOAD_TASK = BackgroundTask("The download")
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class DataPanel:
         return find_category(source, category, folder or "", self.may_name_folders)
 
 
-def build_data_panel(demo: gr.Blocks, *, may_name_folders: bool) -> DataPanel:
+def build_data_panel(demo: gr.Blocks, services: Services, *, may_name_folders: bool) -> DataPanel:
     """Lays the panel out and connects it."""
     first = category_choices(SAMPLE)
     source = gr.Radio(SOURCES, value=SAMPLE, label="Images from", elem_id="train-source")
@@ -111,14 +108,17 @@ def build_data_panel(demo: gr.Blocks, *, may_name_folders: bool) -> DataPanel:
     timer = gr.Timer(POLL, active=False)
     seen = gr.State("")
 
+    def is_busy() -> bool:
+        return services.sample.is_running or services.download.is_running
+
     def choices_of(kind: str, path: str | None, select: str | None) -> dict[str, Any]:
         choices = category_choices(kind, path or "", may_name_folders)
         values = [value for _, value in choices]
         return gr.update(choices=choices, value=select if select in values else (values[0] if values else None))
 
     def draw(kind: str, chosen: str | None, path: str | None) -> str:
-        if kind == SAMPLE and SAMPLE_TASK.state != "done":
-            return _task_line(SAMPLE_TASK, "The sample is being drawn, once")
+        if kind == SAMPLE and services.sample.state != "done":
+            return _task_line(services.sample, "The sample is being drawn, once")
         if not chosen:
             return _nothing(kind, may_name_folders)
         try:
@@ -129,7 +129,7 @@ def build_data_panel(demo: gr.Blocks, *, may_name_folders: bool) -> DataPanel:
     def take_source(kind: str, path: str | None) -> list[Any]:
         _check_source(kind)
         if kind == SAMPLE:
-            _begin_sample()
+            _begin_sample(services.sample)
         try:
             choices = choices_of(kind, path, None)
         except AltUBError as error:
@@ -140,27 +140,27 @@ def build_data_panel(demo: gr.Blocks, *, may_name_folders: bool) -> DataPanel:
             draw(kind, choices["value"], path),
             gr.update(visible=kind == MVTEC),
             gr.update(visible=kind == OWN),
-            gr.Timer(active=_busy()),
+            gr.Timer(active=is_busy()),
         ]
 
     def look(kind: str, chosen: str | None, path: str | None, before: str) -> list[Any]:
         """Every tick while a task runs, and once when the page opens."""
-        version = f"{kind} {chosen} {SAMPLE_TASK.version} {DOWNLOAD_TASK.version}"
+        version = f"{kind} {chosen} {services.sample.version} {services.download.version}"
         if version == before:
             return [gr.skip()] * 6
-        arrived = kind == MVTEC and DOWNLOAD_TASK.state == "done"
+        arrived = kind == MVTEC and services.download.state == "done"
         return [
             choices_of(kind, path, chosen) if arrived else gr.skip(),
             draw(kind, chosen, path) if kind == SAMPLE else gr.skip(),
-            _task_line(DOWNLOAD_TASK, "Downloading"),
-            gr.update(interactive=DOWNLOAD_TASK.is_running),
-            gr.Timer(active=_busy()),
+            _task_line(services.download, "Downloading"),
+            gr.update(interactive=services.download.is_running),
+            gr.Timer(active=is_busy()),
             version,
         ]
 
     def open_page(kind: str, chosen: str | None, path: str | None) -> list[Any]:
         if kind == SAMPLE:
-            _begin_sample()
+            _begin_sample(services.sample)
         return look(kind, chosen, path, "")
 
     watched = [category, view, arriving, cancel, timer, seen]
@@ -174,13 +174,13 @@ def build_data_panel(demo: gr.Blocks, *, may_name_folders: bool) -> DataPanel:
             raise gr.Error("Choose one of the 15 categories of MVTec AD.")
         if accepted is not True:
             raise gr.Error("MVTec AD may be downloaded after accepting its licence: tick the box first.")
-        if not DOWNLOAD_TASK.start(lambda report, should_stop: _download(which, report, should_stop)):
+        if not services.download.start(lambda report, should_stop: _download(which, report, should_stop)):
             gr.Warning("A download is running already; start the next one when it has ended.")
-        return [_task_line(DOWNLOAD_TASK, "Downloading"), gr.update(interactive=True), gr.Timer(active=True)]
+        return [_task_line(services.download, "Downloading"), gr.update(interactive=True), gr.Timer(active=True)]
 
     begin.click(start_download, [wanted, licence], [arriving, cancel, timer], **QUIET)
     if not on_space():
-        cancel.click(DOWNLOAD_TASK.stop, None, None, **QUIET)
+        cancel.click(services.download.stop, None, None, **QUIET)
 
     def take_upload(title: str, goods: Sequence[str] | None, bads: Sequence[str] | None) -> list[Any]:
         try:
@@ -212,15 +212,11 @@ def _check_source(kind: str) -> None:
         raise gr.Error("Choose where the images come from.")
 
 
-def _busy() -> bool:
-    return SAMPLE_TASK.is_running or DOWNLOAD_TASK.is_running
-
-
-def _begin_sample() -> None:
-    if SAMPLE_TASK.state == "done" and (data_root() / SAMPLE).is_dir():
+def _begin_sample(task: BackgroundTask) -> None:
+    if task.state == "done" and (data_root() / SAMPLE).is_dir():
         return
-    SAMPLE_TASK.start(_make_sample)
-    SAMPLE_TASK.wait(0.2)  # where it is there already, the page opens with its pictures
+    task.start(_make_sample)
+    task.wait(0.2)  # if it exists already, the page opens with its pictures
 
 
 def _make_sample(report: Report, should_stop: Any) -> str:

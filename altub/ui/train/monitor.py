@@ -15,12 +15,12 @@ from typing import Any
 
 import gradio as gr
 
-from altub.deploy.server import limits, visitors
+from altub.deploy.server import visitors
 from altub.errors import AltUBError
 from altub.plots import channel_drift_image
-from altub.runs import queue as jobs
-from altub.runs.time_limit import check_time_left
+from altub.training.records import EpochRecord
 from altub.ui.html.pictures import data_uri
+from altub.ui.services import Services
 from altub.ui.theme import IS_DARK_JS
 from altub.ui.train.curves import drift_charts, loss_chart, metric_chart, metric_tiles
 from altub.ui.train.heatmaps import example_cards, kept_epochs
@@ -33,8 +33,6 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 LIVELY, CALM = 1.0, 4.0  # seconds between two looks while something trains, and while nothing does
 PATIENCE = 2.5  # seconds between two drawings of what takes a tenth of a second to draw, while epochs fly by
 NO_EARLY = 0  # the early epoch when none is chosen yet
-
-WATCH = RunWatch()
 
 
 class Seen:
@@ -73,8 +71,9 @@ class Monitor:
     dark: gr.Checkbox
 
 
-def build_monitor(demo: gr.Blocks) -> Monitor:
+def build_monitor(demo: gr.Blocks, services: Services) -> Monitor:
     """Lays the panel out and connects it."""
+    watch = services.watch
     remembered = gr.BrowserState(None, storage_key="altub-run", secret="altub")
     visitor = gr.BrowserState("", storage_key="altub-visitor", secret="altub")
     seen = gr.State(Seen())
@@ -146,16 +145,17 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
         """What changed since the page was drawn last; everything else is skipped."""
         with seen.lock:
             shown = _Shown(dict(seen.marks))
-            views = WATCH.views()
-            view = WATCH.view(seen.run_id)
+            views = watch.views()
+            view = watch.view(seen.run_id)
             if view is None:
-                view = WATCH.view(WATCH.choose(wish if isinstance(wish, str) else None))
+                view = watch.view(watch.choose(wish if isinstance(wish, str) else None))
                 if view is not None:
                     seen.choose(view.id)
             _show_picker(shown, views, view)
-            _show_status(shown, view, view is not None and visitors.may_control(view.run, visitor))
+            events = watch.events(view.run) if view is not None else []
+            _show_status(shown, view, events, view is not None and visitors.may_control(view.run, visitor))
             if view is not None:
-                _show_progress(shown, view, seen.epoch, seen.scale, picture, bool(is_dark))
+                _show_progress(shown, view, events, seen.epoch, seen.scale, picture, bool(is_dark))
                 shown.put("remembered", view.id, lambda: view.id)
             busy = any(other.is_active for other in views)
             shown.put("timer", busy, lambda: gr.Timer(LIVELY if busy else CALM))
@@ -166,7 +166,7 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
     inputs, outputs = [seen, visitor, remembered, kind, dark], list(parts.values())
 
     def choose_run(seen: Seen, run_id: str | None) -> None:
-        seen.choose(_wanted(run_id).id)
+        seen.choose(_wanted(watch, run_id).id)
 
     def choose_epoch(seen: Seen, epoch: int | None) -> None:
         seen.epoch = epoch
@@ -183,27 +183,20 @@ def build_monitor(demo: gr.Blocks) -> Monitor:
     demo.load(lambda known: known or visitors.new_visitor(), visitor, visitor, **QUIET)
 
     def ask_stop(seen: Seen, visitor: str) -> Any:
-        view = _wanted(seen.run_id)
+        view = _wanted(watch, seen.run_id)
         try:
-            visitors.check_may_control(view.run, visitor)
-            note = jobs.stop(view.run)
+            note = services.stop_training(view.run, visitor)
         except AltUBError as error:
             raise gr.Error(str(error)) from error
-        WATCH.forget()
         gr.Info(note)
         return gr.update(interactive=False)
 
     def ask_resume(seen: Seen, visitor: str) -> Any:
-        view = _wanted(seen.run_id)
+        view = _wanted(watch, seen.run_id)
         try:
-            visitors.check_may_control(view.run, visitor)
-            check_time_left(view.run)
-            with limits.ADMISSION:
-                limits.check_room_in_queue()
-                jobs.resume(view.run)
+            services.resume_training(view.run, visitor)
         except AltUBError as error:
             raise gr.Error(str(error)) from error
-        WATCH.forget()
         return gr.update(interactive=False)
 
     stop.click(ask_stop, [seen, visitor], stop, **QUIET).success(look, inputs, outputs, **drawing)
@@ -243,7 +236,7 @@ def _show_picker(shown: _Shown, views: list[RunView], view: RunView | None) -> N
     shown.put("picker", (choices, value), lambda: gr.update(choices=choices, value=value))
 
 
-def _show_status(shown: _Shown, view: RunView | None, may_control: bool) -> None:
+def _show_status(shown: _Shown, view: RunView | None, events: list[EpochRecord], may_control: bool) -> None:
     shown.put("live", view is not None, lambda: gr.update(visible=view is not None))
     stoppable = may_control and view.is_active and not view.run.stop_requested()
     resumable = may_control and view.state in ("stopped", "failed", "interrupted")
@@ -253,16 +246,21 @@ def _show_status(shown: _Shown, view: RunView | None, may_control: bool) -> None
     if view is None:
         shown.put("status", None, no_run_card)
         return
-    events = WATCH.events(view.run)
     speed = events[-1].images_per_second if events else None
     card = status_card(view, speed)
     shown.put("status", card, lambda: card)
 
 
 def _show_progress(
-    shown: _Shown, view: RunView, epoch: int | None, scale: int | None, picture: str, is_dark: bool
+    shown: _Shown,
+    view: RunView,
+    events: list[EpochRecord],
+    epoch: int | None,
+    scale: int | None,
+    picture: str,
+    is_dark: bool,
 ) -> None:
-    run, events = view.run, WATCH.events(view.run)
+    run = view.run
     progress = (run.id, len(events), events[-1].epoch if events else 0, stamp(run.path / "events.jsonl"))
     shown.put("loss", progress, lambda: loss_chart(events))
     shown.put("metrics", progress, lambda: metric_chart(events))
@@ -289,25 +287,25 @@ def _show_progress(
         "channels",
         (run.id, scale, picture, is_dark),
         stamp(run.path / "base_history.npz"),
-        lambda: _channel_picture(view, scale, picture, is_dark),
+        lambda: _channel_picture(view, events, scale, picture, is_dark),
         live=live,
     )
 
 
-def _channel_picture(view: RunView, scale: int, picture: str, is_dark: bool) -> str:
+def _channel_picture(view: RunView, events: list[EpochRecord], scale: int, picture: str, is_dark: bool) -> str:
     history = view.run.base_history()
     if view.config.base.base_update == "off" or scale >= len(history):
         return ""
     values = history[scale][0 if picture == "mean" else 1][1:]  # row 0 is N(0, I) before the first epoch
     if not len(values):
         return ""
-    base_trained = [record.base_trained for record in WATCH.events(view.run)][: len(values)]
+    base_trained = [record.base_trained for record in events][: len(values)]
     image = channel_drift_image(values, picture, base_trained, dark=is_dark, size=(900, 320))
     return f'<img src="{data_uri(image, lossless=True)}" alt="Every channel of the base by epochs">'
 
 
-def _wanted(run_id: str | None) -> RunView:
-    view = WATCH.view(run_id) if isinstance(run_id, str) else None
+def _wanted(watch: RunWatch, run_id: str | None) -> RunView:
+    view = watch.view(run_id) if isinstance(run_id, str) else None
     if view is None:
         raise gr.Error("This run was removed: choose another one.")
     return view

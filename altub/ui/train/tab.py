@@ -7,13 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from altub.deploy.server import limits, visitors
 from altub.errors import AltUBError
-from altub.runs import queue as jobs
+from altub.ui.services import Services
 from altub.ui.train.data_panel import build_data_panel
 from altub.ui.train.form_values import config_from
 from altub.ui.train.form_views import describe_backbone
-from altub.ui.train.monitor import WATCH, Seen, build_monitor
+from altub.ui.train.monitor import Seen, build_monitor
 from altub.ui.train.settings_form import build_form
 
 __all__ = ["TrainTab", "build"]
@@ -26,24 +25,25 @@ class TrainTab:
     dark: gr.Checkbox
 
 
-def build(demo: gr.Blocks, *, may_name_folders: bool = True) -> TrainTab:
+def build(demo: gr.Blocks, services: Services, *, may_name_folders: bool = True) -> TrainTab:
     """Fills the tab; call it inside `with gr.Tab(...)`.
 
     Args:
         demo: the page, for its load event.
+        services: starts trainings, and knows of all runs.
         may_name_folders: offer folders of the server's machine as data.
     """
     with gr.Row(elem_id="train-columns"):
         with gr.Column(scale=0, min_width=340, elem_id="train-setup"):
             with gr.Column(elem_classes="altub-card"):
                 gr.HTML("<h3>1. Images</h3>")
-                data = build_data_panel(demo, may_name_folders=may_name_folders)
+                data = build_data_panel(demo, services, may_name_folders=may_name_folders)
             with gr.Column(elem_classes="altub-card"):
                 gr.HTML("<h3>2. Model</h3>")
                 form = build_form()
             start = gr.Button("Start training", variant="primary", size="lg", elem_id="train-start")
         with gr.Column(scale=1, min_width=320, elem_id="train-watch"):
-            monitor = build_monitor(demo)
+            monitor = build_monitor(demo, services)
 
     def start_training(
         seen: Seen, visitor: str, source: str, category: str | None, folder: str | None, preset: str, *values: Any
@@ -51,17 +51,12 @@ def build(demo: gr.Blocks, *, may_name_folders: bool = True) -> TrainTab:
         try:
             choice = data.find(source, category, folder)
             config = config_from(choice.data, choice.category, preset, *values)
-            limits.check_config(config)
-            with limits.ADMISSION:
-                limits.check_room_in_queue()
-                run = jobs.start(config)
-            visitors.remember(run, visitor)
+            run = services.start_training(config, visitor)
         except AltUBError as error:
             raise gr.Error(str(error), duration=None) from error
         for note in config.notes:
             gr.Warning(note)
-        WATCH.forget()
-        view = WATCH.view(run.id)
+        view = services.watch.view(run.id)
         if view is not None and view.position:
             gr.Info(f"The training waits in the queue: {view.position} must end first.")
         seen.choose(run.id)

@@ -10,25 +10,26 @@ from altub.data import load_category
 from altub.inference.batch import Source
 from altub.inference.detector import AnomalyDetector
 from altub.inference.model_cache import ModelCache
-from altub.ui.inspect import handlers
 from altub.ui.inspect.batch import PageBatch
+from altub.ui.inspect.handlers import InspectHandlers
 from altub.ui.inspect.inspection import add_to_batch
 from altub.ui.inspect.sessions import SessionStore
+from altub.ui.services import Services
 
 
 @pytest.fixture
-def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SessionStore:
-    store = SessionStore(tmp_path / "sessions")
-    monkeypatch.setattr("altub.ui.inspect.inspection.SESSIONS", store)
-    monkeypatch.setattr(handlers, "SESSIONS", store)
-    return store
+def services(tmp_path: Path) -> Services:
+    return Services(models=ModelCache(device="cpu"), sessions=SessionStore(tmp_path / "sessions"))
 
 
 @pytest.fixture
-def cache(monkeypatch: pytest.MonkeyPatch) -> ModelCache:
-    cache = ModelCache(device="cpu")
-    monkeypatch.setattr("altub.ui.inspect.inspection.MODELS", cache)
-    return cache
+def sessions(services: Services) -> SessionStore:
+    return services.sessions
+
+
+@pytest.fixture
+def handlers(services: Services) -> InspectHandlers:
+    return InspectHandlers(services)
 
 
 @pytest.fixture
@@ -38,9 +39,9 @@ def sources(data_folder: Path) -> list[Source]:
 
 
 @pytest.fixture
-def batch(runs_folder: Path, sessions: SessionStore, cache: ModelCache, sources: list[Source]) -> PageBatch:
+def batch(runs_folder: Path, services: Services, sources: list[Source]) -> PageBatch:
     """All test images, inspected in the session "me"."""
-    return add_to_batch("me", next(runs_folder.iterdir()).name, sources)[0]
+    return add_to_batch(services, "me", next(runs_folder.iterdir()).name, sources)[0]
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from altub.inference.batch import Source
 from altub.inference.calibration import Calibration
 from altub.inference.detector import AnomalyDetector
 from altub.inference.marked_area import MarkedAreas
-from altub.ui.inspect import handlers
 from altub.ui.inspect.histogram import number
 from altub.ui.inspect.inspection import (
     DEFAULT_RATE,
@@ -25,10 +24,10 @@ from altub.ui.inspect.inspection import (
     add_to_batch,
     rate_at,
 )
-from altub.ui.model_cache import find_model
+from altub.ui.offers import find_model
 
 
-def test_moving_the_threshold_relabels_the_table_without_the_model(batch, sessions, forward_passes):
+def test_moving_the_threshold_relabels_the_table_without_the_model(batch, sessions, forward_passes, handlers):
     scores = np.sort([item.score for item in batch.inspected])
     assert len(set(scores)) == 8
     calibration = Calibration(scores, colour_low=-1, colour_high=0)  # whose peaks are the scores
@@ -48,7 +47,7 @@ def test_moving_the_threshold_relabels_the_table_without_the_model(batch, sessio
     assert number(scores[4]) in note and 'class="warning"' in strict[8]
 
 
-def test_looks_and_rows_do_not_run_the_model_either(batch, forward_passes):
+def test_looks_and_rows_do_not_run_the_model_either(batch, forward_passes, handlers):
     one = handlers.show("me", 1, DEFAULT_RATE, 0.2, "viridis", False)
     other = handlers.show("me", 1, DEFAULT_RATE, 0.9, "viridis", False)
     assert Path(one[1][1]).read_bytes() != Path(other[1][1]).read_bytes()
@@ -59,9 +58,9 @@ def test_looks_and_rows_do_not_run_the_model_either(batch, forward_passes):
     assert forward_passes == []
 
 
-def test_exports_of_the_page(batch, tmp_path):
+def test_exports_of_the_page(batch, tmp_path, services, handlers):
     (tmp_path / "=1+1.txt").write_text("x")
-    batch, _ = add_to_batch("me", batch.run_id, [Source(tmp_path / "=1+1.txt", "=1+1.txt")])
+    batch, _ = add_to_batch(services, "me", batch.run_id, [Source(tmp_path / "=1+1.txt", "=1+1.txt")])
     position = RATES.index(0.5)
     csv_text = Path(handlers.write_csv("me", position)).read_text(encoding="utf-8")
     lines = csv_text.splitlines()
@@ -75,14 +74,14 @@ def test_exports_of_the_page(batch, tmp_path):
 
 
 @pytest.mark.parametrize("position", [-1, 0.5, len(RATES), float("nan"), "5", None])
-def test_positions_that_the_slider_does_not_have(batch, position):
+def test_positions_that_the_slider_does_not_have(batch, position, handlers):
     with pytest.raises(ConfigError):
         rate_at(position)
     with pytest.raises(gr.Error, match="false-alarm"):
         handlers.relabel("me", 1, position, 0.5, "inferno", True)
 
 
-def test_handlers_refuse_in_words(batch, runs_folder):
+def test_handlers_refuse_in_words(batch, runs_folder, handlers):
     with pytest.raises(gr.Error, match="colour map"):
         handlers.show("me", 1, DEFAULT_RATE, 0.5, "jet", True)
     with pytest.raises(gr.Error, match="opacity"):
@@ -102,18 +101,18 @@ def test_handlers_refuse_in_words(batch, runs_folder):
             )
 
 
-def test_results_that_were_cleaned_away_are_said_to_be(batch):
+def test_results_that_were_cleaned_away_are_said_to_be(batch, handlers):
     shutil.rmtree(batch.folder)
     with pytest.raises(gr.Error, match="no longer kept"):
         handlers.show("me", 1, DEFAULT_RATE, 0.5, "inferno", True)
 
 
-def test_clear_forgets_everything(batch, sessions):
+def test_clear_forgets_everything(batch, sessions, handlers):
     handlers.clear("me", batch.run_id)
     assert sessions.get("me") is None and not batch.folder.exists()
 
 
-def test_the_list_of_runs_is_sent_only_when_it_has_changed(runs_folder, sessions):
+def test_the_list_of_runs_is_sent_only_when_it_has_changed(runs_folder, sessions, handlers):
     dropdown, seen, no_model, no_image, left, stale = handlers.refresh(None, None, "")
     assert dropdown.value == next(runs_folder.iterdir()).name and stale == ""
     assert (no_model.visible, no_image.visible, left.visible) == (False, True, True)
@@ -125,7 +124,7 @@ def test_the_list_of_runs_is_sent_only_when_it_has_changed(runs_folder, sessions
     assert handlers.refresh(None, None, "")[2].visible  # a page that opens on an empty folder is told so
 
 
-def test_a_model_that_learned_on_makes_the_batch_stale(batch, runs_folder):
+def test_a_model_that_learned_on_makes_the_batch_stale(batch, runs_folder, handlers):
     assert handlers.refresh(batch.run_id, None, "me")[-1] == ""
     folder = find_model(batch.run_id).model_dir
     detector = AnomalyDetector.load(folder, "cpu")

@@ -24,13 +24,13 @@ from altub.ui.inspect.inspection import (
     threshold_at,
 )
 from altub.ui.inspect.sessions import MAX_BATCH
-from altub.ui.model_cache import find_model
+from altub.ui.offers import find_model
 
 
-def test_a_batch_says_bit_for_bit_what_the_detector_predicts(batch, runs_folder, sources, tmp_path):
+def test_a_batch_says_bit_for_bit_what_the_detector_predicts(batch, runs_folder, sources, tmp_path, services):
     large = tmp_path / "large.png"
     Image.open(sources[0].path).resize((150, 90)).save(large)
-    batch, _ = add_to_batch("me", batch.run_id, [Source(large, "large.png")])
+    batch, _ = add_to_batch(services, "me", batch.run_id, [Source(large, "large.png")])
     detector = AnomalyDetector.load(find_model(batch.run_id).model_dir, "cpu")
     for position, rate in ((DEFAULT_RATE, 0.05), (len(RATES) - 1, 0.5)):
         threshold = threshold_at(batch, position)
@@ -48,11 +48,11 @@ def test_a_batch_says_bit_for_bit_what_the_detector_predicts(batch, runs_folder,
     assert batch.prediction(batch.item(len(batch.items))).anomaly_map.shape == (90, 150)
 
 
-def test_files_that_are_no_images_are_named_and_the_others_done(batch, tmp_path, sources):
+def test_files_that_are_no_images_are_named_and_the_others_done(batch, tmp_path, sources, services):
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "empty.png").touch()
     odd = [Source(tmp_path / name, name) for name in ("notes.txt", "empty.png")]
-    grown, new = add_to_batch("me", batch.run_id, [odd[0], sources[0], odd[1]])
+    grown, new = add_to_batch(services, "me", batch.run_id, [odd[0], sources[0], odd[1]])
     assert [type(item) for item in new] == [Unreadable, Inspected, Unreadable]
     assert [item.number for item in grown.items] == list(range(1, len(sources) + 4))
     text = views.problems([item for item in new if isinstance(item, Unreadable)])
@@ -61,8 +61,8 @@ def test_files_that_are_no_images_are_named_and_the_others_done(batch, tmp_path,
         grown.item(len(sources) + 1)
 
 
-def test_many_images_go_through_in_order_with_progress(batch, cache, runs_folder, sources, tmp_path):
-    detector = cache.get(find_model(batch.run_id).model_dir).detector
+def test_many_images_go_through_in_order_with_progress(batch, services, runs_folder, sources, tmp_path):
+    detector = services.models.get(find_model(batch.run_id).model_dir).detector
     seen = []
     items = inspect_images(
         detector, sources * 3, batch.folder, first_number=100, progress=lambda done, of: seen.append((done, of))
@@ -73,30 +73,32 @@ def test_many_images_go_through_in_order_with_progress(batch, cache, runs_folder
     assert all(item.score == pytest.approx(first[item.source], abs=1e-5) for item in items)
 
 
-def test_another_model_means_the_whole_batch_again_in_a_new_folder(batch, runs_folder, sessions, forward_passes):
-    again, new = add_to_batch("me", batch.run_id, [batch.sources[0]])
+def test_another_model_means_the_whole_batch_again_in_a_new_folder(
+    batch, runs_folder, sessions, forward_passes, services
+):
+    again, new = add_to_batch(services, "me", batch.run_id, [batch.sources[0]])
     assert (sum(forward_passes), len(new)) == (1, 1)  # the same model: only the new one
     other = runs_folder / "other-run"
     shutil.copytree(runs_folder / batch.run_id, other)
     forward_passes.clear()
-    moved, new = add_to_batch("me", "other-run", [batch.sources[1]])
+    moved, new = add_to_batch(services, "me", "other-run", [batch.sources[1]])
     assert sum(forward_passes) == len(moved.items) == len(again.items) + 1
     assert len(new) == 1 and moved.run_id == "other-run"
     assert not batch.folder.exists() and moved.folder.exists()
 
 
-def test_a_batch_has_an_end(batch):
+def test_a_batch_has_an_end(batch, services):
     with pytest.raises(DataError, match=str(MAX_BATCH)):
-        add_to_batch("me", batch.run_id, [batch.sources[0]] * MAX_BATCH)
+        add_to_batch(services, "me", batch.run_id, [batch.sources[0]] * MAX_BATCH)
 
 
-def test_a_failure_leaves_no_folder_behind(runs_folder, sessions, cache, sources, monkeypatch):
+def test_a_failure_leaves_no_folder_behind(runs_folder, sessions, sources, monkeypatch, services):
     def broken(self, images, image_size=None):
         raise ModelError("no finite score")
 
     monkeypatch.setattr(AnomalyDetector, "raw_maps", broken)
     with pytest.raises(ModelError):
-        add_to_batch("me", next(runs_folder.iterdir()).name, sources)
+        add_to_batch(services, "me", next(runs_folder.iterdir()).name, sources)
     assert list(sessions.root.iterdir()) == [] and sessions.get("me") is None
 
 
@@ -118,7 +120,7 @@ def test_overlays_are_drawn_once_and_do_not_pile_up(batch, monkeypatch):
     assert len(list(batch.folder.glob("overlay-*"))) <= 6
 
 
-def test_equal_names_become_unique(batch, sources):
+def test_equal_names_become_unique(batch, sources, services):
     assert [source.name for source in dedupe_names([Source(Path(), "a.png")] * 3, ["b.png", "a (2).png"])] == [
         "a.png",
         "a (3).png",
@@ -132,7 +134,7 @@ def test_equal_names_become_unique(batch, sources):
         "good/1",
         "good/1 (2)",
     ]
-    grown, new = add_to_batch("me", batch.run_id, sources[:2])
+    grown, new = add_to_batch(services, "me", batch.run_id, sources[:2])
     assert [item.source.name for item in new] == ["blot/000 (2).png", "blot/001 (2).png"]
     assert len({source.name for source in grown.sources}) == len(grown.items)
 

@@ -10,7 +10,6 @@ import gradio as gr
 import pytest
 
 from altub.inference.batch import Source
-from altub.ui.inspect import handlers
 from altub.ui.inspect.inspection import (
     DEFAULT_RATE,
     add_to_batch,
@@ -19,9 +18,14 @@ from altub.ui.inspect.inspection import (
 )
 
 
-def test_steps_go_round_and_pass_over_what_could_not_be_read(batch, tmp_path):
+def test_steps_go_round_and_pass_over_what_could_not_be_read(batch, tmp_path, services, handlers):
     (tmp_path / "notes.txt").write_text("hello")
-    batch, _ = add_to_batch("me", batch.run_id, [Source(tmp_path / "notes.txt", "notes.txt"), batch.sources[0]])
+    batch, _ = add_to_batch(
+        services,
+        "me",
+        batch.run_id,
+        [Source(tmp_path / "notes.txt", "notes.txt"), batch.sources[0]],
+    )
     last = len(batch.items)
     assert neighbour(batch, last - 2, 1) == last and neighbour(batch, last, -1) == last - 2
     assert neighbour(batch, last, 1) == 1 and neighbour(batch, 1, -1) == last
@@ -32,7 +36,7 @@ def test_steps_go_round_and_pass_over_what_could_not_be_read(batch, tmp_path):
         handlers.step(1, "nobody", 1, DEFAULT_RATE, 0.5, "inferno", True)
 
 
-def test_a_stopped_batch_keeps_what_is_done(runs_folder, sessions, cache, sources, monkeypatch):
+def test_a_stopped_batch_keeps_what_is_done(runs_folder, sessions, sources, monkeypatch, handlers):
     monkeypatch.setattr("altub.inference.batch.CHUNK_IMAGES", 2)
 
     def progress(share: tuple[int, int], **_) -> None:
@@ -64,7 +68,7 @@ def test_a_stopped_batch_keeps_what_is_done(runs_folder, sessions, cache, source
     assert len(sessions.get(session).items) == 16
 
 
-def test_inspecting_all_again_and_stopping_keeps_what_was_there(batch, runs_folder, sessions, monkeypatch):
+def test_inspecting_all_again_and_stopping_keeps_what_was_there(batch, runs_folder, sessions, monkeypatch, handlers):
     monkeypatch.setattr("altub.inference.batch.CHUNK_IMAGES", 2)
     look = (DEFAULT_RATE, 0.5, "inferno", True)
 
@@ -87,7 +91,7 @@ def test_inspecting_all_again_and_stopping_keeps_what_was_there(batch, runs_fold
     assert len(sessions.get("me").inspected) == 8 and sessions.get("me").sources == batch.sources
 
 
-def test_an_example_of_one_visitor_is_not_in_the_batch_of_another(runs_folder, sessions, cache):
+def test_an_example_of_one_visitor_is_not_in_the_batch_of_another(runs_folder, sessions, handlers):
     click, quiet = SimpleNamespace(index=0), lambda *_, **__: None
     look = (DEFAULT_RATE, 0.5, "inferno", True)
     first, second = (

@@ -1,4 +1,4 @@
-"""The models that the page offers, and the few that it keeps loaded.
+"""The models that the page offers.
 
 A model is the `model` folder of a run, of whatever state: a running training replaces it after every epoch.
 """
@@ -12,17 +12,14 @@ from pathlib import Path
 
 from altub.errors import ModelError, RunError
 from altub.inference.config import ModelConfig
-from altub.inference.model_cache import ModelCache, read_model_config
+from altub.inference.model_cache import read_model_config
 from altub.inference.model_files import CONFIG_FILE
 from altub.metrics import METRICS, Metrics
 from altub.runs.run import Run, list_runs
 
-__all__ = ["LATEST", "MODELS", "Offer", "find_model", "list_offers"]
+__all__ = ["LATEST", "Offer", "find_model", "list_offers"]
 
 LATEST = "latest"  # stands for the newest run that has a model
-
-#: The page's loaded models.
-MODELS = ModelCache()
 
 
 @dataclass(frozen=True)

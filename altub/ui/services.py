@@ -1,0 +1,84 @@
+"""What all visitors of one page share: made once by `build_app`, handed to every tab."""
+
+from __future__ import annotations
+
+import threading
+
+from altub.deploy.server import limits, visitors
+from altub.inference.model_cache import ModelCache
+from altub.runs import queue
+from altub.runs.launchers.base import Launcher
+from altub.runs.run import Run
+from altub.runs.time_limit import check_time_left
+from altub.training.config import TrainingConfig
+from altub.ui.background import BackgroundTask
+from altub.ui.inspect.sessions import SessionStore
+from altub.ui.watch import RunWatch
+
+__all__ = ["Services"]
+
+
+class Services:
+    """The state of one page behind its visitors' own.
+
+    Attributes:
+        launcher: trains the runs of this machine; None: processes.
+        models: the loaded models.
+        sessions: the visitors' batches of inspected images.
+        watch: what is known of all runs.
+        sample, download: the making of the sample and the download of MVTec AD, which every visitor watches.
+
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher | None = None,
+        models: ModelCache | None = None,
+        sessions: SessionStore | None = None,
+    ) -> None:
+        self.launcher = launcher
+        self.models = models or ModelCache()
+        self.sessions = sessions or SessionStore()
+        self.watch = RunWatch()
+        self.sample = BackgroundTask("Making the sample")
+        self.download = BackgroundTask("The download")
+        # Held from the look at the queue to the start of a training: two visitors cannot both take the last place.
+        self._admission = threading.Lock()
+
+    def start_training(self, config: TrainingConfig, visitor: str | None) -> Run:
+        """Starts or queues a training for a visitor, within the owner's limits.
+
+        Raises:
+            AltUBError: it is too large, the queue is full, or it could not be started.
+        """
+        limits.check_config(config)
+        with self._admission:
+            limits.check_room_in_queue()
+            run = queue.start(config, launcher=self.launcher)
+        visitors.remember(run, visitor)
+        self.watch.forget()
+        return run
+
+    def resume_training(self, run: Run, visitor: str | None) -> None:
+        """Resumes a training that ended early.
+
+        Raises:
+            AltUBError: it is another visitor's, its time is up, the queue is full, or it could not be started.
+        """
+        visitors.check_may_control(run, visitor)
+        check_time_left(run)
+        with self._admission:
+            limits.check_room_in_queue()
+            queue.resume(run, self.launcher)
+        self.watch.forget()
+
+    def stop_training(self, run: Run, visitor: str | None) -> str:
+        """Asks a training to stop; returns what happens now, in a sentence.
+
+        Raises:
+            AltUBError: it is another visitor's, it is not running, or it could not be asked.
+        """
+        visitors.check_may_control(run, visitor)
+        note = queue.stop(run)
+        self.watch.forget()
+        return note

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from altub.errors import ModelError, RunError
+from altub.hub.pull import ORIGIN_FILE
 from altub.inference.config import ModelConfig
 from altub.inference.model_cache import read_model_config
 from altub.inference.model_files import CONFIG_FILE
@@ -19,7 +20,7 @@ from altub.runs.run import Run, list_runs
 
 __all__ = ["LATEST", "Offer", "find_model", "list_offers"]
 
-LATEST = "latest"  # stands for the newest run that has a model
+LATEST = "latest"  # stands for the newest run of this machine that has a model
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,15 @@ def list_offers(root: Path | None = None) -> list[Offer]:
 
 
 def find_model(run_id: str, root: Path | None = None) -> Run:
-    """The run with this id ("latest": the newest with a model), which has a model.
+    """The run with this id ("latest": the newest with a model that was not pulled from the Hub), which has a model.
 
     Raises:
         RunError: there is no such run, or it has no model yet.
     """
     if run_id == LATEST:
         for run in list_runs(root):
-            if (run.model_dir / CONFIG_FILE).is_file():
+            # Somebody else's model must be chosen by its name.
+            if not (run.path / ORIGIN_FILE).exists() and _offer(run) is not None:
                 return run
         raise RunError("There is no trained model yet: train one first.")
     try:

@@ -19,6 +19,7 @@ from altub.runs.run import new_run_id
 from altub.settings import runs_root, space_login
 from altub.ui.background import BackgroundTask, Report
 from altub.ui.launch import ServerOptions
+from altub.ui.models.damaged import build_damaged
 from altub.ui.offers import find_model, list_offers
 
 __all__ = ["build"]
@@ -103,6 +104,7 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
                 gr.HTML("<h3>Models on the Hub</h3>")
                 refresh = gr.Button("Refresh", size="sm", scale=0, min_width=90, elem_id="hub-refresh")
             models = gr.HTML(NONE_YET, js_on_load=FILL_JS, elem_id="hub-list")
+    build_damaged(demo, tab, may_delete=options.is_local)
     shown = [push_state, pull_state, models, timer]
 
     def look(session: HubSession) -> list[Any]:

@@ -119,7 +119,7 @@ def resolve_auto() -> tuple[str, str]:
     source = weights_available(AUTO_BACKBONE)
     if source is None:
         return FILTER_BANK, (
-            f"No pretrained weights are at hand (no {AUTO_BACKBONE}.safetensors in ALTUB_WEIGHTS, none in the "
+            f"No pretrained weights are available (no {AUTO_BACKBONE}.safetensors in ALTUB_WEIGHTS, none in the "
             "Hugging Face cache, and the Hub cannot be reached), so the filter bank is used, which needs none."
         )
     where = {

@@ -98,12 +98,12 @@ def find_in_cache(file: HubFile) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-_reach: dict[str, str] = {}  # Hub file -> "" where it can be had, else the reason why not; "*" is the Hub itself
+_reach: dict[str, str] = {}  # Hub file -> "" where it is available, else the reason why not; "*" is the Hub itself
 _reach_lock = threading.Lock()
 
 
 def probe_hub(file: HubFile, *, fresh: bool = False) -> str:
-    """Ask the Hub for the head of ``file``: "" where it can be had, else the reason in a few words.
+    """Ask the Hub for the head of ``file``: "" where it is available, else the reason in a few words.
 
     Takes :data:`PROBE_SECONDS` at most. The answer is kept for the life of the process; ``fresh`` asks again.
     Respects ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and the proxy settings through huggingface_hub.
@@ -175,7 +175,7 @@ def _download(file: HubFile) -> Path:
 
 
 def weight_sources(name: str, aliases: tuple[str, ...], file: HubFile | None) -> Iterator[WeightsSource]:
-    """Yield the files that may hold the weights of ``name``, best first; the Hub is asked when it is its turn.
+    """Yield the files that may hold the weights of ``name``, best first; the Hub is asked last.
 
     Args:
         name: the timm name that was asked for.

@@ -345,7 +345,7 @@ def test_too_few_good_images_is_said(tmp_path: Path, small_config: TrainingConfi
     run = Run.create(tmp_path / "r", variant(small_config, data=str(tmp_path / "data"), category="few"))
     with pytest.raises(DataError, match="5 good images are too few"):
         list(train(run))
-    assert run.status.state == "failed" and "Add more pictures" in run.status.message
+    assert run.status.state == "failed" and "Add more images" in run.status.message
 
 
 def test_held_out_images_are_never_trained_on(data_folder: Path) -> None:

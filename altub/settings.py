@@ -7,6 +7,8 @@
 | ALTUB_WEIGHTS         | folder of <timm name>.safetensors for machines without network | none              |
 | ALTUB_MAX_PIXELS      | images with more pixels are refused                            | 100 (40) million  |
 | ALTUB_MAX_UPLOAD      | largest uploaded file, as "50mb"                               | 50mb              |
+| ALTUB_MAX_BODY        | largest request that is no upload, as "2mb"                    | 2mb               |
+| ALTUB_TEMP_SIZE       | temporary files of the page, all together, as "2gb"            | 2gb               |
 | ALTUB_FEATURE_MEMORY  | cached features kept in memory, in MiB; more goes to disk      | a quarter of RAM  |
 | ALTUB_JOBS            | trainings that run at the same time; further ones queue        | 1                 |
 | ALTUB_MVTEC_SOURCES   | where MVTec AD comes from: JSON, or the path of a JSON file     | built-in list     |
@@ -29,6 +31,7 @@ OAUTH_CLIENT_ID and SPACES_ZERO_GPU.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from altub.errors import ConfigError
@@ -39,6 +42,7 @@ __all__ = [
     "data_root",
     "feature_memory_bytes",
     "follow_seconds",
+    "max_body_bytes",
     "max_epochs",
     "max_image_size",
     "max_jobs",
@@ -46,6 +50,7 @@ __all__ = [
     "max_pixels",
     "max_queue",
     "max_upload",
+    "max_upload_bytes",
     "mvtec_sources",
     "on_space",
     "runs_root",
@@ -54,6 +59,7 @@ __all__ = [
     "space_hosts",
     "space_login",
     "space_volume",
+    "temp_bytes",
     "uploads_are_shared",
     "wait_passively",
     "weights_root",
@@ -85,6 +91,21 @@ def max_pixels() -> int:
 def max_upload() -> str:
     """Largest uploaded file in Gradio's notation (``ALTUB_MAX_UPLOAD``)."""
     return os.environ.get("ALTUB_MAX_UPLOAD") or "50mb"
+
+
+def max_upload_bytes() -> int:
+    """The same in bytes."""
+    return _size("ALTUB_MAX_UPLOAD", "50mb")
+
+
+def max_body_bytes() -> int:
+    """Largest body, in bytes, of a request to the page that is no upload (``ALTUB_MAX_BODY``)."""
+    return _size("ALTUB_MAX_BODY", "2mb")
+
+
+def temp_bytes() -> int:
+    """What the page's temporary files may take on the disk, in bytes (``ALTUB_TEMP_SIZE``)."""
+    return _size("ALTUB_TEMP_SIZE", "2gb")
 
 
 def max_jobs() -> int:
@@ -203,6 +224,15 @@ def _kept(name: str) -> Path:
 def space_login() -> bool:
     """Can visitors of this Space sign in (``hf_oauth: true`` on its card gives it ``OAUTH_CLIENT_ID``)?"""
     return on_space() and bool(os.environ.get("OAUTH_CLIENT_ID"))
+
+
+def _size(name: str, default: str) -> int:
+    """Bytes from a size in Gradio's notation: a whole number and B, KB, MB, GB or TB, steps of 1024."""
+    text = os.environ.get(name) or default
+    found = re.fullmatch(r"([0-9]+)\s*(b|kb|mb|gb|tb)", text.strip().lower())
+    if found is None or int(found[1]) < 1:
+        raise ConfigError(f"{name} is {text!r}: it must be a size such as {default}.")
+    return int(found[1]) << 10 * ("b", "kb", "mb", "gb", "tb").index(found[2])
 
 
 def _whole_number(name: str, default: int, least: int = 1) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,8 +34,10 @@ VALUE_COLUMNS = tuple(column for column in COLUMNS if column not in PICTURE_COLU
 
 Row = dict[str, Any]
 
-# A spreadsheet runs a cell that begins with one of these as a formula, and image names come from strangers.
-_FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+# A spreadsheet runs a cell that begins with one of these as a formula, and image names come from strangers. Where it
+# separates columns by semicolons or tabs, as in many countries, a cell of its begins in the middle of one of ours.
+_FORMULA = r"""["'\s]*[=+\-@＝＋－＠]"""
+_FORMULA_INSIDE, _FORMULA_FIRST = re.compile(rf"([;\t\r\n])(?={_FORMULA})"), re.compile(rf"[\t\r\n]|{_FORMULA}")
 
 
 def verdict_row(image_name: str, score: float, p_value: float, verdict: Verdict) -> Row:
@@ -70,5 +73,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+        value = _FORMULA_INSIDE.sub(r"\1'", value)
+        return f"'{value}" if _FORMULA_FIRST.match(value) else value
     return repr(float(value))

@@ -10,12 +10,13 @@ from starlette.middleware import Middleware
 from altub import settings
 from altub.errors import ConfigError
 from altub.ui.security import LOOPBACK, HostGuard, is_loopback
+from altub.ui.server.body_limit import MAX_FILES, BodyLimit
 from altub.ui.theme import ASSETS, HEAD, make_theme
 
 if TYPE_CHECKING:
     import gradio as gr
 
-__all__ = ["ServerOptions", "launch", "make_options"]
+__all__ = ["ServerOptions", "launch", "make_options", "middleware"]
 
 EVERYWHERE = ("0.0.0.0", "::")
 SHARE_HOSTS = "*.gradio.live"  # where Gradio's tunnel comes out
@@ -122,7 +123,7 @@ def launch(demo: gr.Blocks, options: ServerOptions, *, block: bool = True) -> st
             theme=make_theme(),
             css_paths=sorted(ASSETS.glob("*.css")),
             head=HEAD,
-            app_kwargs={"middleware": [Middleware(HostGuard, **options.guard())]},
+            app_kwargs={"middleware": middleware(options)},
         )
     except OSError as error:
         where = f"port {options.port} of {options.host}" if options.port else f"any port of {options.host}"
@@ -133,6 +134,15 @@ def launch(demo: gr.Blocks, options: ServerOptions, *, block: bool = True) -> st
     if block:
         demo.block_thread()
     return url
+
+
+def middleware(options: ServerOptions) -> list[Middleware]:
+    """What every request goes through before Gradio sees it, outermost first."""
+    upload_bytes = min(MAX_FILES * settings.max_upload_bytes(), settings.temp_bytes())
+    return [
+        Middleware(HostGuard, **options.guard()),
+        Middleware(BodyLimit, body_bytes=settings.max_body_bytes(), upload_bytes=upload_bytes),
+    ]
 
 
 def _parse_auth(text: str | None) -> tuple[str, str] | None:

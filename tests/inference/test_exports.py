@@ -109,8 +109,19 @@ def test_cells_that_a_spreadsheet_would_run_are_made_text_but_numbers_stay_numbe
     names = ["=cmd|'/c calc'!A1.png", "+1.png", "-1.png", "@SUM(A1).png", "\t=1.png", "plain.png"]
     rows = [dict.fromkeys(COLUMNS) | {"image": name, "score": -0.5} for name in names]
     table = list(csv.DictReader(io.StringIO(table_to_csv(rows))))
-    assert [row["image"] for row in table] == [f"'{name}" for name in names[:-1]] + ["plain.png"]
+    assert [row["image"] for row in table] == [f"'{name}" for name in names[:4]] + ["'\t'=1.png", "plain.png"]
     assert all(float(row["score"]) == -0.5 for row in table)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("column", ["image", "error"])
+def test_no_cell_is_run_where_another_character_separates_columns(separator, column):
+    names = [f"a{separator}{between}{start}1+1.png" for start in "=+-@＝" for between in ("", " ", '"', "\n")]
+    rows = [dict.fromkeys(COLUMNS, "") | {column: name, "score": 0.5} for name in [*names, f"a{separator}b, -1.png"]]
+    text = table_to_csv(rows, [column for column in COLUMNS if column in ("image", "score", "error")])
+    starts = [cell[:1] for row in csv.reader(io.StringIO(text), delimiter=separator) for cell in row]
+    assert not set(starts) & set("=+-@＝")
+    assert f"a{separator}b, -1.png" in text
 
 
 def test_names_with_commas_quotes_and_line_breaks_survive_the_table():

@@ -225,6 +225,13 @@ def test_uploads_have_a_limit(served: str) -> None:
     assert httpx.post(f"{served}gradio_api/upload", files=big, timeout=60).status_code == 413
 
 
+def test_large_bodies_are_refused_before_they_are_parsed(served: str) -> None:
+    large = b'{"fn_index": 0, "data": ["' + b"0" * (3 << 20) + b'"]}'
+    for path in ("gradio_api/queue/join", "gradio_api/call/runs", "login"):
+        answer = httpx.post(f"{served}{path}", content=large, headers={"Content-Type": "application/json"}, timeout=60)
+        assert answer.status_code == 413 and "2,097,152 bytes" in answer.text
+
+
 # The command line.
 
 

@@ -20,9 +20,9 @@ def register(app: typer.Typer) -> None:
 
 
 def deploy(
-    space: Annotated[str | None, typer.Argument(help="The Space, as user/name.", show_default=False)] = None,
+    space: Annotated[str | None, typer.Argument(help="Space, as user/name.", show_default=False)] = None,
     hardware: Annotated[str | None, typer.Option(help="Such as cpu-basic, t4-small or zero-a10g.")] = None,
-    private: Annotated[bool, typer.Option("--private", help="Make a new Space private.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Create the Space as private.")] = False,
     folder: Annotated[Path | None, typer.Option(help="Only assemble the Space in this folder; no upload.")] = None,
     model: Annotated[Path | None, typer.Option(help="Starting model, such as runs/bottle/model.")] = None,
 ) -> None:

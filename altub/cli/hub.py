@@ -22,13 +22,14 @@ def register(app: typer.Typer) -> None:
 
 def push(
     model: Annotated[Path, typer.Option(help="A run's model folder, such as runs/bottle/model.")],
-    repo: Annotated[str, typer.Option(help="user/name on the Hub; made where there is none.")],
-    private: Annotated[bool, typer.Option("--private", help="Make the new repo private.")] = False,
+    repo: Annotated[str, typer.Option(help="user/name on the Hub; created if needed.")],
+    private: Annotated[bool, typer.Option("--private", help="Create the repo as private.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch to push to.", show_default="main")] = None,
     message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
-    licence: Annotated[str | None, typer.Option(help="Of the model, such as apache-2.0 or cc-by-nc-sa-4.0.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence, such as apache-2.0 or cc-by-nc-sa-4.0.")] = None,
     include_examples: Annotated[
-        bool, typer.Option("--include-examples", help="Publish heatmaps over test images too. No image goes without.")
+        bool,
+        typer.Option("--include-examples", help="Publish heatmaps over test images too; else no image is."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -46,9 +47,9 @@ def push(
         report=_report,
     )
     if result.card_kept:
-        print("Note: the card was edited on the Hub, so it was left as it is.", file=sys.stderr)
+        print("Note: the card was edited on the Hub, so it was not changed.", file=sys.stderr)
     elif licence is None:
-        print("Note: the card names no licence; --licence lets others know what they may do.", file=sys.stderr)
+        print("Note: the card names no licence: --licence states what others may do.", file=sys.stderr)
     if as_json:
         print(json.dumps(vars(result)))
     else:
@@ -57,7 +58,7 @@ def push(
 
 def pull(
     model: Annotated[str, typer.Argument(help="user/name or user/name@revision.")],
-    run_dir: Annotated[Path, typer.Option(help="Where the run is made, such as runs/bottle; Inspect then offers it.")],
+    run_dir: Annotated[Path, typer.Option(help="Folder of the new run, such as runs/bottle; Inspect lists it.")],
 ) -> None:
     """Pulls a model from the Hugging Face Hub into a run directory."""
     from altub.hub import pull as pull_model

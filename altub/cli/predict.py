@@ -72,7 +72,7 @@ def predict(
         rows = predict_to_folder(detector, found, output, threshold=threshold, progress=bar.update)
     failed = [row for row in rows if row["error"]]
     for row in failed:
-        print(f"Not an image to predict: {row['error']}", file=sys.stderr)
+        print(f"Skipped: {row['error']}", file=sys.stderr)
     if as_json:
         for row in rows:
             print(json.dumps(row))

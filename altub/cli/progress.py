@@ -81,7 +81,7 @@ class TrainingBar(_Bar):
 
 
 class CountBar(_Bar):
-    """So many of so many done."""
+    """A count: done of total."""
 
     def __init__(self, what: str) -> None:
         self.bar = Progress(
@@ -117,7 +117,7 @@ class DownloadBar(_Bar):
 
 
 class StudyBar(_Bar):
-    """On a terminal a bar over the study and one for each run under way; elsewhere a line now and then. On stderr."""
+    """On a terminal a bar for the study and one for each active run; elsewhere a line every 30 seconds."""
 
     def __init__(self, total: int) -> None:
         self.console = plain_console()

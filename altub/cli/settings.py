@@ -1,4 +1,4 @@
-"""Which run and which settings a `train` command means: a new one, or one to go on with."""
+"""The run and the settings of a `train` command: a new run, or one to resume."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def open_or_create(run_dir: Path, preset: str | None, settings: dict[str, Any], 
         settings: those that were given; the preset and the defaults fill the rest.
 
     Raises:
-        RunError: there is a run that this is not, or no category was given for a new one.
+        RunError: another run is there, or no category was given for a new one.
         ConfigError: a setting is unknown or out of range.
         DataError: the data is not there, or has no such category.
     """
     if resume and (run_dir / "config.json").exists():
         run = Run.open(run_dir)
-        # A first try that failed before it had anything to keep binds nobody to its settings.
+        # A run that failed before its first checkpoint may be started again with other settings.
         if run.has_progress or "category" not in settings:
             _change_settings(run, preset, settings)
             return run
     if "category" not in settings:
-        raise RunError("Say what to train: --category NAME (and --data DIR; see `python -m altub categories`).")
+        raise RunError("Name what to train: --category NAME (and --data DIR; see `python -m altub categories`).")
     config = configure(preset, settings)
-    if config.data != SAMPLE:  # which may have to be made first, under the progress bar
-        load_category(config.data, config.category)  # a slip is said at once and leaves no run behind
+    if config.data != SAMPLE:  # which may have to be made first, with a progress bar
+        load_category(config.data, config.category)  # a wrong name is refused at once and leaves no run behind
     return Run.create(run_dir, config)
 
 
@@ -55,7 +55,7 @@ def configure(preset: str | None, settings: dict[str, Any], old: TrainingConfig 
 
 
 def _change_settings(run: Run, preset: str | None, settings: dict[str, Any]) -> None:
-    """On resume only what does not change the model so far may differ: more epochs, the device, the evaluations."""
+    """On resume only what leaves the model so far as it is may differ: epochs, device, evaluation interval."""
     old = run.config
     wished = configure(preset, settings, old)
     differing = _differences(old, wished)
@@ -65,16 +65,16 @@ def _change_settings(run: Run, preset: str | None, settings: dict[str, Any]) -> 
     forbidden = ", ".join(name for name in differing if name not in _MAY_CHANGE)
     if forbidden:
         raise RunError(
-            f"Run {run.id} was begun with another {forbidden}: leave that out to go on with it, or start a new run in "
+            f"Run {run.id} was started with another {forbidden}: leave that out to resume it, or start a new run in "
             "another directory."
         )
     if not allowed:
         return
     trained = run.read_status().epoch
     if wished.epochs < trained:
-        raise RunError(f"Run {run.id} has trained {trained} epochs already, more than {wished.epochs}.")
+        raise RunError(f"Run {run.id} has trained {trained} epochs, more than {wished.epochs}: give more --epochs.")
     if run.is_alive():
-        raise RunError(f"Run {run.id} is being trained right now. Watch it, or stop it first; nothing was changed.")
+        raise RunError(f"Run {run.id} is being trained right now: wait or stop it first. Nothing was changed.")
     run.replace_config(old.model_copy(update=allowed))
 
 

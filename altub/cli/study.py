@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def study(
-    study_dir: Annotated[Path, typer.Option(help="Where the runs, tables and figures live; goes on where it was.")],
+    study_dir: Annotated[Path, typer.Option(help="Folder of runs, tables and figures; an unfinished study continues.")],
     data: Data = "sample",
     categories: Annotated[str, typer.Option(help="Categories with commas.")] = "",
     flows: Annotated[str, typer.Option(help="fastflow, cflow, or both with a comma.")] = "fastflow",
@@ -42,10 +42,10 @@ def study(
         list[str] | None,
         typer.Option("--set", help="key=value for all runs: epochs=10, flow.norm=layer, base.lr=0.01."),
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Trainings at a time; default: one a device.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trainings at a time; default: one per device.")] = None,
     devices: Annotated[str, typer.Option(help="auto, cpu, or GPUs such as cuda:0,cuda:1.")] = "auto",
     report: Annotated[
-        bool, typer.Option("--report", help="Train nothing: tables and figures of the runs there.")
+        bool, typer.Option("--report", help="Train nothing: tables and figures of the existing runs.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -61,7 +61,7 @@ def study(
         _report(collect_results(study_dir), study_dir, as_json)
         return
     if not categories.strip():
-        raise ConfigError("Say what to study: --categories NAME,NAME (see `python -m altub categories`).")
+        raise ConfigError("Name what to study: --categories NAME,NAME (see `python -m altub categories`).")
     grid = StudyGrid(
         data=data,
         categories=_words(categories),
@@ -77,7 +77,7 @@ def study(
         ended = run_study(planned, jobs=jobs, devices=places, should_stop=stopping.asked, on_progress=bar.update)
     if not ended:
         again = f"python -m altub study {shlex.join(_without_report(sys.argv[2:]))}"
-        print(f"Stopped; every run has saved its state. Go on with: {again}", file=sys.stderr)
+        print(f"Stopped; every run has saved its state. Resume: {again}", file=sys.stderr)
         raise typer.Exit(STOPPED)
     _report(collect_results(study_dir), study_dir, as_json)
     unfinished = [entry for entry in planned if not entry.is_done()]
@@ -105,7 +105,7 @@ def _report(results: StudyResults, study_dir: Path, as_json: bool) -> None:
 
 
 def result_table(results: StudyResults) -> str:
-    """The summaries as aligned text, the spreads below the numbers they belong to."""
+    """The summaries as aligned text: means, and below them the spreads."""
     if not results.summaries:
         return "No run has finished yet."
     from altub.metrics import MAIN_METRICS, METRICS
@@ -126,7 +126,7 @@ def result_table(results: StudyResults) -> str:
         "Last epoch, mean ± standard deviation over seeds\n"
         + _aligned(first)
         + "\n\nStability of the pixel AUROC (of the image AUROC where there are no masks): standard deviation over the "
-        "last third\nof the epochs and over the seeds, and what share of the plain flow's that is\n" + _aligned(second)
+        "last third\nof the epochs and over the seeds, and as a fraction of the plain flow's\n" + _aligned(second)
     )
 
 
@@ -159,7 +159,7 @@ def _seed(word: str) -> int:
 
 
 def _check_devices(places: list[str]) -> None:
-    """A slip is said before anything is trained."""
+    """A wrong device is refused before anything is trained."""
     if any(place not in ("auto", "cpu") for place in places):  # importing torch takes seconds
         from altub.device import choose_device
 

@@ -90,7 +90,7 @@ def train(
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE for any setting, such as flow.norm=layer; `altub settings` lists them."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
     on: remote.On = None,
     flavor: remote.Flavor = None,
     mirror: remote.MirrorRepo = None,
@@ -98,7 +98,7 @@ def train(
     upload_data: remote.UploadData = False,
     accept_licence: remote.AcceptLicence = False,
     detach: remote.Detach = False,
-    queue: Annotated[bool, typer.Option("--queue", help="Wait until other trainings of the same folder end.")] = False,
+    queue: Annotated[bool, typer.Option("--queue", help="Wait until other trainings of the folder end.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -141,7 +141,7 @@ def train(
     status = run.read_status()
     if status.state == "stopped":
         command = f"python -m altub train --run-dir {shlex.quote(str(run_dir))} --resume"
-        print(f"{status.message} Go on with: {command}", file=sys.stderr)
+        print(f"{status.message} Resume: {command}", file=sys.stderr)
         raise typer.Exit(STOPPED)
     report(run, bar, as_json, quiet)
 
@@ -167,7 +167,7 @@ def _pair_for(option: str) -> str:
 
 
 def _is_done(run: Run) -> bool:
-    """Has the run trained all its epochs? Going on with it is then no work and cannot fail."""
+    """Has the run trained all its epochs? Resuming it is then no work and cannot fail."""
     status = run.status
     return status.state == "finished" and status.epoch >= run.config.epochs
 
@@ -181,8 +181,8 @@ def _train(run: Run, bar: TrainingBar, stopping: StopOnSignals, queue: bool) -> 
     keep_freed_memory()
 
     if not queue:
-        run.clear_stop()  # of an earlier training: whoever types the command wants it to go on
-    elif run.stop_requested():  # while this process was being started
+        run.clear_stop()  # of an earlier training: whoever types the command wants to train
+    elif run.stop_requested():  # while this process started
         stopping.stop()
     limit = TimeLimit(run, active=queue)  # only what the page starts is queued
     for event in train_run(

@@ -40,9 +40,7 @@ def test_ctrl_c_keeps_what_was_trained(altub, weave, tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert process.returncode == 130 and out == "" and "Traceback" not in err, err
-    assert err.splitlines()[-1] == (
-        f"{run.status.message} Go on with: python -m altub train --run-dir {run_dir} --resume"
-    )
+    assert err.splitlines()[-1] == (f"{run.status.message} Resume: python -m altub train --run-dir {run_dir} --resume")
     status = run.status
     assert status.state == "stopped" and status.epoch >= 1
     resumed = altub("train", "--run-dir", run_dir, "--resume", "--epochs", status.epoch + 1, "--json")

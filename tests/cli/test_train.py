@@ -48,7 +48,7 @@ def test_train_evaluate_predict_from_end_to_end(altub, weave, data_folder: Path,
         (("--set", "base.interval=97", "--set", "base.lr=0.123"), "another base.interval, base.lr:"),
         (("--image-size", "96", "--seed", "1"), "another image_size, seed:"),
         (("--preset", "fastflow-resnet18"), "another backbone"),
-        (("--epochs", "1"), "trained 2 epochs already, more than 1"),
+        (("--epochs", "1"), "trained 2 epochs, more than 1"),
     ):
         altub("train", "--run-dir", run_dir, "--resume", *options).assert_refused(words)
     same = ("--set", f"lr={run.config.lr}", "--set", f"base.interval={run.config.base.interval}")
@@ -132,7 +132,7 @@ def test_places_where_no_run_can_be_are_refused(altub, weave, tmp_path: Path, tr
     config = (trained_run.model_dir / "config.json").read_bytes()
     altub("train", *weave, "--run-dir", trained_run.model_dir).assert_refused("not a run's")
     assert (trained_run.model_dir / "config.json").read_bytes() == config
-    altub("train", "--run-dir", tmp_path / "r", "--resume").assert_refused("Say what to train: --category")
+    altub("train", "--run-dir", tmp_path / "r", "--resume").assert_refused("Name what to train: --category")
     assert not (tmp_path / "r").exists()
 
 

@@ -162,6 +162,6 @@ def _refuse_other_settings(run: Run, config: TrainingConfig) -> None:
     if changed:
         names = ", ".join(changed)
         raise RunError(
-            f"Run {run.id} of this study was begun with another {names}: leave the setting as it was, or give another "
-            "--study-dir."
+            f"Run {run.id} of this study was started with another {names}: leave the setting as it was, or give "
+            "another --study-dir."
         )

@@ -18,7 +18,7 @@ TILES = ("image_auroc", "pixel_auroc", "aupro", "f1_max")
 
 
 def loss_chart(events: Sequence[EpochRecord]) -> str:
-    """Negative log-likelihood per dimension of training and held-out images; the base's turns are shaded."""
+    """Negative log-likelihood per dimension of training and held-out images; base epochs are shaded."""
     lines = [
         Line("training", FLOW, [(record.epoch, record.loss) for record in events]),
         Line("held-out", HELD_OUT, [(record.epoch, record.held_out) for record in events], "7 5"),
@@ -27,9 +27,9 @@ def loss_chart(events: Sequence[EpochRecord]) -> str:
         "Negative log-likelihood",
         lines,
         spans=base_epochs(events),
-        span_name="base's turn",
+        span_name="base epoch",
         robust=True,
-        note="nats per dimension, lower is better; held-out images are good ones that are never trained on",
+        note="nats per dimension, lower is better; held-out: good images that are not trained on",
     )
 
 
@@ -38,7 +38,7 @@ def metric_chart(events: Sequence[EpochRecord]) -> str:
     title = "Test set"
     measured = [record for record in events if record.test is not None]
     if events and not measured:
-        return empty_chart(title, "No labelled test images: add defective ones to see how well they are found.")
+        return empty_chart(title, "No labelled test images: add defective ones to measure how well they are found.")
     styles = (("image_auroc", INK, ""), ("pixel_auroc", PIXELS, ""), ("aupro", PIXELS, "3 4"))
     lines = [
         Line(METRICS[name].title, colour, [(record.epoch, record.value(name)) for record in measured], dash)
@@ -48,9 +48,9 @@ def metric_chart(events: Sequence[EpochRecord]) -> str:
         title,
         lines,
         spans=base_epochs(events),
-        span_name="base's turn",
+        span_name="base epoch",
         y_range=(None, 1.0),
-        note="1 is perfect, 0.5 is chance for AUROC; watched, never trained on",
+        note="1 is perfect, 0.5 is chance for AUROC; never trained on",
     )
 
 
@@ -58,7 +58,7 @@ def drift_charts(events: Sequence[EpochRecord], head: int, base_update: str) -> 
     """Two charts: how far one head's mu lies from 0 and its sigma from 1, over its channels."""
     titles = ("Mean: distance of μ from 0", "Spread: distance of σ from 1")
     if base_update == "off":
-        text = "The base stays at N(0, I): its update is off in this training."
+        text = "The base stays at N(0, I): the base update is off in this training."
         return _pair(*(empty_chart(title, text) for title in titles))
     rows = [(record.epoch, record.base[head]) for record in events if record.heads > head]
     charts = []
@@ -75,14 +75,14 @@ def drift_charts(events: Sequence[EpochRecord], head: int, base_update: str) -> 
                     Area("25-75 %", BASE, start + [(x, q.q25, q.q75) for x, q in quantiles], 0.3),
                 ],
                 y_range=(0, None),
-                note="shaded: the middle half of the channels, and 5 to 95 %",
+                note="shaded: 25 to 75 % and 5 to 95 % of the channels",
             )
         )
     return _pair(*charts)
 
 
 def metric_tiles(last: EpochRecord | None, best: EpochRecord | None) -> str:
-    """The last evaluated epoch's metrics, large; the best ones, small and named for what they are."""
+    """The last evaluated epoch's metrics, large; the best ones, small and called so."""
     if last is None or best is None:
         return ""
     tiles = []
@@ -93,13 +93,13 @@ def metric_tiles(last: EpochRecord | None, best: EpochRecord | None) -> str:
         chosen = f"<small>best {top:.3f}, epoch {best.epoch}</small>" if top is not None else missing
         tiles.append(f'<div title="{escape(metric.meaning)}"><span>{metric.title}</span><b>{shown}</b>{chosen}</div>')
     return (
-        f'<div class="tiles">{"".join(tiles)}</div><p class="muted small">Large: the last epoch, {last.epoch}. '
-        "Best: the epoch with the highest pixel AUROC, chosen on the test set, which flatters it.</p>"
+        f'<div class="tiles">{"".join(tiles)}</div><p class="muted small">Large: last epoch ({last.epoch}). '
+        "Best: the epoch with the highest pixel AUROC, chosen on the test set and therefore optimistic.</p>"
     )
 
 
 def base_epochs(events: Sequence[EpochRecord]) -> list[int]:
-    """Epochs in which the base had a turn of its own."""
+    """Epochs in which the base was updated on its own."""
     return [record.epoch for record in events if record.base_trained]
 
 

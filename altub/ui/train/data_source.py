@@ -1,17 +1,14 @@
-"""Where the images of a training come from, and what they look like before it starts."""
+"""Where the images of a training come from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
-from altub.data import MVTEC_CATEGORIES, Category, Sample, list_categories, load_category
-from altub.data.category import interleave_defects
+from altub.data import MVTEC_CATEGORIES, Category, list_categories, load_category
 from altub.data.sample import SAMPLE_CATEGORIES
 from altub.errors import ConfigError, DataError
 from altub.settings import data_root
-from altub.ui.html.pictures import broken_tile, thumbnail_uri
 from altub.ui.train.uploads import list_uploads, upload_folder
 
 __all__ = [
@@ -22,12 +19,10 @@ __all__ = [
     "Choice",
     "category_choices",
     "find_category",
-    "preview",
 ]
 
 SAMPLE, MVTEC, OWN = "sample", "mvtec", "own"
 SOURCES = (("Built-in sample", SAMPLE), ("MVTec AD", MVTEC), ("My images", OWN))
-THUMBNAILS, THUMBNAIL_SIDE = 6, 128
 UPLOAD, FOLDER = "upload:", "folder:"  # the two kinds of own images, in the value of the category list
 
 
@@ -48,11 +43,11 @@ def mvtec_roots() -> tuple[Path, ...]:
 
 
 def category_choices(source: str, folder: str = "", may_name_folders: bool = False) -> list[tuple[str, str]]:
-    """(label, value) of everything that can be trained on from a source.
+    """(label, value) of the categories of a source.
 
     Raises:
-        DataError: the folder holds nothing that is understood.
-        ConfigError: folders may not be named.
+        DataError: the folder has no layout that is known.
+        ConfigError: folders are not allowed here, or the source is unknown.
     """
     if source == SAMPLE:
         return [(name, name) for name in SAMPLE_CATEGORIES]
@@ -62,7 +57,7 @@ def category_choices(source: str, folder: str = "", may_name_folders: bool = Fal
             found.update(dict.fromkeys(_mvtec_categories(root)))
         return [(name, name) for name in sorted(found)]
     if source != OWN:
-        raise ConfigError("Choose where the images come from.")
+        raise ConfigError("Choose a source of images first.")
     choices = [(f"{name} (uploaded)", UPLOAD + name) for name in list_uploads()]
     if folder.strip():
         _check_may_name(may_name_folders)
@@ -71,13 +66,13 @@ def category_choices(source: str, folder: str = "", may_name_folders: bool = Fal
 
 
 def find_category(source: str, value: str | None, folder: str = "", may_name_folders: bool = False) -> Choice:
-    """What the fields of the page mean.
+    """The data that the fields of the page name.
 
     Raises:
         DataError, ConfigError: nothing is chosen, or it is not there.
     """
     if not value or not isinstance(value, str):
-        raise DataError("Choose a category to train on first.")
+        raise DataError("Choose a category first.")
     if source == SAMPLE and value in SAMPLE_CATEGORIES:
         return Choice(SAMPLE, value)
     if source == MVTEC:
@@ -92,28 +87,7 @@ def find_category(source: str, value: str | None, folder: str = "", may_name_fol
         name = value.removeprefix(FOLDER)
         load_category(folder.strip(), name)
         return Choice(str(Path(folder.strip()).expanduser().resolve()), name)
-    raise DataError("This category is not there (any more): choose one from the list.")
-
-
-def preview(category: Category) -> str:
-    """A few good and defective pictures, and how many there are."""
-    counts = category.counts()
-    good = _spread(category.train, THUMBNAILS)
-    chosen = [category.test[position] for position in interleave_defects(category.test)[:THUMBNAILS]]
-    defective = sorted(chosen, key=lambda sample: sample.defect)
-    parts = [_strip("Good", "good", f"{counts['train']} to learn from", good)]
-    if defective:
-        words = f"{counts['test_defective']} to test on, with {counts['test_good']} more good ones"
-        if counts["masks"] < counts["test_defective"]:
-            words += f"; {counts['masks']} outlined by a mask"
-        parts.append(_strip("Defective", "defect", words, defective))
-    else:
-        parts.append(
-            '<p class="empty-line">No defective images: training works all the same, but there will be no AUROC to '
-            "watch.</p>"
-        )
-    parts += [f'<p class="empty-line">{escape(note)}</p>' for note in category.notes]
-    return f'<div class="preview">{"".join(parts)}</div>'
+    raise DataError("This category is no longer there: choose one from the list.")
 
 
 def _mvtec_categories(root: Path) -> list[str]:
@@ -122,24 +96,6 @@ def _mvtec_categories(root: Path) -> list[str]:
 
 def _check_may_name(may_name_folders: bool) -> None:
     if not may_name_folders:
-        raise ConfigError("Folders of the server can be named only while the page is served to its own machine alone.")
-
-
-def _strip(title: str, kind: str, words: str, samples: list[Sample]) -> str:
-    tiles = []
-    for sample in samples:
-        uri = thumbnail_uri(sample.path, THUMBNAIL_SIDE)
-        picture = f'<img src="{uri}" alt="{escape(sample.defect)}">' if uri else broken_tile()
-        label = escape(sample.defect.replace("_", " ")) if sample.is_defective else ""
-        tiles.append(f"<figure>{picture}<figcaption>{label}</figcaption></figure>")
-    return (
-        f'<section><h4><span class="tag {kind}">{title}</span> <span class="muted">{escape(words)}</span></h4>'
-        f'<div class="thumbnails">{"".join(tiles)}</div></section>'
-    )
-
-
-def _spread(samples: tuple[Sample, ...], count: int) -> list[Sample]:
-    """`count` of the samples, evenly spread."""
-    if len(samples) <= count:
-        return list(samples)
-    return [samples[k * len(samples) // count] for k in range(count)]
+        raise ConfigError(
+            "Folders can be chosen only while the page is served to its own machine: upload the images instead."
+        )

@@ -1,4 +1,4 @@
-"""Heatmaps of a few test images, early in the training against now."""
+"""Heatmaps of a few test images: an early epoch beside the latest."""
 
 from __future__ import annotations
 

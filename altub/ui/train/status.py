@@ -19,7 +19,7 @@ _WORDS = {
 
 
 def status_card(view: RunView, images_per_second: float | None = None) -> str:
-    """Everything about one run that changes from second to second."""
+    """State, progress, facts and remarks of one run."""
     status, config = view.status, view.config
     share = min(max(status.progress, 0.0), 1.0)
     return (
@@ -37,9 +37,9 @@ def no_run_card() -> str:
     return (
         '<div class="status none"><h3>No training yet</h3><ol>'
         "<li><b>Choose images.</b> The built-in sample needs no download and no GPU.</li>"
-        "<li><b>Press Start training.</b> The preset is a good beginning; nothing else must be set.</li>"
-        "<li><b>Watch.</b> Losses, the learned base and heatmaps of test images grow here, epoch by epoch. "
-        "Then open Inspect and drop pictures on the model.</li></ol></div>"
+        "<li><b>Press Start training.</b> The preset is a good start; nothing else must be set.</li>"
+        "<li><b>Watch.</b> Losses, the learned base and heatmaps of test images appear here after every epoch. "
+        "Then open Inspect and drop images on the model.</li></ol></div>"
     )
 
 
@@ -58,9 +58,9 @@ def duration(seconds: float) -> str:
 def _stage(view: RunView) -> str:
     if view.state == "queued" and view.position:
         return (
-            "next in the queue: one training must end first"
+            "next in the queue: starts after one training"
             if view.position == 1
-            else f"number {view.position} in the queue: {view.position} trainings must end first"
+            else f"number {view.position} in the queue: starts after {view.position} trainings"
         )
     return view.status.stage if view.is_active else ""
 
@@ -69,7 +69,7 @@ def _facts(view: RunView, images_per_second: float | None) -> list[str]:
     status, config = view.status, view.config
     facts = [("Epoch", f"{status.epoch} of {config.epochs}")]
     if view.state == "running" and status.phase:
-        facts.append(("Turn", f'<span class="phase {escape(status.phase)}">{escape(status.phase)}</span>'))
+        facts.append(("Phase", f'<span class="phase {escape(status.phase)}">{escape(status.phase)}</span>'))
     if view.state == "running" and status.seconds_left is not None:
         facts.append(("Time left", duration(status.seconds_left)))
     if status.seconds:

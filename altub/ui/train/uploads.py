@@ -1,4 +1,4 @@
-"""Pictures that visitors bring: stored under the data root as a plain folder, by names that cannot lead out of it."""
+"""Uploaded images: stored below the data root as a plain folder, under names that cannot lead out of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST_FILE_NAME = 80
 
 @dataclass
 class StoredUpload:
-    """What became of an upload. refused: one sentence per file that was not kept."""
+    """The result of an upload. known: files that were there already. refused: a sentence for each skipped file."""
 
     name: str
     good: int = 0
@@ -34,13 +34,14 @@ class StoredUpload:
 
     @property
     def summary(self) -> str:
-        parts = [f"{self.good} good and {self.defective} defective images stored in “{self.name}”."]
+        parts = [f"Stored in “{self.name}”: {self.good} good and {self.defective} defective images."]
         if self.known:
-            parts.append(f"{self.known} were there already.")
+            parts.append(f"Already there: {self.known}.")
         if self.refused:
             shown = " ".join(self.refused[:3])
             more = f" (and {len(self.refused) - 3} more)" if len(self.refused) > 3 else ""
-            parts.append(f"Refused: {len(self.refused)}. {shown}{more}")
+            files = "file" if len(self.refused) == 1 else "files"
+            parts.append(f"{len(self.refused)} {files} skipped: {shown}{more}")
         return " ".join(parts)
 
 
@@ -66,12 +67,12 @@ def upload_folder(name: str) -> Path:
         DataError: there is none of this name.
     """
     if name not in list_uploads():
-        raise DataError("There is no set of uploaded images of this name: choose one from the list.")
+        raise DataError("No uploaded images of this name: choose one from the list.")
     return uploads_root() / name
 
 
 def safe_name(text: str) -> str:
-    """A folder name from whatever was typed: letters, digits, spaces, hyphens; empty where nothing is left."""
+    """A folder name from any text: letters, digits, spaces, hyphens; may be empty."""
     text = unicodedata.normalize("NFC", text)
     return re.sub(r"[^\w\- ]+", "-", text).strip("-_ ")[:LONGEST_NAME].strip("-_ ")
 
@@ -80,10 +81,10 @@ def store_upload(name: str, good: Sequence[str | Path], defective: Sequence[str 
     """Copies the images, bytes unchanged, to `<data root>/uploads/<name>/good` and `.../defect`; adds to a set that is
     there.
 
-    Files that are no readable images are left out and named; the others are kept.
+    Files that are not readable images are skipped and named; the others are kept.
 
     Raises:
-        DataError: no usable name, not one good image, or a Space that does not train on uploads.
+        DataError: no usable name, no good image, or a Space that does not train on uploads.
         DiskFullError: no room; what was stored before stays.
     """
     if not uploads_are_shared():
@@ -92,13 +93,13 @@ def store_upload(name: str, good: Sequence[str | Path], defective: Sequence[str 
     if not name:
         raise DataError("Give the set of images a name of letters and digits, such as lid-top.")
     if not good and not defective:
-        raise DataError("There are no images yet: drop pictures of good parts into the field first.")
+        raise DataError("No images to store: drop images of good parts into the field first.")
     folder = uploads_root() / name
     result = StoredUpload(name)
     result.good = _store_all(good, folder / "good", result)
     if not result.good and not any((folder / "good").glob("*")):
         reasons = " ".join(result.refused[:3])
-        raise DataError(f"None of the files for good images can be used, so nothing was stored. {reasons}".strip())
+        raise DataError(f"None of the files for good images can be read; nothing was stored. {reasons}".strip())
     result.defective = _store_all(defective, folder / "defect", result)
     return result
 
@@ -108,7 +109,7 @@ def _store_all(sources: Sequence[str | Path], folder: Path, result: StoredUpload
     stored = 0
     for source in map(Path, sources):
         if not is_image_file(source):
-            result.refused.append(f"{source.name} does not end like an image file (.png, .jpg, .tif, .bmp, .webp).")
+            result.refused.append(f"{source.name} is not an image file (.png, .jpg, .tif, .bmp, .webp).")
             continue
         try:
             read_image(source)

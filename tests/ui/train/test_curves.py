@@ -47,7 +47,7 @@ def test_drift_begins_at_the_standard_normal() -> None:
 
 
 def test_drift_of_a_base_that_is_off() -> None:
-    assert "its update is off" in drift_charts([event(1)], 0, "off")
+    assert "base update is off" in drift_charts([event(1)], 0, "off")
 
 
 def test_drift_of_a_head_that_is_not_there() -> None:

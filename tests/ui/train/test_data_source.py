@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from altub.errors import AltUBError, ConfigError
-from altub.ui.train.data_source import MVTEC, OWN, SAMPLE, category_choices, find_category, preview
+from altub.ui.train.data_source import MVTEC, OWN, SAMPLE, category_choices, find_category
+from altub.ui.train.data_views import preview
 from tests.conftest import write_category
 
 
@@ -54,7 +55,7 @@ def test_preview_counts_and_survives_a_broken_file(data: Path) -> None:
     folder = write_category(data / "bottle", good=9, tested=3)
     (folder / "train/good/000.png").write_bytes(b"broken")
     html = preview(find_category(MVTEC, "bottle").load())
-    assert "9 to learn from" in html and "3 to test on, with 3 more good ones" in html
+    assert "9 for training" in html and "3 for testing, with 3 good ones" in html
     assert html.count("cannot be read") == 1
     assert html.count("data:image/webp") == 8
     assert str(data) not in html

@@ -159,7 +159,7 @@ def test_uploads_become_a_category(visit, server, tmp_path: Path) -> None:
     expect(page.locator("#upload-good")).to_contain_text("broken")
     page.click("#upload-store")
     expect(page.locator(".toast-body")).to_contain_text("broken.png")
-    expect(page.locator("#train-preview")).to_contain_text("9 to learn from")
+    expect(page.locator("#train-preview")).to_contain_text("9 for training")
     assert len(list((server.data / "uploads/my lids/good").iterdir())) == 9
 
 
@@ -183,7 +183,7 @@ def test_download_of_mvtec_wants_consent_and_tells_what_to_do_when_sources_are_d
     server.mvtec_sources.write_text(f'["http://127.0.0.1:{files.server_port}/bottle.tar"]')
     try:
         page.click("#download-begin")
-        expect(page.locator("#train-preview")).to_contain_text("12 to learn from", timeout=LONG)
+        expect(page.locator("#train-preview")).to_contain_text("12 for training", timeout=LONG)
     finally:
         files.shutdown()
     expect(page.locator("#train-start")).to_be_enabled()

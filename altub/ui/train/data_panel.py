@@ -27,8 +27,8 @@ from altub.ui.train.data_source import (
     Choice,
     category_choices,
     find_category,
-    preview,
 )
+from altub.ui.train.data_views import preview
 from altub.ui.train.uploads import store_upload
 
 __all__ = ["DataPanel", "build_data_panel"]

@@ -211,7 +211,7 @@ def test_uploads_are_not_shared_unless_the_owner_says_so(on_space: Path, monkeyp
         find_category("own", "upload:lids")
     with pytest.raises(DataError, match="All visitors see"):
         store_upload("mine", ["a.png"])
-    with pytest.raises(ConfigError, match="Folders of the server"):
+    with pytest.raises(ConfigError, match="served to its own machine"):
         category_choices("own", "/")
     monkeypatch.setenv("ALTUB_SPACE_UPLOADS", "shared")
     assert category_choices("own") == [("lids (uploaded)", "upload:lids")]

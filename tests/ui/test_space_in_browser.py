@@ -85,7 +85,7 @@ def test_a_visitor_inspects_an_image_with_the_starting_model(
         notice = page.locator("#space-notice").inner_text()
         assert "lost when it restarts" in notice and "files up to 200kb" in notice
         page.get_by_text("My images", exact=True).click()
-        page.get_by_text("does not train on images that visitors upload").wait_for()
+        page.get_by_text("does not train on uploaded images").wait_for()
         assert not page.locator("#train-folder").is_visible() and not page.locator("#upload-store").is_visible()
 
         open_tab(page, "Inspect")

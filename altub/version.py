@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["__version__", "requirements"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"  # of a checkout
 

@@ -2,7 +2,8 @@
 
 The official archive's address has changed several times, so no address is relied on: sources are tried in turn,
 the list can be set (``ALTUB_MVTEC_SOURCES``), and when all are dead the message says where to get the data by hand and
-where to put it. A category appears under its name only when all of it is there.
+where to put it. A category appears under its name only when all of it is there and every image begins as its kind does.
+A source that delivers anything else is a failed one, whatever the reason: its files are removed, the next is tried.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock
 
 from altub.data.archive import extract
-from altub.data.fetch import DownloadStoppedError, FetchError, Progress, Watch, fetch
+from altub.data.fetch import DownloadStoppedError, FetchError, Progress, Watch, fetch, file_sha256
 from altub.data.images import is_image_file
 from altub.data.layouts.mvtec import MVTEC_CATEGORIES, load_mvtec_category
+from altub.data.signatures import has_signature
 from altub.data.sources import DEFAULT_SOURCES, Source, mvtec_sources
 from altub.errors import DataError, DiskFullError
 from altub.files import explain_full_disk
@@ -141,7 +143,9 @@ def _try(
                 _from_hub(source, batch, root, work, progress, should_stop)
             else:
                 _from_archive(source, batch, root, work, progress, should_stop)
-        except (FetchError, DiskFullError) as error:
+        except DownloadStoppedError:
+            raise
+        except Exception as error:  # a strange server or archive may fail in any way; the next source may not
             failures.append((source.label, error))
             if len(failures) >= _PATIENCE:
                 break
@@ -150,7 +154,7 @@ def _try(
 
 def _from_archive(source: Source, batch: list[str], root: Path, work: Path, progress, should_stop) -> None:
     url = source.url.replace("{category}", batch[0]) if source.by_category else source.url
-    archive = work / hashlib.sha256(url.encode()).hexdigest()[:16]
+    archive = work / hashlib.sha256(f"{url} {source.sha256}".encode()).hexdigest()[:16]
     if not archive.exists():
         fetch(url, archive, sha256=source.sha256, progress=progress, should_stop=should_stop)
     watch = Watch(progress, should_stop, url)
@@ -163,18 +167,16 @@ def _from_archive(source: Source, batch: list[str], root: Path, work: Path, prog
             lambda path: _place(path, batch, only),
             watch=lambda done, total: watch("extract", done, total),
         )
-    except (FetchError, DiskFullError):
-        shutil.rmtree(unpacked, ignore_errors=True)
+        _move_in(unpacked, batch, root, source, watch)
+    except (DownloadStoppedError, KeyboardInterrupt):
+        raise  # the archive is not to blame; it is unpacked the next time
+    except BaseException:  # whatever it was, the archive may be the reason
         archive.unlink(missing_ok=True)
         raise
-    except BaseException:  # stopped: the archive itself is good
-        shutil.rmtree(unpacked, ignore_errors=True)
-        raise
-    try:
-        _move_in(unpacked, batch, root)
+    else:
+        archive.unlink(missing_ok=True)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
-        archive.unlink(missing_ok=True)
 
 
 def _from_hub(source: Source, batch: list[str], root: Path, work: Path, progress, should_stop) -> None:
@@ -227,9 +229,10 @@ def _from_hub(source: Source, batch: list[str], root: Path, work: Path, progress
             if goal is not None:
                 (arranged / goal).parent.mkdir(parents=True, exist_ok=True)
                 path.replace(arranged / goal)
-        _move_in(arranged, batch, root)
+        _move_in(arranged, batch, root, source, watch)
     finally:
         shutil.rmtree(arranged, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _first_sentence(error: Exception) -> str:
@@ -254,18 +257,40 @@ def _place(path: PurePosixPath, wanted: list[str], only: str | None) -> PurePosi
     return None
 
 
-def _move_in(unpacked: Path, batch: list[str], root: Path) -> None:
-    """Move complete categories to their final place, one rename each."""
-    absent = []
+def _move_in(unpacked: Path, batch: list[str], root: Path, source: Source, watch: Watch) -> None:
+    """Move complete and verified categories to their final place, one rename each."""
+    absent, bad = [], []
     for name in batch:
         try:
             load_mvtec_category(unpacked / name)
         except DataError:
             absent.append(name)
             continue
-        (unpacked / name).rename(root / name)
+        problem = _problem(unpacked, name, source, watch)
+        if problem is None:
+            (unpacked / name).rename(root / name)
+        else:
+            bad.append(problem)
     if absent:
-        raise FetchError(f"it has no good images of {', '.join(absent)}")
+        bad.append(f"it has no good images of {', '.join(absent)}")
+    if bad:
+        raise FetchError("; ".join(bad))
+
+
+def _problem(unpacked: Path, category: str, source: Source, watch: Watch) -> str | None:
+    """What is wrong with an unpacked category: files that are no images, or others than the source's list has."""
+    for path in sorted((unpacked / category).rglob("*")):
+        if is_image_file(path) and not (path.is_file() and has_signature(path)):
+            return f"{path.relative_to(unpacked)} is not an image of its kind"
+    for name, expected in (source.files or {}).items():
+        path = unpacked / name
+        if PurePosixPath(name).parts[:1] != (category,):
+            continue
+        if not path.is_file():
+            return f"{name} is missing"
+        if file_sha256(path, watch) != expected.lower():
+            return f"{name} has a wrong checksum"
+    return None
 
 
 def _give_up(missing: list[str], root: Path, failures: list[tuple[str, Exception]]) -> None:

@@ -24,7 +24,7 @@ from altub.errors import DataError, DiskFullError
 from altub.files import explain_full_disk
 from altub.version import __version__
 
-__all__ = ["DownloadStoppedError", "FetchError", "Progress", "Watch", "fetch"]
+__all__ = ["DownloadStoppedError", "FetchError", "Progress", "Watch", "fetch", "file_sha256"]
 
 _CHUNK = 1 << 20  # bytes
 _TIMEOUT = 30.0  # seconds without a byte
@@ -32,6 +32,7 @@ _ATTEMPTS = 4  # in a row without progress
 _REPORT_INTERVAL = 0.2  # seconds between reports
 _NETWORK_ERRORS = (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException, urllib.error.URLError)
 _SPARE = 64 << 20  # bytes of the disk that stay free
+_MAX_BYTES = 16 << 30  # of a file; MVTec AD has 5.3 GB
 
 
 class FetchError(DataError):
@@ -123,7 +124,7 @@ def fetch(
                 raise FetchError(problem) from error
         _wait(retry_wait * 2 ** (failures - 1), watch, _size(part))
     if sha256 is not None:
-        found = _sha256(part, watch)
+        found = file_sha256(part, watch)
         if found != sha256.lower():
             _forget(part)
             raise FetchError(f"wrong checksum (SHA-256 {found[:12]}... instead of {sha256[:12].lower()}...)")
@@ -162,6 +163,7 @@ def _receive(url: str, part: Path, verified_later: bool, timeout: float, watch: 
         start = have if resumed else 0
         total = start + int(length) if length is not None and length.isdigit() else None
         if total is not None:
+            _check_length(part, total)
             _check_room(part, total - start, freed=0 if resumed else have)
         with explain_full_disk(part):
             _write_note(part, url, response.headers, total)
@@ -171,6 +173,7 @@ def _receive(url: str, part: Path, verified_later: bool, timeout: float, watch: 
                 while chunk := response.read(_CHUNK):
                     file.write(chunk)
                     done += len(chunk)
+                    _check_length(part, done)
                     watch("download", done, total)
         if total is not None and done < total:
             raise ConnectionError(f"the connection dropped after {done:,} of {total:,} bytes")
@@ -205,6 +208,12 @@ def _wait(seconds: float, watch: Watch, done: int) -> None:
         time.sleep(min(left, 0.1))
 
 
+def _check_length(part: Path, length: int) -> None:
+    if length > _MAX_BYTES:
+        _forget(part)
+        raise FetchError(f"the file is larger than {_MAX_BYTES / 1e9:.0f} GB")
+
+
 def _check_room(part: Path, needed: int, freed: int) -> None:
     free = shutil.disk_usage(part.parent).free + freed
     if needed + _SPARE > free:
@@ -214,7 +223,8 @@ def _check_room(part: Path, needed: int, freed: int) -> None:
         )
 
 
-def _sha256(file: Path, watch: Watch) -> str:
+def file_sha256(file: Path, watch: Watch) -> str:
+    """The checksum of a file in hex; ``watch`` is told about it."""
     digest, done, total = hashlib.sha256(), 0, file.stat().st_size
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,20 +23,27 @@ class Source:
     sha256: checksum of the archive, where it is known (only without ``{category}``).
     dataset: id of a data set on the Hub that has the MVTec AD layout in it.
     revision: branch, tag or commit of the data set.
+    files: SHA-256 of single files where they are known, by their path such as ``bottle/train/good/000.png``. Each one
+        of a category that is downloaded must be there and right; files that are not listed are not compared.
     """
 
     url: str | None = None
     sha256: str | None = None
     dataset: str | None = None
     revision: str | None = None
+    files: Mapping[str, str] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         if (self.url is None) == (self.dataset is None):
             raise ConfigError('A source of MVTec AD has either a "url" or a "dataset".')
         if self.url is not None and urlsplit(self.url).scheme not in ("http", "https"):
             raise ConfigError(f"The source {self.url} must begin with http:// or https://.")
-        if self.sha256 is not None and (len(self.sha256) != 64 or "{category}" in (self.url or "")):
+        if self.sha256 is not None and (not _is_sha256(self.sha256) or "{category}" in (self.url or "")):
             raise ConfigError("A source's sha256 has 64 hex digits and belongs to one archive with all categories.")
+        if self.files is not None and not (
+            isinstance(self.files, Mapping) and all(_is_sha256(value) for value in self.files.values())
+        ):
+            raise ConfigError("A source's files are an object of paths and their SHA-256 with 64 hex digits each.")
 
     @property
     def by_category(self) -> bool:
@@ -45,6 +54,10 @@ class Source:
     def label(self) -> str:
         """Short name for messages."""
         return f"Hub data set {self.dataset}" if self.dataset else urlsplit(self.url).netloc
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value) is not None
 
 
 _ARCHIVE_SHA256 = "cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d"
@@ -82,7 +95,7 @@ def parse_sources(text: str) -> tuple[Source, ...]:
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
             f"ALTUB_MVTEC_SOURCES cannot be read ({error}): it must be a JSON list of addresses, or of objects with "
-            '"url" (and "sha256") or "dataset", or the path of a file with such a list.'
+            '"url" (and "sha256") or "dataset" (and "files"), or the path of a file with such a list.'
         ) from error
     return tuple(sources)
 

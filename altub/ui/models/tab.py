@@ -98,12 +98,6 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
             reference = gr.Textbox(
                 label="Model", placeholder="user/name or user/name@revision", max_lines=1, elem_id="hub-reference"
             )
-            backbone = gr.Checkbox(
-                label="Fetch its backbone too",
-                info="The network that it was trained on, if its weights are not on this machine.",
-                visible=options.is_local,
-                elem_id="hub-backbone",
-            )
             fetch = gr.Button("Pull", variant="primary", elem_id="hub-pull")
             pull_state = gr.HTML(elem_id="hub-pull-state")
             with gr.Row(elem_id="hub-list-head"):
@@ -160,7 +154,7 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
             gr.Warning("A push is running: start the next one when it has ended.")
         return [*look(session)[:-1], gr.Timer(active=True)]
 
-    def begin_pull(session: HubSession, name: Any, with_backbone: Any) -> list[Any]:
+    def begin_pull(session: HubSession, name: Any) -> list[Any]:
         try:
             wanted = parse_reference(str(name or ""))
         except AltUBError as error:
@@ -174,7 +168,6 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
                 token=None if options.is_local else False,
                 may_use_cache=options.is_local,
                 public_only=not options.is_local,
-                with_backbone=options.is_local and with_backbone is True,
                 report=report,
             )
             status = made.read_status()
@@ -215,7 +208,7 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
             return begin_list(session, own)
 
     send.click(start_push, [session, *fields], shown, **QUIET)
-    fetch.click(begin_pull, [session, reference, backbone], shown, **QUIET)
+    fetch.click(begin_pull, [session, reference], shown, **QUIET)
     refresh.click(start_list, session, shown, **QUIET)
     timer.tick(look, session, shown, **QUIET)
     demo.load(look, session, shown, **QUIET)

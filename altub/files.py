@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from typing import Any, BinaryIO
 
 from altub.errors import AltUBError, DiskFullError
 
-__all__ = ["PACKAGE", "explain_full_disk", "read_json", "replacing", "write_atomically", "write_json"]
+__all__ = ["PACKAGE", "explain_full_disk", "printable", "read_json", "replacing", "write_atomically", "write_json"]
 
 PACKAGE = Path(__file__).resolve().parent  # of the code; its parent is on the import path
 
@@ -81,3 +82,8 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The value that `write_json` wrote; raises FileNotFoundError or json.JSONDecodeError."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def printable(text: str) -> str:
+    """Text without what stands for the undecodable bytes of a file name: it can be printed and written as UTF-8."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)

@@ -6,6 +6,7 @@
 | ALTUB_RUNS            | runs: one folder per training                                  | ./runs            |
 | ALTUB_WEIGHTS         | folder of <timm name>.safetensors for machines without network | none              |
 | ALTUB_MAX_PIXELS      | images with more pixels are refused                            | 100 (40) million  |
+| ALTUB_DECODE_SECONDS  | longest time that decoding one image may take                  | 60                |
 | ALTUB_MAX_UPLOAD      | largest uploaded file, as "50mb"                               | 50mb              |
 | ALTUB_MAX_BODY        | largest request that is no upload, as "2mb"                    | 2mb               |
 | ALTUB_TEMP_SIZE       | temporary files of the page, all together, as "2gb"            | 2gb               |
@@ -40,6 +41,7 @@ __all__ = [
     "allowed_hosts",
     "auth",
     "data_root",
+    "decode_seconds",
     "feature_memory_bytes",
     "follow_seconds",
     "max_body_bytes",
@@ -86,6 +88,11 @@ def weights_root() -> Path | None:
 def max_pixels() -> int:
     """Images with more pixels than this are refused before they are decoded (``ALTUB_MAX_PIXELS``)."""
     return _whole_number("ALTUB_MAX_PIXELS", 40_000_000 if on_space() else 100_000_000)
+
+
+def decode_seconds() -> int:
+    """Longest time in seconds that decoding one large image may take (``ALTUB_DECODE_SECONDS``)."""
+    return _whole_number("ALTUB_DECODE_SECONDS", 60)
 
 
 def max_upload() -> str:

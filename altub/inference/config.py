@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from altub.data.images import PixelRange
 from altub.flows.config import FlowConfig
 from altub.inference.info import ModelInfo
 
@@ -33,6 +34,7 @@ class DetectorConfig(BaseModel):
     map_kind: MapKind
     smoothing: float = Field(ge=0, le=32)
     score_share: float = Field(0.0, ge=0, le=1)
+    pixel_range: PixelRange | None = None  # models of 0.1.0: every image by its own largest value
 
 
 class ModelConfig(BaseModel):

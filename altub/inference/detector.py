@@ -8,7 +8,9 @@ is the same for both.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,9 +20,9 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
 from altub.backbones import Backbone
-from altub.data import ImageSource, read_image, to_tensor
+from altub.data import ImageSource, opened_in_chunks, to_tensor
 from altub.device import choose_device
-from altub.errors import ConfigError, ModelError
+from altub.errors import ConfigError, ImageError, ModelError
 from altub.flows import FlowPyramid
 from altub.inference.calibration import Calibration
 from altub.inference.config import DetectorConfig
@@ -31,7 +33,8 @@ from altub.inference.threshold import Threshold
 
 __all__ = ["AnomalyDetector", "ImageSource", "MapSource"]
 
-PREDICTION_BATCH = 8  # images per pass; only speed depends on it
+# Passes through a model take all cores and some hundred MB: a page with many visitors has only two at a time.
+_AT_WORK = threading.BoundedSemaphore(2)
 
 
 class MapSource(Protocol):
@@ -133,24 +136,41 @@ class AnomalyDetector(nn.Module):
             ConfigError: the backbone does not take this size.
             ModelError: the model was never calibrated.
         """
-        return next(self.predict_many([image], image_size=image_size))
+        with closing(self.predict_many([image], image_size=image_size)) as predictions:
+            return next(predictions)
 
     def predict_many(self, images: Sequence[ImageSource], *, image_size: int | None = None) -> Iterator[Prediction]:
         """`predict` for each image in order, some at a time. A score does not depend on its neighbours."""
         calibration = self.require_calibration()
-        for start in range(0, len(images), PREDICTION_BATCH):
-            opened = [read_image(image) for image in images[start : start + PREDICTION_BATCH]]
+        for opened in self.open_images(images):
+            sizes = [image.size for image in opened]
             maps, scales = self.raw_maps(opened, image_size)
-            for image, anomaly_map, scale_maps in zip(opened, maps, scales, strict=True):
+            for size, anomaly_map, scale_maps in zip(sizes, maps, scales, strict=True):
                 score = self.score(scale_maps)
-                yield Prediction.from_maps(anomaly_map, scale_maps, image.size, score, calibration.p_value(score))
+                yield Prediction.from_maps(anomaly_map, scale_maps, size, score, calibration.p_value(score))
+
+    def open_images(self, images: Iterable[ImageSource]) -> Iterator[list[Image.Image]]:
+        """The images in RGB as the model reads them, some at a time; a list is emptied when the next is asked for.
+
+        Raises:
+            ImageError: one of them is no image, or too large.
+        """
+        for chunk in opened_in_chunks(images, lambda image: image, pixel_range=self.config.pixel_range):
+            for _, image in chunk:
+                if isinstance(image, ImageError):
+                    raise image
+            opened = [image for _, image in chunk]
+            yield opened
+            opened.clear()
 
     def raw_maps(self, images: Sequence[Image.Image], image_size: int | None = None) -> tuple[Tensor, Tensor]:
         """RGB images to maps (N, h, w) and scales (N, scales, h, w) at the model's input size, on the CPU.
 
-        From the map source where the detector has one, else from `compute_maps`.
+        From the map source where the detector has one, else from `compute_maps`. At most two calls of a process are at
+        work at any time, whichever models they ask; others wait.
         """
-        return (self.map_source or self.compute_maps)(images, image_size)
+        with _AT_WORK:
+            return (self.map_source or self.compute_maps)(images, image_size)
 
     @torch.inference_mode()
     def compute_maps(self, images: Sequence[Image.Image], image_size: int | None = None) -> tuple[Tensor, Tensor]:

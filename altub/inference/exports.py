@@ -10,25 +10,28 @@ The command line and the page write the same files. Nothing here imports gradio.
 
 from __future__ import annotations
 
-import io
 import os
 import re
+import struct
+import time
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 from PIL import Image
 
-from altub.data import is_image_file, read_image
+from altub.data import is_image_file, opened_in_chunks
 from altub.data.category import is_hidden
-from altub.errors import DataError, ImageError
-from altub.files import explain_full_disk, write_atomically
+from altub.errors import DataError
+from altub.files import explain_full_disk, printable, replacing
 from altub.inference.table import Row, error_row, table_to_csv, verdict_row
 from altub.plots import COLOUR_MAPS, overlay
+from altub.plots.enlarge import enlarged_strips
 
 if TYPE_CHECKING:
     from altub.inference.calibration import Calibration
@@ -41,12 +44,12 @@ __all__ = [
     "PredictionWriter",
     "UniqueNames",
     "collect_images",
-    "encode_map",
     "predict_to_folder",
+    "write_map",
 ]
 
-READ_AHEAD = 8  # images opened at a time
-_LONGEST_NAME = 100  # characters; file systems end at 255 bytes
+_FLOAT = 3  # SampleFormat of a TIFF
+_LONGEST_NAME, _LONGEST_BYTES = 100, 180  # characters, and as UTF-8; file systems end at 255 bytes
 
 
 def collect_images(paths: Sequence[str | Path], skip: str | Path | None = None) -> list[Path]:
@@ -66,7 +69,7 @@ def collect_images(paths: Sequence[str | Path], skip: str | Path | None = None) 
         elif path.exists():
             found[path] = None
         else:
-            raise DataError(f"{path} does not exist: check the path.")
+            raise DataError(f"{printable(str(path))} does not exist: check the path.")
     if not found:
         where = ", ".join(str(path) for path in paths) or "nothing"
         raise DataError(f"There is no image in {where}: give image files, or folders that hold some.")
@@ -90,8 +93,9 @@ class UniqueNames:
 
     def __call__(self, name: str) -> str:
         """ "../a b.png" -> "a b", then "a b_2", "a b_3" and so on."""
-        base = re.split(r"[\\/]", unicodedata.normalize("NFC", name))[-1]
-        base = re.sub(r'[\x00-\x1f\x7f<>:"|?*]', "_", Path(base).stem).strip(". ")[:_LONGEST_NAME] or "image"
+        base = re.split(r"[\\/]", unicodedata.normalize("NFC", printable(name)))[-1]
+        base = re.sub(r'[\x00-\x1f\x7f<>:"|?*]', "_", Path(base).stem).strip(". ")[:_LONGEST_NAME]
+        base = base.encode()[:_LONGEST_BYTES].decode(errors="ignore") or "image"
         unique, number = base, 1
         while unique.casefold() in self._taken:
             number += 1
@@ -111,6 +115,7 @@ class PredictionWriter:
         calibration: of the model; gives the fixed colour range of the overlays.
         threshold: of verdicts, masks and the line around the defects.
         opacity, colour_map, contour: as in `altub.plots.overlay`.
+        max_pixels: overlays and maps of larger images are scaled down to about this; masks are not. None: nothing is.
 
     Raises:
         DiskFullError: (from `add` and `close`) there is no room.
@@ -125,8 +130,9 @@ class PredictionWriter:
         opacity: float = 0.5,
         colour_map: str = COLOUR_MAPS[0],
         contour: bool = True,
+        max_pixels: int | None = None,
     ) -> None:
-        self.folder, self.threshold = Path(folder), threshold
+        self.folder, self.threshold, self.max_pixels = Path(folder), threshold, max_pixels
         self.rows: list[Row] = []
         self._range = calibration.colour_low, calibration.colour_high
         self._look = {"opacity": opacity, "colour_map": colour_map, "contour": contour}
@@ -135,16 +141,22 @@ class PredictionWriter:
     def add(self, image_name: str, image: Image.Image, prediction: Prediction) -> Row:
         """Writes the three pictures of one image (RGB, at its own size); returns its row."""
         name, verdict = self._unique(image_name), prediction.at(self.threshold)
-        line = self.threshold.pixel_value
-        shown = overlay(image, prediction.anomaly_map, *self._range, threshold=line, **self._look)
+        size = _bounded(image.size, self.max_pixels)
+        if size != image.size:
+            image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
         row = verdict_row(image_name, prediction.score, prediction.p_value, verdict) | {
             "overlay": f"overlays/{name}.png",
             "map": f"maps/{name}.tiff",
             "mask": f"masks/{name}_mask.png",
         }
-        self._write(row["overlay"], _png(shown))
-        self._write(row["map"], encode_map(prediction.anomaly_map))
-        self._write(row["mask"], _png(Image.fromarray(verdict.mask.astype(np.uint8) * 255)))
+        line = self.threshold.pixel_value
+        shown = overlay(image, prediction.model_map, *self._range, threshold=line, **self._look)
+        with self._writing(row["overlay"]) as file:
+            _write_png(shown, file)
+        with self._writing(row["map"]) as file:
+            write_map(enlarged_strips(prediction.model_map, size), size, file)
+        with self._writing(row["mask"]) as file:
+            _write_png(Image.fromarray(verdict.mask.view(np.uint8) * np.uint8(255)), file)
         self.rows.append(row)
         return row
 
@@ -155,13 +167,16 @@ class PredictionWriter:
         return row
 
     def close(self) -> None:
-        self._write("predictions.csv", table_to_csv(self.rows).encode())
+        with self._writing("predictions.csv") as file:
+            file.write(table_to_csv(self.rows).encode())
 
-    def _write(self, name: str, content: bytes) -> None:
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[IO[bytes]]:
         path = self.folder / name
         with explain_full_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
+        with replacing(path) as file:
+            yield file
 
     def __enter__(self) -> Self:
         return self
@@ -186,10 +201,13 @@ class PredictionArchive(PredictionWriter):
         with explain_full_disk(self.path):
             self._zip = zipfile.ZipFile(self._part, "w")
 
-    def _write(self, name: str, content: bytes) -> None:
-        packed = zipfile.ZIP_DEFLATED if name.endswith(".csv") else zipfile.ZIP_STORED  # pictures are packed already
-        with explain_full_disk(self.path):
-            self._zip.writestr(name, content, compress_type=packed)
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[IO[bytes]]:
+        entry = zipfile.ZipInfo(name, time.localtime()[:6])
+        entry.external_attr = 0o644 << 16
+        entry.compress_type = zipfile.ZIP_DEFLATED if name.endswith(".csv") else zipfile.ZIP_STORED  # packed already
+        with explain_full_disk(self.path), self._zip.open(entry, "w", force_zip64=True) as file:
+            yield file
 
     def close(self) -> None:
         super().close()
@@ -232,38 +250,56 @@ def predict_to_folder(
     """
     calibration = detector.require_calibration()
     with PredictionWriter(folder, calibration, threshold or detector.threshold) as writer:
-        for start in range(0, len(images), READ_AHEAD):
-            opened = [(path, _read_or_say_why(path)) for path in images[start : start + READ_AHEAD]]
-            readable = [image for _, image in opened if isinstance(image, Image.Image)]
+        for chunk in opened_in_chunks(images, lambda path: path, pixel_range=detector.config.pixel_range):
+            readable = [image for _, image in chunk if isinstance(image, Image.Image)]
             predictions = detector.predict_many(readable, image_size=image_size)
-            for path, image in opened:
+            for path, image in chunk:
                 if isinstance(image, Image.Image):
                     writer.add(str(path), image, next(predictions))
                 else:
-                    writer.add_error(str(path), image)
+                    writer.add_error(str(path), str(image))
                 if progress is not None:
                     progress(len(writer.rows), len(images))
+            readable.clear()
     return writer.rows
 
 
-def _read_or_say_why(path: Path) -> Image.Image | str:
-    try:
-        return read_image(path)
-    except ImageError as error:
-        return str(error)
-
-
-def encode_map(anomaly_map: np.ndarray) -> bytes:
-    """An anomaly map (H, W) as a float32 TIFF of one channel: exact values.
+def write_map(strips: Iterable[tuple[int, np.ndarray]], size: tuple[int, int], file: IO[bytes]) -> None:
+    """Writes an anomaly map as a float32 TIFF of one channel: exact values.
 
     Not compressed: floats hardly shrink without the predictors that many readers of TIFF lack.
+
+    Args:
+        strips: the map's rows from top to bottom, as from `enlarged_strips`.
+        size: (width, height) of the map.
     """
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(anomaly_map, dtype=np.float32)).save(buffer, "TIFF")
-    return buffer.getvalue()
+    width, height = size
+    # (tag, type, value): short is 3, long is 4; all have one value, and one strip holds all rows.
+    tags = [(256, 4, width), (257, 4, height), (258, 3, 32), (259, 3, 1), (262, 3, 1), (273, 4, 0), (277, 3, 1)]
+    tags += [(278, 4, height), (279, 4, 4 * width * height), (339, 3, _FLOAT)]
+    pixels = 8 + 2 + 12 * len(tags) + 4
+    # Little-endian: a short fills the first two of the four bytes of its place.
+    entries = [struct.pack("<HHII", tag, kind, 1, pixels if tag == 273 else value) for tag, kind, value in tags]
+    file.write(b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(entries) + bytes(4))
+    for _, strip in strips:
+        file.write(np.ascontiguousarray(strip, dtype="<f4").data)
 
 
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=3)  # a third of the time of the default, hardly larger
-    return buffer.getvalue()
+def _bounded(size: tuple[int, int], pixels: int | None) -> tuple[int, int]:
+    """(width, height), scaled down where it has more pixels."""
+    width, height = size
+    if pixels is None or width * height <= pixels:
+        return size
+    scale = (pixels / (width * height)) ** 0.5
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _write_png(image: Image.Image, file: IO[bytes]) -> None:
+    # A third of the time of the default level, hardly larger. Without its file number: Pillow would write to that by
+    # itself, and a full disk would be an encoder's error.
+    image.save(_Stream(file), "PNG", compress_level=3)
+
+
+class _Stream:
+    def __init__(self, file: IO[bytes]) -> None:
+        self.write, self.flush = file.write, file.flush

@@ -32,19 +32,29 @@ class MarkedAreas:
         self._asked: dict[float, float] = {}
 
     @classmethod
-    def measure(cls, anomaly_map: np.ndarray, thresholds: Iterable[float]) -> MarkedAreas:
-        """From the full-size map, float32 (H, W), with the shares at these thresholds known."""
-        ascending = np.unique(np.asarray(list(thresholds), dtype=np.float32))
-        above = np.sort(anomaly_map[anomaly_map > ascending[0]])  # few pixels of most images
-        shares = (above.size - np.searchsorted(above, ascending, side="right")) / anomaly_map.size
-        known = dict(zip(ascending.tolist(), shares.tolist(), strict=True))
-        return cls(float(anomaly_map.min()), float(anomaly_map.max()), known)
+    def measure(cls, strips: Iterable[np.ndarray], thresholds: Iterable[float]) -> MarkedAreas:
+        """With the shares at these thresholds known.
 
-    def above(self, pixel_value: float, full_map: Callable[[], np.ndarray]) -> float:
+        Args:
+            strips: rows of the full-size map, float32, in any portions; the map itself will do.
+        """
+        ascending = np.unique(np.asarray(list(thresholds), dtype=np.float32))
+        counts, pixels = np.zeros(ascending.size, np.int64), 0
+        lowest, highest = np.inf, -np.inf
+        for strip in strips:
+            above = np.sort(strip[strip > ascending[0]])  # few pixels of most images
+            counts += above.size - np.searchsorted(above, ascending, side="right")
+            pixels += strip.size
+            lowest, highest = min(lowest, float(strip.min())), max(highest, float(strip.max()))
+        known = dict(zip(ascending.tolist(), (counts / pixels).tolist(), strict=True))
+        return cls(lowest, highest, known)
+
+    def above(self, pixel_value: float, strips: Callable[[], Iterable[np.ndarray]]) -> float:
         """The share of pixels above this value.
 
         Args:
-            full_map: gives the map at full size; called only where the share does not follow from what is kept.
+            strips: gives the rows of the full-size map; called only where the share does not follow from what is
+                kept.
         """
         value = float(np.float32(pixel_value))  # as the map is compared
         if value >= self.highest:
@@ -53,8 +63,11 @@ class MarkedAreas:
             return 1.0
         share = self._known.get(value, self._asked.get(value))
         if share is None:
-            anomaly_map = full_map()
-            share = np.count_nonzero(anomaly_map > np.float32(value)) / anomaly_map.size
+            marked = pixels = 0
+            for strip in strips():
+                marked += np.count_nonzero(strip > np.float32(value))
+                pixels += strip.size
+            share = marked / pixels
             while len(self._asked) >= REMEMBERED:
                 self._asked.pop(next(iter(self._asked)), None)  # None: another thread was faster
             self._asked[value] = share

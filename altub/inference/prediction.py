@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from altub.plots.enlarge import enlarged, enlarged_strips
 
 if TYPE_CHECKING:
     from altub.inference.threshold import Threshold
 
-__all__ = ["MaskedVerdict", "Prediction", "Verdict", "full_size_map"]
+__all__ = ["MaskedVerdict", "Prediction", "Verdict"]
 
 
 @dataclass(frozen=True)
@@ -47,34 +49,42 @@ class Prediction:
     """The result of a detector for one image; it depends on no threshold.
 
     Attributes:
-        anomaly_map: float32 (H, W) at the image's own size, higher is more anomalous.
+        model_map: float32 (h, w) at the model's input size, higher is more anomalous.
         scale_maps: float32 (scales, h, w) at the model's input size; their mean is the map before smoothing.
         score: mean of the highest values of that mean map (the share `DetectorConfig.score_share`), or its maximum.
         p_value: share of good images at least this anomalous, estimated from the held-out ones (conformal).
+        size: (width, height) of the image; None: that of the model's map.
     """
 
-    anomaly_map: np.ndarray
+    model_map: np.ndarray
     scale_maps: np.ndarray
     score: float
     p_value: float
+    size: tuple[int, int] | None = None
 
     @classmethod
     def from_maps(
         cls, anomaly_map: Tensor, scale_maps: Tensor, size: tuple[int, int], score: float, p_value: float
     ) -> Prediction:
         """From the map (h, w) and the scales (scales, h, w) of a model, for an image of (width, height)."""
-        return cls(full_size_map(anomaly_map, size), scale_maps.numpy(), score, p_value)
+        return cls(anomaly_map.numpy(), scale_maps.numpy(), score, p_value, size)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(width, height) of the image."""
+        return self.size or self.model_map.shape[::-1]
+
+    @cached_property
+    def anomaly_map(self) -> np.ndarray:
+        """The map at the image's own size, float32 (H, W): 4 bytes a pixel, kept once it was asked for."""
+        return enlarged(self.model_map, self.image_size)
+
+    def strips(self) -> Iterator[np.ndarray]:
+        """The rows of `anomaly_map` from top to bottom, some at a time; for images too large to hold it."""
+        return (strip for _, strip in enlarged_strips(self.model_map, self.image_size))
 
     def at(self, threshold: Threshold) -> MaskedVerdict:
         """Verdict, mask and marked area at this threshold."""
-        mask = threshold.mask(self.anomaly_map)
+        mask = np.concatenate([threshold.mask(strip) for strip in self.strips()])
         marked_area = np.count_nonzero(mask) / mask.size
         return MaskedVerdict(threshold.is_exceeded_by(self.score), marked_area, threshold, mask)
-
-
-def full_size_map(anomaly_map: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """A model's map (h, w) at the size (width, height) of its image, float32 (height, width)."""
-    width, height = size
-    with torch.inference_mode():
-        full = F.interpolate(anomaly_map[None, None], (height, width), mode="bilinear", align_corners=False)
-    return full[0, 0].numpy()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from altub.files import printable
 from altub.inference.prediction import Verdict
 
 __all__ = ["COLUMNS", "PICTURE_COLUMNS", "VALUE_COLUMNS", "Row", "error_row", "table_to_csv", "verdict_row"]
@@ -73,6 +74,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, str):
-        value = _FORMULA_INSIDE.sub(r"\1'", value)
+        value = _FORMULA_INSIDE.sub(r"\1'", printable(value))
         return f"'{value}" if _FORMULA_FIRST.match(value) else value
     return repr(float(value))

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from altub.errors import ConfigError
+from altub.plots.enlarge import enlarged, enlarged_strips
 
 __all__ = ["COLOUR_MAPS", "colourise", "overlay", "placeholder"]
 
@@ -23,6 +24,7 @@ COLOUR_MAPS = ("inferno", "viridis", "magma", "cividis")  # perceptually uniform
 # heat fades in: normal texture lies below the first, the default threshold (0.5) within the full opacity.
 _FADE_START, _FADE_END = 0.15, 0.55
 _MAX_CONTOURS = 300
+_CONTOUR_PIXELS = 4_000_000  # of the map in which lines are searched
 
 
 def colourise(anomaly_map: np.ndarray, low: float, high: float, colour_map: str = "inferno") -> np.ndarray:
@@ -60,16 +62,17 @@ def overlay(
     """
     if not 0 <= opacity <= 1:
         raise ConfigError(f"The opacity is {opacity:g}: it must lie between 0 and 1.")
-    photo = (image if isinstance(image, Image.Image) else Image.fromarray(image)).convert("RGB")
-    values = _fit(anomaly_map, photo.size)
-
-    levels = _levels(values, low, high)
-    heat = Image.fromarray(levels).convert("P")
-    heat.putpalette(_lookup(colour_map).tobytes())
+    result = (image if isinstance(image, Image.Image) else Image.fromarray(image)).convert("RGB")  # a copy
+    values = _not_larger(anomaly_map, result.size)
+    palette = _lookup(colour_map).tobytes()
     share = np.clip((np.arange(256) / 255 - _FADE_START) / (_FADE_END - _FADE_START), 0, 1)
     alpha = np.round(255 * opacity * share**2 * (3 - 2 * share)).astype(np.uint8)
-    # Pillow blends by an 8-bit mask in C: several times faster than the same in floating point arrays.
-    result = Image.composite(heat.convert("RGB"), photo, Image.fromarray(alpha[levels]))
+    for top, strip in enlarged_strips(values, result.size):
+        levels = _levels(strip, low, high)
+        heat = Image.fromarray(levels).convert("P")
+        heat.putpalette(palette)
+        # Pillow blends by an 8-bit mask in C: several times faster than the same in floating point arrays.
+        result.paste(heat.convert("RGB"), (0, top), Image.fromarray(alpha[levels]))
     if contour and threshold is not None:
         _draw_contours(result, values, threshold)
     return result
@@ -115,33 +118,37 @@ def _lookup(name: str) -> np.ndarray:
     return colormaps[name](np.arange(256), bytes=True)[:, :3].copy()
 
 
-def _fit(anomaly_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Float32 map at a size (width, height), bilinear if it is not there yet."""
+def _not_larger(anomaly_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Float32 map, scaled down (bilinear, antialiased) where it is larger than a size (width, height)."""
     values = np.asarray(anomaly_map, dtype=np.float32)
     if values.ndim != 2:
         raise ValueError(f"an anomaly map is an array (H, W), got one of shape {values.shape}")
-    if values.shape[::-1] == tuple(size):
+    fitting = min(size[0], values.shape[1]), min(size[1], values.shape[0])
+    if fitting == values.shape[::-1]:
         return values
-    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(values).resize(fitting, Image.Resampling.BILINEAR))
 
 
 def _draw_contours(image: Image.Image, values: np.ndarray, threshold: float) -> None:
     """White line with a dark halo along the level set, in place; drawn larger and scaled down."""
+    width, height = image.size
+    share = min(1.0, (_CONTOUR_PIXELS / (width * height)) ** 0.5)
+    values = enlarged(values, (max(1, round(width * share)), max(1, round(height * share))))
     if not (values > threshold).any() or min(values.shape) < 2:
         return
     from contourpy import contour_generator
 
     # A noisy map has thousands of level sets: the longest show where, the others only cover the photo.
     lines = sorted(contour_generator(z=values).lines(threshold), key=len, reverse=True)[:_MAX_CONTOURS]
-    width, height = image.size
     # About 2 px on an image of 1000 px: a page shows larger ones scaled down.
     stroke = max(1.2, 2.0 * min(width, height) / 1000)
     scale = 3 if width * height < 500_000 else 2 if width * height < 6_000_000 else 1
+    stretch = np.array([width * scale / values.shape[1], height * scale / values.shape[0]])
     for grow, colour in ((2.4, (0, 0, 0, 150)), (1.0, (255, 255, 255, 255))):
         mask = Image.new("L", (width * scale, height * scale))
         draw = ImageDraw.Draw(mask)
         for line in lines:
-            points = ((line + 0.5) * scale).ravel().tolist()
+            points = ((line + 0.5) * stretch).ravel().tolist()
             draw.line(points, fill=colour[3], width=max(1, round(stroke * grow * scale)), joint="curve")
         image.paste(colour[:3], mask=mask.reduce(scale) if scale > 1 else mask)
 

@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from altub.data import Category, Sample
+from altub.data import Category, PixelRange, Sample
+from altub.data.images import measure_pixel_range
 from altub.data.splits import split_held_out
 from altub.errors import RunError
 from altub.files import read_json, write_json
@@ -37,6 +38,7 @@ class Split(BaseModel):
     trained: list[Sample]
     held_out: list[Sample]
     tested: list[Sample]
+    pixel_range: PixelRange | None = None  # None: as version 0.1.0 read images
     note: str | None = None  # for the user
 
 
@@ -56,6 +58,7 @@ class DataRecord(BaseModel):
 
     version: Literal[1] = 1
     images: list[_Entry]
+    pixel_range: PixelRange | None = None
 
     @classmethod
     def of(cls, category: Category, split: Split) -> DataRecord:
@@ -71,7 +74,8 @@ class DataRecord(BaseModel):
             images=[
                 _Entry(name=_name(category, sample), part=part, size=size, sha256=sha256)
                 for (part, sample), (size, sha256) in zip(samples, hashes, strict=True)
-            ]
+            ],
+            pixel_range=split.pixel_range,
         )
 
     def restore(self, run_id: str, category: Category) -> Split:
@@ -109,12 +113,19 @@ class DataRecord(BaseModel):
         if added:
             plural = "s were" if added > 1 else " was"
             note = f"{added} image{plural} added since this training began; a new run is needed to use them."
-        return Split(trained=parts["trained"], held_out=parts["held-out"], tested=parts["test"], note=note)
+        return Split(
+            trained=parts["trained"],
+            held_out=parts["held-out"],
+            tested=parts["test"],
+            pixel_range=self.pixel_range,
+            note=note,
+        )
 
 
 def split_data(path: Path, run_id: str, category: Category, share: float, seed: int, *, begun: bool) -> Split:
     """The images to train on, to hold out and to test on: as recorded in `path` if training has begun, else drawn
-    (`split_held_out`) and recorded there. Where a begun run has no record (version 0.1.0), they are drawn as they were.
+    (`split_held_out`) and recorded there, with the range of their pixels. Where a begun run has no record (version
+    0.1.0), they are drawn and read as they were.
 
     Raises:
         RunError: recorded images are gone or changed, or the record is damaged.
@@ -130,7 +141,8 @@ def split_data(path: Path, run_id: str, category: Category, share: float, seed: 
             ) from error
         return record.restore(run_id, category)
     trained, held_out = split_held_out(category.train, share, seed)
-    split = Split(trained=trained, held_out=held_out, tested=list(category.test))
+    pixel_range = None if begun else measure_pixel_range(sample.source for sample in trained)
+    split = Split(trained=trained, held_out=held_out, tested=list(category.test), pixel_range=pixel_range)
     write_json(path, DataRecord.of(category, split).model_dump(mode="json"))
     return split
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from altub.backbones import Backbone
-from altub.data import Sample, to_tensor
+from altub.data import PixelRange, Sample, to_tensor
 from altub.data.augment import Augment
 from altub.device import Workers
 from altub.errors import RunError
@@ -28,10 +28,15 @@ DISK_RESERVE = 2 << 30  # bytes left free on the disk for checkpoints and other 
 DECODERS = 4  # threads; Pillow decodes and resizes without holding the interpreter's lock
 
 
-def load_images(samples: Sequence[Sample], size: int) -> Tensor:
+def load_images(samples: Sequence[Sample], size: int, pixel_range: PixelRange | None = None) -> Tensor:
     """Decodes and resizes: (N, 3, size, size) float32 in [0, 1]."""
+
+    def load(sample: Sample) -> Tensor:
+        with sample.opened(pixel_range) as image:
+            return to_tensor(image, size)
+
     with ThreadPoolExecutor(DECODERS) as pool:
-        return torch.stack(list(pool.map(lambda sample: to_tensor(sample.read(), size), samples)))
+        return torch.stack(list(pool.map(load, samples)))
 
 
 class FeatureStore:
@@ -46,6 +51,7 @@ class FeatureStore:
         augment: called as augment(images, epoch, indices) on each batch, where `indices` are the images' places in
             `samples`; nothing is kept then.
         workers: compute several batches side by side.
+        pixel_range: which values of deep images are white.
     """
 
     def __init__(
@@ -59,9 +65,11 @@ class FeatureStore:
         spill: Path,
         augment: Augment | None = None,
         workers: Workers | None = None,
+        pixel_range: PixelRange | None = None,
     ) -> None:
         self.backbone, self.samples, self.image_size = backbone, list(samples), image_size
         self.device, self.spill, self.augment, self.workers = device, spill, augment, workers
+        self.pixel_range = pixel_range
         with torch.inference_mode():
             probe = backbone(torch.zeros(1, 3, image_size, image_size, device=device))
         self.shapes: list[tuple[int, int, int]] = [tuple(x.shape[1:]) for x in probe]
@@ -108,10 +116,13 @@ class FeatureStore:
     def _all_features(self) -> Iterator[tuple[int, int, list[Tensor]]]:
         def piece(start: int) -> tuple[int, int, list[Tensor]]:
             stop = min(start + EXTRACTION_BATCH, len(self.samples))
-            return start, stop, self._extract(load_images(self.samples[start:stop], self.image_size))
+            return start, stop, self._extract(self._load(self.samples[start:stop]))
 
         starts = range(0, len(self.samples), EXTRACTION_BATCH)
         yield from map(piece, starts) if self.workers is None else self.workers.map(piece, starts)
+
+    def _load(self, samples: Sequence[Sample]) -> Tensor:
+        return load_images(samples, self.image_size, self.pixel_range)
 
     def _extract(self, images: Tensor) -> list[Tensor]:
         with torch.no_grad():
@@ -120,7 +131,7 @@ class FeatureStore:
     def batch(self, indices: Sequence[int], epoch: int = 0) -> list[Tensor]:
         """Features of the images at `indices`, in that order, on the device: per scale (N, C, H, W) float32."""
         if self.mode == "recompute":
-            images = load_images([self.samples[i] for i in indices], self.image_size)
+            images = self._load([self.samples[i] for i in indices])
             return self._extract(images if self.augment is None else self.augment(images, epoch, indices))
         if self.mode == "disk":
             return [rows.read(indices).to(self.device) for rows in self._arrays]

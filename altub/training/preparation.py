@@ -92,8 +92,10 @@ def prepare(
 
     begun = run.checkpoint_file.exists()
     split = split_data(run.data_file, run.id, category, config.held_out, config.seed, begun=begun)
-    if split.note and split.note not in status.notes:
-        status.notes.append(split.note)
+    notes = [split.note] if split.note else []
+    if split.pixel_range is not None:
+        notes += split.pixel_range.notes
+    status.notes += [note for note in notes if note not in status.notes]
     stores: list[FeatureStore] = []
     for what, samples in (("training", split.trained), ("held-out", split.held_out), ("test", split.tested)):
         store = FeatureStore(
@@ -105,6 +107,7 @@ def prepare(
             spill=run.path / "cache" / what,
             augment=augmentation(config.augment, config.seed) if what == "training" and config.augment else None,
             workers=workers,
+            pixel_range=split.pixel_range,
         )
         stack.callback(store.close)
         stores.append(store)
@@ -129,6 +132,7 @@ def prepare(
         map_kind=config.map_kind,
         smoothing=config.smoothing,
         score_share=config.score_share,
+        pixel_range=split.pixel_range,
     )
     return Prepared(
         config=config,

@@ -10,8 +10,9 @@
 
 `/runs` lists what can be used as `run`. `/predict` returns
 
-* overlay: path of a PNG, the image at its own size with the heatmap over it and a line around the defects,
-* anomaly_map: path of a float32 TIFF of the same size, higher is more anomalous,
+* overlay: path of a PNG, the image at its own size with the heatmap over it and a line around the defects; one of
+  more than 25 million pixels is scaled down to that,
+* anomaly_map: path of a float32 TIFF of the same size as the overlay, higher is more anomalous,
 * score: mean of the highest 1 % of the map before smoothing,
 * p_value: estimated share of good images that score at least as high,
 * verdict: "defect" or "good", at the model's own threshold (the default false-alarm rate).
@@ -28,7 +29,8 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from altub.data import read_image
+from altub.data import opened
+from altub.data.images.formats import LARGE_PIXELS
 from altub.errors import ImageError
 from altub.inference.exports import PredictionWriter
 from altub.inference.model_cache import ModelCache
@@ -37,6 +39,8 @@ from altub.ui.errors import show_errors
 from altub.ui.offers import LATEST, find_model, list_offers
 
 __all__ = ["build", "predict_image", "runs"]
+
+CONCURRENCY = 20  # requests at a time, of the forty threads that Gradio has
 
 
 def runs() -> list[dict[str, Any]]:
@@ -76,11 +80,11 @@ def predict_image(models: ModelCache, image: str | None, run: str) -> tuple[str,
     if not image:
         raise ImageError("There is no image: give one file.")
     detector = models.get(find_model(run or LATEST).model_dir).detector
-    photo = read_image(image)
-    prediction = detector.predict(photo)
     folder = Path(get_upload_folder()) / "altub-api" / secrets.token_urlsafe(16)
-    writer = PredictionWriter(folder, detector.require_calibration(), detector.threshold)
-    row = writer.add(Path(image).name, photo, prediction)
+    writer = PredictionWriter(folder, detector.require_calibration(), detector.threshold, max_pixels=LARGE_PIXELS)
+    with opened(image, pixel_range=detector.config.pixel_range) as photo:
+        prediction = detector.predict(photo)
+        row = writer.add(Path(image).name, photo, prediction)
     verdict = "defect" if row["is_anomalous"] else "good"
     return (
         str(writer.folder / row["overlay"]),
@@ -117,6 +121,6 @@ def build(models: ModelCache) -> None:
             api_name="predict",
             api_description="Finds defects in one image: overlay (PNG), anomaly map (float32 TIFF), score, p-value and "
             f'verdict ("defect" or "good" at a false-alarm rate of {DEFAULT_FALSE_ALARM_RATE:.0%}).',
-            concurrency_id="altub-model",
-            concurrency_limit=2,
+            # Not few: one that waits for room to decode (`altub.data.images.budget`) must not keep the others waiting.
+            concurrency_limit=CONCURRENCY,
         )

@@ -6,6 +6,7 @@ import csv
 import io
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ class StubDetector:
     """The detector's interface with a map that follows from the picture's brightness."""
 
     threshold = CALIBRATION.threshold()
+    config = SimpleNamespace(pixel_range=None)
 
     @staticmethod
     def require_calibration() -> Calibration:

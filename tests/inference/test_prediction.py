@@ -7,8 +7,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from altub.inference.prediction import Prediction, full_size_map
+from altub.inference.prediction import Prediction
 from altub.inference.threshold import Threshold
 
 
@@ -18,7 +19,7 @@ def make(height: int = 40, width: int = 30, score: float = 0.5) -> Prediction:
 
 
 def test_a_prediction_knows_no_threshold() -> None:
-    assert [field.name for field in fields(Prediction)] == ["anomaly_map", "scale_maps", "score", "p_value"]
+    assert [field.name for field in fields(Prediction)] == ["model_map", "scale_maps", "score", "p_value", "size"]
 
 
 @pytest.mark.parametrize("pixel_value", [-9.0, -0.3, 0.0, 0.1, 1.7, 9.0])
@@ -56,7 +57,9 @@ def test_maps_become_a_prediction_at_the_size_of_the_image(width: int, height: i
     scales = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
     prediction = Prediction.from_maps(scales.mean(0), scales, (width, height), 0.5, 0.25)
     assert prediction.anomaly_map.shape == (height, width) and prediction.anomaly_map.dtype == np.float32
-    assert np.array_equal(prediction.anomaly_map, full_size_map(scales.mean(0), (width, height)))
+    as_pytorch = F.interpolate(scales.mean(0)[None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
+    assert np.allclose(prediction.anomaly_map, as_pytorch.numpy(), atol=1e-5)
+    assert np.array_equal(np.concatenate(list(prediction.strips())), prediction.anomaly_map)
     assert np.array_equal(prediction.scale_maps, scales.numpy())
     assert (prediction.score, prediction.p_value) == (0.5, 0.25)
     if (width, height) == (64, 64):

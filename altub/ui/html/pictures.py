@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from altub.data import read_image, read_mask
+from altub.data import read_mask, read_thumbnail
 from altub.errors import ImageError
 from altub.plots import DEFECT
 from altub.ui.watch import stamp
@@ -45,11 +45,9 @@ def broken_tile() -> str:
 @lru_cache(maxsize=CACHED)
 def _thumbnail(path: Path, side: int, _: tuple[int, int]) -> str | None:
     try:
-        image = read_image(path)
+        return data_uri(read_thumbnail(path, side))
     except ImageError:
         return None
-    image.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return data_uri(image)
 
 
 @lru_cache(maxsize=CACHED)

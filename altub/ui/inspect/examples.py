@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from altub.data import Category, Sample, load_category, read_image
+from altub.data import Category, Sample, load_category, read_thumbnail
 from altub.data.category import interleave_defects
 from altub.errors import DataError, RunError
 from altub.inference.batch import Source
@@ -68,6 +68,4 @@ def _thumbnail_of(path: Path) -> Image.Image | None:
 @lru_cache(maxsize=256)
 def _thumbnail(path: Path, changed: int) -> Image.Image:
     """`changed`, the file's time of change, makes a new version a new entry."""
-    image = read_image(path)
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=2)
-    return image
+    return read_thumbnail(path, THUMBNAIL_SIDE)

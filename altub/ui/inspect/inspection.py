@@ -186,4 +186,5 @@ def _empty_batch(run_id: str, detector: AnomalyDetector, weights_sha256: str, fo
             f"Stage {stage}, stride {stride}" for stage, stride in zip(backbone.stages, backbone.strides, strict=True)
         ),
         folder=folder,
+        pixel_range=detector.config.pixel_range,
     )

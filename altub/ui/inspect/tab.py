@@ -20,7 +20,9 @@ HEADERS = ["#", "Image", "Verdict", "Score", "p-value", "Marked %"]
 DATATYPES = ["number", "str", "html", "number", "number", "number"]
 WIDTHS = ["7%", "38%", "16%", "13%", "13%", "13%"]
 SLIDER_AT = 14  # per cent from the left: shows mostly the overlay
-MODEL_WORK = {"concurrency_id": "altub-model", "concurrency_limit": 2}  # at most two batches at a time
+# Batches at a time. They share the model (two passes at a time) and the room for decoded images; one that waits for
+# room must not keep the others waiting.
+MODEL_WORK = {"concurrency_id": "altub-model", "concurrency_limit": 10}
 QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
 TO_TRAIN_JS = """() => { document.querySelector('#altub-tabs button[role="tab"]')?.click(); }"""

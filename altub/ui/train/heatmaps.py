@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from altub.data import read_image
+from altub.data import read_thumbnail
 from altub.errors import ImageError
 from altub.files import read_json
 from altub.plots import overlay
@@ -76,8 +76,7 @@ def _heatmap(file: Path, _: tuple[int, int], index: int, photo: Path, __: tuple[
         with np.load(file, allow_pickle=False) as arrays:
             values = arrays["maps"][index].astype(np.float32)
             low, high, threshold = (float(arrays[key]) for key in ("low", "high", "threshold"))
-        image = read_image(photo)
-        image.thumbnail((SIDE, SIDE))
+        image = read_thumbnail(photo, SIDE)
     except (OSError, ValueError, KeyError, IndexError, BadZipFile, ImageError):
         return None
     if not low < high:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from altub.data import is_image_file, read_image
+from altub.data import is_image_file, opened
 from altub.deploy.server.notices import UPLOADS_OFF
 from altub.errors import DataError, ImageError
 from altub.files import explain_full_disk, replacing
@@ -112,7 +112,8 @@ def _store_all(sources: Sequence[str | Path], folder: Path, result: StoredUpload
             result.refused.append(f"{source.name} is not an image file (.png, .jpg, .tif, .bmp, .webp).")
             continue
         try:
-            read_image(source)
+            with opened(source):  # decoded to the end
+                pass
         except ImageError as error:
             result.refused.append(str(error))
             continue

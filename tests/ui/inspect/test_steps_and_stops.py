@@ -37,7 +37,7 @@ def test_steps_go_round_and_pass_over_what_could_not_be_read(batch, tmp_path, se
 
 
 def test_a_stopped_batch_keeps_what_is_done(runs_folder, sessions, sources, monkeypatch, handlers):
-    monkeypatch.setattr("altub.inference.batch.CHUNK_IMAGES", 2)
+    monkeypatch.setattr("altub.data.images.reading.CHUNK_IMAGES", 2)
 
     def progress(share: tuple[int, int], **_) -> None:
         if share[0] == 4:
@@ -69,7 +69,7 @@ def test_a_stopped_batch_keeps_what_is_done(runs_folder, sessions, sources, monk
 
 
 def test_inspecting_all_again_and_stopping_keeps_what_was_there(batch, runs_folder, sessions, monkeypatch, handlers):
-    monkeypatch.setattr("altub.inference.batch.CHUNK_IMAGES", 2)
+    monkeypatch.setattr("altub.data.images.reading.CHUNK_IMAGES", 2)
     look = (DEFAULT_RATE, 0.5, "inferno", True)
 
     def progress(share: tuple[int, int], **_) -> None:

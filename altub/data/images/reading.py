@@ -1,0 +1,139 @@
+"""Reading images: checked, decoded within bounds, and given back as upright 8-bit RGB.
+
+`read_image` is for one image that is used and forgotten. Whoever holds images for longer (to compute maps, to draw)
+uses `opened` or `opened_in_chunks`, which keep their room in the process's budget for as long as the block lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from altub.data.images.budget import BUDGET
+from altub.data.images.depth import PixelRange
+from altub.data.images.formats import LARGE_PIXELS
+from altub.data.images.pending import Pending, Rules, pending
+from altub.data.images.sources import ImageSource
+from altub.errors import ImageError
+
+__all__ = ["opened", "opened_in_chunks", "read_deep", "read_image", "read_thumbnail"]
+
+CHUNK_IMAGES, CHUNK_PIXELS = 8, LARGE_PIXELS
+T = TypeVar("T")
+
+
+def read_image(
+    source: ImageSource | BinaryIO, *, max_pixels: int | None = None, pixel_range: PixelRange | None = None
+) -> Image.Image:
+    """Decode one image to upright 8-bit RGB, by the rules of `altub.data.images`.
+
+    Args:
+        source: a path, the bytes of a file, an open binary file, a Pillow image, or an array (H, W), (H, W,
+            1), (H, W, 3) or (H, W, 4) of bool, integers or floats.
+        max_pixels: refuse images with more pixels; `settings.max_pixels` where it is None. Checked before
+            decoding.
+        pixel_range: which value is white in images of more than 8 bits; None: the image's own largest decides.
+
+    Raises:
+        ImageError: not an image, damaged or cut off, empty, or too large. The message names the file.
+    """
+    with opened(source, max_pixels=max_pixels, pixel_range=pixel_range) as image:
+        return image.copy() if image is source else image
+
+
+@contextmanager
+def opened(
+    source: ImageSource | BinaryIO, *, max_pixels: int | None = None, pixel_range: PixelRange | None = None
+) -> Iterator[Image.Image]:
+    """`read_image` for as long as the block lasts; other large images wait meanwhile. Upright RGB of Pillow is not
+    copied.
+
+    Raises:
+        ImageError: as from `read_image`, or too many others wait.
+    """
+    rules = Rules.of(max_pixels=max_pixels, pixel_range=pixel_range)
+    with pending(source, rules) as undecoded, BUDGET.hold(undecoded.pixels):
+        yield _rgb(undecoded)
+
+
+def opened_in_chunks(
+    items: Iterable[T], source_of: Callable[[T], ImageSource], *, pixel_range: PixelRange | None = None
+) -> Iterator[list[tuple[T, Image.Image | ImageError]]]:
+    """Each item with its image, or with what is wrong with it; a few at a time, and a large image alone.
+
+    The images are there until the next chunk is asked for, which empties the list.
+    """
+    chunk: list[tuple[T, Pending | ImageError]] = []
+    pixels, files = 0, ExitStack()
+    for item in items:
+        file = ExitStack()
+        try:
+            undecoded: Pending | ImageError = file.enter_context(
+                pending(source_of(item), Rules.of(pixel_range=pixel_range))
+            )
+        except ImageError as error:
+            undecoded = error
+        more = undecoded.pixels if isinstance(undecoded, Pending) else 0
+        if chunk and (pixels + more > CHUNK_PIXELS or len(chunk) == CHUNK_IMAGES):
+            with files:
+                yield from _decoded(chunk, pixels)
+            chunk, pixels, files = [], 0, ExitStack()
+        chunk.append((item, undecoded))
+        pixels += more
+        files.push(file)
+    with files:
+        if chunk:
+            yield from _decoded(chunk, pixels)
+
+
+def _decoded(
+    chunk: list[tuple[T, Pending | ImageError]], pixels: int
+) -> Iterator[list[tuple[T, Image.Image | ImageError]]]:
+    """One chunk, with room for all of its images."""
+    try:
+        with BUDGET.hold(pixels):
+            decoded = [(item, _rgb_or_error(undecoded)) for item, undecoded in chunk]
+            yield decoded
+            decoded.clear()  # the caller still holds the list while the next images are decoded
+    except ImageError as error:  # there was no room
+        yield [(item, error) for item, _ in chunk]
+
+
+def read_thumbnail(source: ImageSource | BinaryIO, side: int) -> Image.Image:
+    """An image scaled down to within side x side pixels; one that is smaller stays as it is.
+
+    A JPEG is decoded at about that size, which is several times faster.
+
+    Raises:
+        ImageError: as from `read_image`.
+    """
+    with pending(source, Rules.of(fit=side)) as undecoded, BUDGET.hold(undecoded.pixels):
+        return _rgb(undecoded)
+
+
+def read_deep(source: ImageSource | BinaryIO) -> np.ndarray | None:
+    """The values of an image of more than 8 bits whose file does not say which one is white; None for all others.
+
+    Raises:
+        ImageError: as from `read_image`.
+    """
+    with pending(source, Rules.of()) as undecoded, BUDGET.hold(undecoded.pixels):
+        return undecoded.deep_values()
+
+
+def _rgb(undecoded: Pending) -> Image.Image:
+    image = undecoded.read()
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _rgb_or_error(undecoded: Pending | ImageError) -> Image.Image | ImageError:
+    if isinstance(undecoded, ImageError):
+        return undecoded
+    try:
+        return _rgb(undecoded)
+    except ImageError as error:
+        return error

@@ -69,7 +69,7 @@ def remove(
 
 
 def follow(run_dir: RunDir, quiet: Quiet = False, as_json: Json = False) -> None:
-    """Follows a training on Hugging Face Jobs until it ends; Ctrl+C detaches and leaves it to go on."""
+    """Follows a training on Hugging Face Jobs until it ends; Ctrl+C detaches and leaves it running."""
     from altub.cli.progress import TrainingBar
 
     bar = TrainingBar(quiet=quiet)

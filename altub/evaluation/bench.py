@@ -17,7 +17,6 @@ something. The backbone has random weights here: they cost the same as pretraine
 from __future__ import annotations
 
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -42,6 +41,7 @@ from altub.flows import AffineCoupling, FlowPyramid
 from altub.flows.config import FlowConfig
 from altub.flows.fastflow import convolution_subnet
 from altub.flows.head import microbatch_size
+from altub.runs.launchers.process import spawn
 from altub.training.config import make_config
 from altub.training.features import FeatureStore, load_images
 from altub.training.steps import Alternation
@@ -259,12 +259,15 @@ class _Side:
     """A process of one side: a line in says what to do, a line out how it went."""
 
     def __init__(self, name: str, folder: str) -> None:
-        environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
-        if name == "ours":
-            environment["OMP_WAIT_POLICY"] = "PASSIVE"
-        command = [sys.executable, "-m", "altub.evaluation.bench", name, folder, str(torch.get_num_threads())]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        self.process = spawn(
+            "altub.evaluation.bench",
+            name,
+            folder,
+            str(torch.get_num_threads()),
+            environment={"OMP_WAIT_POLICY": "PASSIVE" if name == "ours" else None},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def __enter__(self) -> _Side:

@@ -47,7 +47,7 @@ __all__ = ["ENDED", "REMOTE_FILE", "Run", "State", "Status", "list_runs", "new_r
 
 REMOTE_FILE = "remote.json"  # which job of Hugging Face Jobs trains the run
 STARTING_PATIENCE = 60.0  # seconds that a process may take to import and take its run's lock
-#: File -> launcher that alone trains the run whose directory holds it; this machine's trainers are told by no file.
+#: File in a run directory -> the launcher that alone trains the run; a run without one is trained on this machine.
 LAUNCHER_FILES = {REMOTE_FILE: "hf_jobs"}
 LOCK_PATIENCE = 3.0  # seconds; a watcher that asks whether the run is alive holds the lock for an instant
 GLANCE = 0.002  # seconds; as long as a watcher looks, so that it does not take another watcher for a trainer
@@ -90,7 +90,7 @@ class Run:
         """A new run directory at `path`, which may hold a run that ended before it had anything to keep.
 
         Raises:
-            RunError: there is a run that was begun already, or something that is no run.
+            RunError: it holds a run with progress, or something that is not a run.
             DiskFullError: no room.
         """
         run = cls(path)
@@ -268,7 +268,7 @@ class Run:
         return filelock.FileLock(self.path / "run.lock", is_singleton=False)
 
     def remove_left_cache(self) -> None:
-        """Gives back the disk that a killed trainer's features take; nothing happens while somebody trains the run."""
+        """Removes the cached features of a killed trainer; does nothing while the run is being trained."""
         if not os.path.isdir(self.path / "cache"):
             return
         lock = self._lock()

@@ -27,7 +27,7 @@ class ProcessLauncher(LocalLauncher):
     def start(self, run: Run) -> None:
         try:
             process = spawn_training(run, "--queue")
-        except AltUBError as error:  # the run must not look as if it would begin
+        except AltUBError as error:  # the run must not look as if it were starting
             run.mark_failed(error)
             raise
         # Takes note of its end, so that no dead process stays in the table of the system.
@@ -42,7 +42,7 @@ def spawn_training(
     Args:
         options: more options of `altub train`.
         environment: variables to set.
-        new_log: begin the log anew.
+        new_log: replace the log of earlier processes.
 
     Raises:
         RunError: no process could be started.
@@ -65,12 +65,12 @@ def spawn_training(
 
 
 def spawn(
-    module: str, *arguments: str, environment: Mapping[str, str] | None = None, **options: Any
+    module: str, *arguments: str, environment: Mapping[str, str | None] | None = None, **options: Any
 ) -> subprocess.Popen:
     """`python -m module arguments` in a process of its own, which finds this package wherever it is started.
 
     Args:
-        environment: variables to set; the others are this process's.
+        environment: variables to set, or to unset by None; the others are this process's.
         options: of `subprocess.Popen`.
 
     Raises:
@@ -79,4 +79,5 @@ def spawn(
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
     paths = [str(PACKAGE.parent), variables.get("PYTHONPATH", "")]
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    return subprocess.Popen([sys.executable, "-m", module, *arguments], env=variables, **options)
+    given = {name: value for name, value in variables.items() if value is not None}
+    return subprocess.Popen([sys.executable, "-m", module, *arguments], env=given, **options)

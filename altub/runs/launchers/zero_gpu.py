@@ -2,10 +2,10 @@
 
 Inference sends the images into such a call and gets maps back. A training runs in pieces: each call trains for about a
 minute and stops with a checkpoint, and the next one resumes exactly there. Processes would find no GPU, so a thread of
-the page's server takes their place; the run directory tells watchers the same as ever.
+the page's server takes their place; for watchers the run directory looks the same.
 
 Who holds the run's lock, by which watchers know that a trainer lives: the thread while it waits, the call while it
-trains. In between nobody holds it for some hundredths of a second.
+trains. In between it is free for some hundredths of a second.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@
 | ALTUB_SPACE_UPLOADS   | "shared" lets a Space train on uploads, which all visitors see | off               |
 | ALTUB_SPACE_VOLUME    | where a Space's persistent storage is mounted                  | /data             |
 | ALTUB_AUTH            | user:password that the page asks for                           | none              |
+| ALTUB_AUTH_FILE       | a file that holds it                                           | none              |
 | ALTUB_ALLOWED_HOSTS   | host names that the page may be reached by, with commas        | the bound one     |
 
 Defaults in brackets hold on a Hugging Face Space, where data and runs also go to its persistent storage, if any.
@@ -40,6 +41,7 @@ from altub.errors import ConfigError
 __all__ = [
     "allowed_hosts",
     "auth",
+    "auth_file",
     "data_root",
     "decode_seconds",
     "feature_memory_bytes",
@@ -167,6 +169,12 @@ def follow_seconds() -> int:
 def auth() -> str | None:
     """What the page asks visitors for, "user:password" (``ALTUB_AUTH``)."""
     return os.environ.get("ALTUB_AUTH") or None
+
+
+def auth_file() -> Path | None:
+    """A file that holds the same (``ALTUB_AUTH_FILE``), such as a mounted secret."""
+    value = os.environ.get("ALTUB_AUTH_FILE")
+    return Path(value).expanduser() if value else None
 
 
 def allowed_hosts() -> list[str]:

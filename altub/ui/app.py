@@ -64,13 +64,16 @@ def main(
     auth: str | None = None,
     open_browser: bool = False,
     services: Services | None = None,
+    *,
+    auth_file: str | None = None,
+    no_auth: bool = False,
 ) -> None:
     """Serves the page until it is interrupted; what is None comes from the environment.
 
     Raises:
         ConfigError: the settings do not allow it, or the port is taken; in one sentence.
     """
-    options = make_options(host, port, share, auth, open_browser)
+    options = make_options(host, port, share, auth, open_browser, auth_file=auth_file, no_auth=no_auth)
     launch(build_app(options, services), options)
 
 
@@ -80,11 +83,24 @@ def run(arguments: Sequence[str] | None = None, services: Services | None = None
     parser.add_argument("--host", help="address to listen on (GRADIO_SERVER_NAME, else 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port (GRADIO_SERVER_PORT, else the first free one from 7860 on)")
     parser.add_argument("--share", action="store_true", help="also serve it through Gradio's public tunnel")
-    parser.add_argument("--auth", metavar="USER:PASSWORD", help="what visitors log in with (ALTUB_AUTH)")
+    parser.add_argument(
+        "--auth", metavar="USER:PASSWORD", help="what visitors log in with (ALTUB_AUTH); other users see it in ps"
+    )
+    parser.add_argument("--auth-file", metavar="FILE", help="a file with what visitors log in with (ALTUB_AUTH_FILE)")
+    parser.add_argument("--no-auth", action="store_true", help="serve others without a login; prints what that opens")
     parser.add_argument("--open", action="store_true", help="open the page in this machine's browser")
     given = parser.parse_args(arguments)
     try:
-        main(given.host, given.port, given.share, given.auth, given.open, services)
+        main(
+            given.host,
+            given.port,
+            given.share,
+            given.auth,
+            given.open,
+            services,
+            auth_file=given.auth_file,
+            no_auth=given.no_auth,
+        )
     except AltUBError as error:
         print(error, file=sys.stderr)
         return 2

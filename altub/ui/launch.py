@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.middleware import Middleware
@@ -11,6 +13,8 @@ from altub import settings
 from altub.errors import ConfigError
 from altub.ui.security import LOOPBACK, HostGuard, is_loopback
 from altub.ui.server.body_limit import MAX_FILES, BodyLimit
+from altub.ui.server.locality import LocalGate
+from altub.ui.server.logins import Credentials, LoginBrake
 from altub.ui.theme import ASSETS, HEAD, make_theme
 
 if TYPE_CHECKING:
@@ -21,6 +25,12 @@ __all__ = ["ServerOptions", "launch", "make_options", "middleware"]
 EVERYWHERE = ("0.0.0.0", "::")
 SHARE_HOSTS = "*.gradio.live"  # where Gradio's tunnel comes out
 SPACE_ORIGIN = "huggingface.co"  # the site around a Space
+GIVE_LOGIN = "give a login (--auth-file, ALTUB_AUTH or --auth user:password)"
+NO_AUTH = (
+    "The page is open without a login: everybody who reaches it can use the models, start, stop and resume trainings, "
+    "upload images, and see the runs with their test images. Folders and the Hugging Face token of this machine are "
+    "not offered."
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,7 @@ class ServerOptions:
         host: address to listen on.
         port: None takes the first free one from 7860 on.
         share: open Gradio's public tunnel.
-        auth: user and password that the page asks for.
+        auth: the login that the page asks for; None asks for none.
         space: running as a Hugging Face Space.
         open_browser: open the page in this machine's browser.
     """
@@ -39,14 +49,17 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int | None = None
     share: bool = False
-    auth: tuple[str, str] | None = None
+    auth: Credentials | None = None
     space: bool = False
     open_browser: bool = False
 
     @property
     def is_local(self) -> bool:
-        """Only people at this machine reach the page, so that they may name folders of it."""
-        return is_loopback(self.host) and not self.share and not self.space
+        """Only people at this machine reach the page, so that they may name folders of it and use its token.
+
+        `LocalGate` holds every single request of such a page to it.
+        """
+        return is_loopback(self.host) and not self.share and not self.space and not _public_hosts()
 
     def guard(self) -> dict[str, Any]:
         """Arguments of the `HostGuard` that fits."""
@@ -70,8 +83,15 @@ def make_options(
     share: bool = False,
     auth: str | None = None,
     open_browser: bool = False,
+    *,
+    auth_file: str | Path | None = None,
+    no_auth: bool = False,
 ) -> ServerOptions:
     """Options from what was given, else from the environment (`altub.settings`).
+
+    Args:
+        auth, auth_file: "user:password", or a file with it.
+        no_auth: open the page to others without a login; it still uses no folder and no token of the owner.
 
     Raises:
         ConfigError: the page would be open to others without a password, or a value cannot be used.
@@ -80,15 +100,21 @@ def make_options(
     port = settings.server_port() if port is None else port
     if port is not None and not 1 <= port <= 65535:
         raise ConfigError(f"The port is {port}: it must lie between 1 and 65535.")
-    credentials = _parse_auth(auth or settings.auth())
+    credentials = _find_login(auth, auth_file)
+    if credentials is not None and no_auth:
+        raise ConfigError("--no-auth and a login contradict each other: leave one of them out (ALTUB_AUTH is one too).")
     space = settings.on_space()
-    if credentials is None and not space:
+    if credentials is None and not space and not no_auth:
         if share:
-            raise ConfigError("A shared page is open to everybody: give --auth user:password (or ALTUB_AUTH) with it.")
+            raise ConfigError(f"A shared page is open to everybody: {GIVE_LOGIN}.")
         if not is_loopback(host):
             raise ConfigError(
-                f"The page would be open to everybody who reaches {host}: give --auth user:password (or ALTUB_AUTH), "
-                "or leave --host at 127.0.0.1."
+                f"The page would be open to everybody who reaches {host}: {GIVE_LOGIN}, or leave --host at 127.0.0.1."
+            )
+        if _public_hosts():
+            raise ConfigError(
+                f"ALTUB_ALLOWED_HOSTS opens the page to everybody who reaches {_public_hosts()[0]}: {GIVE_LOGIN}, or "
+                "unset it."
             )
     return ServerOptions(host, port, share and not space, credentials, space, open_browser and not space)
 
@@ -105,7 +131,8 @@ def launch(demo: gr.Blocks, options: ServerOptions, *, block: bool = True) -> st
             server_name=options.host,
             server_port=options.port,
             share=options.share,
-            auth=options.auth,
+            auth=options.auth.check if options.auth is not None else None,
+            auth_message="After several wrong logins, the next attempts have to wait.",
             inbrowser=options.open_browser,
             max_file_size=settings.max_upload(),
             strict_cors=True,
@@ -130,6 +157,8 @@ def launch(demo: gr.Blocks, options: ServerOptions, *, block: bool = True) -> st
         raise ConfigError(
             f"The page cannot listen on {where}: it is in use or not this machine's. Choose another --port or --host."
         ) from error
+    if options.auth is None and not options.is_local and not options.space:
+        print(NO_AUTH, file=sys.stderr, flush=True)
     print(f"AltUB: {url}   data: {settings.data_root()}   runs: {settings.runs_root()}", flush=True)
     if block:
         demo.block_thread()
@@ -141,14 +170,25 @@ def middleware(options: ServerOptions) -> list[Middleware]:
     upload_bytes = min(MAX_FILES * settings.max_upload_bytes(), settings.temp_bytes())
     return [
         Middleware(HostGuard, **options.guard()),
+        *([Middleware(LocalGate)] if options.is_local else []),
         Middleware(BodyLimit, body_bytes=settings.max_body_bytes(), upload_bytes=upload_bytes),
+        *([Middleware(LoginBrake)] if options.auth is not None else []),
     ]
 
 
-def _parse_auth(text: str | None) -> tuple[str, str] | None:
-    if text is None:
-        return None
-    user, colon, password = text.partition(":")
-    if not colon or not user or not password:
-        raise ConfigError("The login is given as user:password, both not empty (--auth or ALTUB_AUTH).")
-    return user, password
+def _public_hosts() -> list[str]:
+    """Allowed names by which others than this machine's users may reach the page."""
+    return [name for name in settings.allowed_hosts() if not is_loopback(name)]
+
+
+def _find_login(auth: str | None, auth_file: str | Path | None) -> Credentials | None:
+    if auth is not None and auth_file is not None:
+        raise ConfigError("The login is given twice: leave out --auth or --auth-file.")
+    if auth is None and auth_file is None:
+        auth, auth_file = settings.auth(), settings.auth_file()
+    if auth is None and auth_file is not None:
+        try:
+            auth = Path(auth_file).expanduser().read_text(encoding="utf-8").strip("\r\n")
+        except (OSError, ValueError) as error:
+            raise ConfigError("The file of the login cannot be read: check --auth-file or ALTUB_AUTH_FILE.") from error
+    return Credentials.parse(auth) if auth is not None else None

@@ -13,8 +13,13 @@ from altub.errors import AltUBError
 __all__ = ["show_errors"]
 
 
-def show_errors(title: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorates a handler: an error that a user can correct becomes a notice with this title; others stay bugs."""
+def show_errors(title: str, *, duration: float | None = 10) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorates a handler: an error that a user can correct becomes a notice with this title; others stay bugs.
+
+    Args:
+        title: what failed, such as "Training not started".
+        duration: seconds that the notice stays; None: until it is closed.
+    """
 
     def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(handler)
@@ -22,7 +27,7 @@ def show_errors(title: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
             try:
                 return handler(*args, **kwargs)
             except AltUBError as error:
-                raise gr.Error(str(error), title=title, print_exception=False) from error
+                raise gr.Error(str(error), title=title, duration=duration, print_exception=False) from error
 
         return wrapped
 

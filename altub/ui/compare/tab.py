@@ -1,6 +1,6 @@
 """The Compare tab: any runs side by side, their curves on one axis and what tells them apart.
 
-What a visitor chose lives on the server, as in the Train tab (`altub.ui.train.monitor` says why): the lists of the page
+What a visitor chose lives on the server, as in the Train tab (`altub.ui.train.updates` says why): the lists of the page
 only tell of a new choice.
 """
 

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from html import escape
 
 from altub.metrics import METRICS
+from altub.plots import channel_drift_image
 from altub.training.records import EpochRecord
 from altub.ui.html.charts import Area, Line, empty_chart, line_chart
+from altub.ui.html.pictures import data_uri
+from altub.ui.watch import RunView
 
-__all__ = ["drift_charts", "loss_chart", "metric_chart", "metric_tiles"]
+__all__ = ["channel_picture", "drift_charts", "loss_chart", "metric_chart", "metric_tiles"]
 
 INK, FLOW, BASE, HELD_OUT = "var(--altub-ink)", "var(--altub-flow)", "var(--altub-base)", "var(--altub-held-out)"
 PIXELS = "#CC79A7"  # Okabe and Ito's remaining colour: measured pixel by pixel
@@ -79,6 +82,19 @@ def drift_charts(events: Sequence[EpochRecord], head: int, base_update: str) -> 
             )
         )
     return _pair(*charts)
+
+
+def channel_picture(view: RunView, events: list[EpochRecord], scale: int, picture: str, is_dark: bool) -> str:
+    """Every channel of one head's base over the epochs, as a picture. picture: "mean" or "log_std"."""
+    history = view.run.base_history()
+    if view.config.base.base_update == "off" or scale >= len(history):
+        return ""
+    values = history[scale][0 if picture == "mean" else 1][1:]  # row 0 is N(0, I) before the first epoch
+    if not len(values):
+        return ""
+    base_trained = [record.base_trained for record in events][: len(values)]
+    image = channel_drift_image(values, picture, base_trained, dark=is_dark, size=(900, 320))
+    return f'<img src="{data_uri(image, lossless=True)}" alt="Base of every channel over the epochs">'
 
 
 def metric_tiles(last: EpochRecord | None, best: EpochRecord | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from html import escape
@@ -11,31 +11,20 @@ from typing import Any
 
 import gradio as gr
 
-from altub.backbones import BACKBONE_PRESETS
-from altub.errors import ConfigError
 from altub.fields import GROUPS, Setting
 from altub.training.config import PRESETS, make_config
-from altub.training.schedule import VARIANT_TITLES, VARIANTS
-from altub.ui.train.form_values import (
-    AUTO_NUMBER,
-    KIND,
-    changed_by_kind,
-    config_from,
-    form_settings,
-    is_read,
-    values_of,
-    variant_values,
-)
+from altub.training.schedule import VARIANT_TITLES
+from altub.ui.train import form_handlers as handlers
+from altub.ui.train.form_values import AUTO_NUMBER, KIND, form_settings, is_read, values_of
 from altub.ui.train.form_views import describe_backbone, schedule_strip
 
 __all__ = ["SettingsForm", "build_form"]
 
 FIRST_PRESET = next(iter(PRESETS))
-AS_PRESET, CUSTOM = "preset", "custom"
 VARIANT_CHOICES = [
-    ("As in the preset", AS_PRESET),
+    ("As in the preset", handlers.AS_PRESET),
     *((title, name) for name, title in VARIANT_TITLES.items()),
-    ("Custom", CUSTOM),
+    ("Custom", handlers.CUSTOM),
 ]
 BASE = "base"  # the group with a section of its own
 UPDATE = "base.base_update"
@@ -87,7 +76,7 @@ def build_form() -> SettingsForm:
         filterable=False,
         elem_id="train-preset",
     )
-    preset_about = gr.HTML(_about(FIRST_PRESET), elem_classes="hint")
+    preset_about = gr.HTML(handlers.describe_preset(FIRST_PRESET), elem_classes="hint")
     basic = [entry for entry in entries if entry.is_basic and entry.group != BASE]
     add([entry for entry in basic if entry.name == "backbone"], 1, with_info=False)
     backbone_about = gr.HTML(elem_classes="hint", elem_id="backbone-about")
@@ -102,7 +91,7 @@ def build_form() -> SettingsForm:
         add([entry for entry in entries if entry.name == UPDATE], 1)
         variant = gr.Dropdown(
             VARIANT_CHOICES,
-            value=AS_PRESET,
+            value=handlers.AS_PRESET,
             label="Alternation variant",
             info="The paper leaves the details open; these are published variants.",
             filterable=False,
@@ -165,70 +154,27 @@ def _info(entry: Setting) -> str:
 
 
 def _connect(form: SettingsForm) -> None:
-    base_names = [name for name in form.fields if name.startswith(f"{BASE}.")]
-    base_fields = [form.fields[name] for name in base_names]
-
-    def take_preset(name: str) -> list[Any]:
-        config = _or_error(lambda: make_config(name, category="any"))
-        return [_about(name), AS_PRESET, schedule_strip(config), *values_of(config).values()]
-
+    fields, everything = form.fields, list(form.fields.values())
     form.preset.input(
-        take_preset, form.preset, [form.preset_about, form.variant, form.strip, *form.fields.values()], **QUIET
+        handlers.choose_preset, form.preset, [form.preset_about, form.variant, form.strip, *everything], **QUIET
     )
+    kind = fields[KIND]
+    kind.input(handlers.choose_kind, [kind, form.preset], everything, **QUIET)
+    of_flow = [fields[entry.name] for entry in form_settings() if entry.group == "flow"]
+    kind.change(handlers.show_fields, kind, of_flow, **QUIET)
 
-    def take_kind(kind: str, preset: str) -> list[Any]:
-        """The values that such a flow starts from; the rest of the form stays."""
-        changed = _or_error(lambda: changed_by_kind(kind, preset))
-        return [changed.get(name, gr.skip()) for name in form.fields]
-
-    kind = form.fields[KIND]
-    limited = [entry for entry in form_settings() if entry.group == "flow" and entry.name != KIND]
-    kind.input(take_kind, [kind, form.preset], list(form.fields.values()), **QUIET)
-    kind.change(
-        lambda kind: [gr.update(visible=is_read(entry, kind)) for entry in limited],
-        kind,
-        [form.fields[entry.name] for entry in limited],
+    of_base = [fields[name] for name in handlers.base_names()]
+    form.variant.input(handlers.choose_variant, [form.variant, form.preset], of_base, **QUIET)
+    for name in handlers.base_names():
+        if name != UPDATE:
+            fields[name].input(lambda: handlers.CUSTOM, None, form.variant, **QUIET)
+    gr.on(
+        [field.change for field in (*of_base, fields["epochs"])],
+        handlers.draw_schedule,
+        form.inputs,
+        form.strip,
         **QUIET,
     )
-
-    def take_variant(variant: str, preset: str) -> list[Any]:
-        if variant in VARIANTS:
-            chosen = variant_values(variant)
-        elif variant == AS_PRESET:
-            chosen = values_of(_or_error(lambda: make_config(preset, category="any")))
-        else:
-            chosen = {}
-        return [chosen.get(name, gr.skip()) for name in base_names]
-
-    form.variant.input(take_variant, [form.variant, form.preset], base_fields, **QUIET)
-    for name in base_names:
-        if name != UPDATE:
-            form.fields[name].input(lambda: CUSTOM, None, form.variant, **QUIET)
-
-    def draw(*values: Any) -> str:
-        try:
-            return schedule_strip(config_from("sample", "any", *values))
-        except ConfigError as error:
-            return f'<p class="warning">{escape(str(error))}</p>'
-
-    gr.on([field.change for field in (*base_fields, form.fields["epochs"])], draw, form.inputs, form.strip, **QUIET)
-
-    def take_backbone(name: str) -> Any:
-        preset = BACKBONE_PRESETS.get(name)
-        return preset.image_size if preset and preset.fixed_image_size else gr.skip()
-
-    backbone = form.fields["backbone"]
-    backbone.input(take_backbone, backbone, form.fields["image_size"], **QUIET)
+    backbone = fields["backbone"]
+    backbone.input(handlers.choose_backbone, backbone, fields["image_size"], **QUIET)
     backbone.change(describe_backbone, backbone, form.backbone_about, **QUIET)
-
-
-def _or_error(make: Callable[[], Any]) -> Any:
-    """What `make` gives, or its error as a message of the page."""
-    try:
-        return make()
-    except ConfigError as error:
-        raise gr.Error(str(error)) from error
-
-
-def _about(preset: str) -> str:
-    return escape(PRESETS[preset].about)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
-from altub.errors import AltUBError
 from altub.ui.services import Services
 from altub.ui.train.data_panel import build_data_panel
-from altub.ui.train.form_values import config_from
 from altub.ui.train.form_views import describe_backbone
-from altub.ui.train.monitor import Seen, build_monitor
+from altub.ui.train.handlers import TrainHandlers
+from altub.ui.train.monitor import build_monitor
 from altub.ui.train.settings_form import build_form
 
 __all__ = ["TrainTab", "build"]
@@ -33,6 +31,7 @@ def build(demo: gr.Blocks, services: Services, *, may_name_folders: bool = True)
         services: starts trainings, and knows of all runs.
         may_name_folders: offer folders of the server's machine as data.
     """
+    handlers = TrainHandlers(services, is_local=may_name_folders)
     with gr.Row(elem_id="train-columns"):
         with gr.Column(scale=0, min_width=340, elem_id="train-setup"):
             with gr.Column(elem_classes="altub-card"):
@@ -43,33 +42,16 @@ def build(demo: gr.Blocks, services: Services, *, may_name_folders: bool = True)
                 form = build_form()
             start = gr.Button("Start training", variant="primary", size="lg", elem_id="train-start")
         with gr.Column(scale=1, min_width=320, elem_id="train-watch"):
-            monitor = build_monitor(demo, services)
-
-    def start_training(
-        seen: Seen, visitor: str, source: str, category: str | None, folder: str | None, preset: str, *values: Any
-    ) -> None:
-        try:
-            choice = data.find(source, category, folder)
-            config = config_from(choice.data, choice.category, preset, *values)
-            run = services.start_training(config, visitor)
-        except AltUBError as error:
-            raise gr.Error(str(error), duration=None) from error
-        for note in config.notes:
-            gr.Warning(note)
-        view = services.watch.view(run.id)
-        if view is not None and view.position:
-            gr.Info(f"The training waits in the queue: {view.position} must end first.")
-        seen.choose(run.id)
-
+            monitor = build_monitor(demo, handlers)
     start.click(
-        start_training,
+        handlers.start,
         [monitor.seen, monitor.visitor, *data.inputs, *form.inputs],
         None,
         api_visibility="private",
         show_progress="minimal",
         concurrency_limit=1,
     ).success(
-        monitor.look,
+        handlers.look,
         monitor.inputs,
         monitor.outputs,
         api_visibility="private",
@@ -83,7 +65,7 @@ def build(demo: gr.Blocks, services: Services, *, may_name_folders: bool = True)
         api_visibility="private",
         show_progress="hidden",
     )
-    # Asking where weights can be had may take seconds: not while the page is built.
+    # Asking whether weights are available may take seconds: not while the page is built.
     demo.load(
         describe_backbone,
         form.fields["backbone"],

@@ -153,7 +153,7 @@ def test_uploads_become_a_category(visit, server, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"not an image")
     page = visit().open()
     page.click("#train-source label:has-text('My images')")
-    expect(page.locator("#train-preview")).to_contain_text("No images of yours yet")
+    expect(page.locator("#train-preview")).to_contain_text("No own images yet")
     page.fill("#upload-name textarea, #upload-name input", "../my lids")
     page.set_input_files("#upload-good input[type=file]", [str(path) for path in sorted(tmp_path.glob("*.png"))])
     expect(page.locator("#upload-good")).to_contain_text("broken")
@@ -166,7 +166,7 @@ def test_uploads_become_a_category(visit, server, tmp_path: Path) -> None:
 def test_download_of_mvtec_wants_consent_and_tells_what_to_do_when_sources_are_dead(visit, server, tmp_path) -> None:
     page = visit().open()
     page.click("#train-source label:has-text('MVTec AD')")
-    expect(page.locator("#train-preview")).to_contain_text("No category of MVTec AD is here yet")
+    expect(page.locator("#train-preview")).to_contain_text("No category of MVTec AD found")
     expect(page.locator("#train-start")).to_be_disabled()
     page.click("#train-download button:has-text('Download MVTec AD')")
     page.click("#download-begin")

@@ -1,0 +1,145 @@
+"""Handlers of the panel of the images: values of components in, values of components out.
+
+Anybody can call a handler by its number, whatever the page shows, so each one validates its arguments. The order of the
+returned values is that of the outputs in `altub.ui.train.data_panel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from altub.data import MVTEC_CATEGORIES
+from altub.data.download import download_mvtec
+from altub.data.fetch import Progress
+from altub.data.sample import make_sample
+from altub.errors import AltUBError, ConfigError
+from altub.settings import data_root
+from altub.ui.background import BackgroundTask, Report
+from altub.ui.errors import show_errors
+from altub.ui.services import Services
+from altub.ui.train.data_source import MVTEC, OWN, SAMPLE, SOURCES, UPLOAD, category_choices, find_category
+from altub.ui.train.data_views import no_category, preview, task_line
+from altub.ui.train.uploads import store_upload
+
+__all__ = ["DataHandlers"]
+
+
+class DataHandlers:
+    """The handlers over one page's tasks. is_local: may folders of this machine be named?"""
+
+    def __init__(self, services: Services, *, is_local: bool) -> None:
+        self.sample, self.download = services.sample, services.download
+        self.is_local = is_local
+
+    def open_page(self, source: str, category: str | None, folder: str | None) -> list[Any]:
+        """The panel as it is when the page opens."""
+        if source == SAMPLE:
+            _begin_sample(self.sample)
+        return self.look(source, category, folder, "")
+
+    def look(self, source: str, category: str | None, folder: str | None, before: str) -> list[Any]:
+        """What a running task has changed; once per tick."""
+        version = f"{source} {category} {self.sample.version} {self.download.version}"
+        if version == before:
+            return [gr.skip()] * 6
+        arrived = source == MVTEC and self.download.state == "done"
+        return [
+            self._choices(source, folder, category) if arrived else gr.skip(),
+            self.draw(source, category, folder) if source == SAMPLE else gr.skip(),
+            task_line(self.download, "Downloading"),
+            gr.update(interactive=self.download.is_running),
+            gr.Timer(active=self._is_busy()),
+            version,
+        ]
+
+    def draw(self, source: str, category: str | None, folder: str | None) -> str:
+        """Thumbnails of the chosen category, or what to do first."""
+        if source == SAMPLE and self.sample.state != "done":
+            return task_line(self.sample, "Making the sample images")
+        if not category:
+            return no_category(source, self.is_local)
+        try:
+            return preview(find_category(source, category, folder or "", self.is_local).load())
+        except AltUBError as error:
+            return f'<p class="warning">{escape(str(error))}</p>'
+
+    @show_errors("Source not available")
+    def choose_source(self, source: str, folder: str | None) -> list[Any]:
+        """The categories of another source, and the fields that belong to it."""
+        if source not in [value for _, value in SOURCES]:
+            raise ConfigError("Choose a source of images first.")
+        if source == SAMPLE:
+            _begin_sample(self.sample)
+        try:
+            choices = self._choices(source, folder, None)
+        except AltUBError as error:
+            gr.Warning(str(error))
+            choices = gr.update(choices=[], value=None)
+        return [
+            choices,
+            self.draw(source, choices["value"], folder),
+            gr.update(visible=source == MVTEC),
+            gr.update(visible=source == OWN),
+            gr.Timer(active=self._is_busy()),
+        ]
+
+    @show_errors("Folder not usable", duration=None)
+    def choose_folder(self, folder: str) -> dict[str, Any]:
+        """The categories of a folder, its first one chosen."""
+        choices = self._choices(OWN, folder, None)
+        named = [value for _, value in choices["choices"] if not value.startswith(UPLOAD)]
+        return {**choices, "value": named[0] if named else choices["value"]}
+
+    @show_errors("Download not started")
+    def start_download(self, category: str, accepted: bool) -> list[Any]:
+        """Starts the download of a category of MVTec AD; one at a time for the whole server."""
+        if category not in MVTEC_CATEGORIES:
+            raise ConfigError("Choose one of the 15 categories of MVTec AD.")
+        if accepted is not True:
+            raise ConfigError("MVTec AD may be downloaded only after accepting its licence: tick the box first.")
+        if not self.download.start(lambda report, should_stop: _download(category, report, should_stop)):
+            gr.Warning("Another download is running: start this one when it has ended.")
+        return [task_line(self.download, "Downloading"), gr.update(interactive=True), gr.Timer(active=True)]
+
+    @show_errors("Images not stored", duration=None)
+    def store(self, name: str, good: Sequence[str] | None, defective: Sequence[str] | None) -> list[Any]:
+        """Stores uploaded images as a set of this name and chooses it."""
+        stored = store_upload(name, good or [], defective or [])
+        choices = self._choices(OWN, "", UPLOAD + stored.name)
+        (gr.Warning if stored.refused else gr.Info)(escape(stored.summary))
+        return [choices, None, None]
+
+    def _is_busy(self) -> bool:
+        return self.sample.is_running or self.download.is_running
+
+    def _choices(self, source: str, folder: str | None, select: str | None) -> dict[str, Any]:
+        choices = category_choices(source, folder or "", self.is_local)
+        values = [value for _, value in choices]
+        return gr.update(choices=choices, value=select if select in values else (values[0] if values else None))
+
+
+def _begin_sample(task: BackgroundTask) -> None:
+    if task.state == "done" and (data_root() / SAMPLE).is_dir():
+        return
+    task.start(_make_sample)
+    task.wait(0.2)  # if it exists already, the page opens with its images
+
+
+def _make_sample(report: Report, should_stop: Any) -> str:
+    make_sample(data_root() / SAMPLE, progress=lambda done, total: report(done / total, f"{done} of {total} images"))
+    return "The sample is ready."
+
+
+def _download(category: str, report: Report, should_stop: Any) -> str:
+    words = {"download": "receiving", "verify": "checking", "extract": "unpacking"}
+
+    def show(progress: Progress) -> None:
+        size = f"{progress.done / 1e6:,.0f} MB" + (f" of {progress.total / 1e6:,.0f}" if progress.total else "")
+        report(progress.fraction, f"{category}: {words.get(progress.phase, progress.phase)}, {size}")
+
+    download_mvtec(category, data_root() / MVTEC, accept_licence=True, progress=show, should_stop=should_stop)
+    return f"{category} is ready."

@@ -1,0 +1,122 @@
+"""Handlers of the Train tab, called as the page calls them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from altub.runs.launchers.base import LocalLauncher
+from altub.runs.run import Run
+from altub.settings import runs_root
+from altub.training.config import TrainingConfig, make_config
+from altub.ui.services import Services
+from altub.ui.train import form_handlers
+from altub.ui.train.data_handlers import DataHandlers
+from altub.ui.train.data_source import MVTEC, OWN
+from altub.ui.train.form_values import form_settings, values_of
+from altub.ui.train.handlers import PARTS, TrainHandlers
+from altub.ui.train.updates import Seen
+from tests.conftest import write_category
+
+
+class Idle(LocalLauncher):
+    """Starts nothing."""
+
+    def start(self, run: Run) -> None:
+        self.started = run
+
+
+@pytest.fixture
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Services:
+    monkeypatch.setenv("ALTUB_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("ALTUB_DATA", str(tmp_path / "data"))
+    return Services(launcher=Idle())
+
+
+@pytest.fixture
+def handlers(services: Services) -> TrainHandlers:
+    return TrainHandlers(services, is_local=True)
+
+
+def values(**changed: Any) -> list[Any]:
+    return list((values_of(make_config("quick-look", category="c")) | changed).values())
+
+
+def look(handlers: TrainHandlers, seen: Seen, wish: Any = None) -> dict[str, Any]:
+    return dict(zip(PARTS, handlers.look(seen, "", wish, "mean", False), strict=True))
+
+
+def test_start_shows_the_new_run(handlers: TrainHandlers, tmp_path: Path) -> None:
+    write_category(tmp_path / "data/mvtec/bottle")
+    seen = Seen()
+    assert "No training yet" in look(handlers, seen)["status"] and seen.run_id is None
+    handlers.start(seen, "", MVTEC, "bottle", "", "quick-look", *values(epochs=3))
+    run = Run.open(tmp_path / "runs" / seen.run_id)
+    assert (run.config.category, run.config.epochs) == ("bottle", 3)
+    shown = look(handlers, seen)
+    assert "bottle" in shown["status"] and shown["remembered"] == seen.run_id
+    assert shown["live"]["visible"] is True
+    again = look(handlers, seen)
+    assert again["loss"] == gr.skip() and again["picker"] == gr.skip(), "nothing changed"
+
+
+def test_what_failed_is_the_title(handlers: TrainHandlers, services: Services, tmp_path: Path) -> None:
+    write_category(tmp_path / "data/mvtec/bottle")
+    data = DataHandlers(services, is_local=True)
+    for title, words, call in (
+        ("Training not started", "image_size", lambda: start(handlers, image_size=7)),
+        ("Training not started", "Choose a category first", lambda: handlers.start(Seen(), "", MVTEC, None, "", "x")),
+        ("Training not stopped", "removed", lambda: handlers.stop(Seen(), "")),
+        ("Training not resumed", "removed", lambda: handlers.resume(Seen(), "")),
+        ("Run not available", "removed", lambda: handlers.choose_run(Seen(), "../..")),
+        ("Download not started", "accepting its licence", lambda: data.start_download("bottle", False)),
+        ("Download not started", "15 categories", lambda: data.start_download("../bottle", True)),
+        ("Images not stored", "name", lambda: data.store("", None, None)),
+        ("Folder not usable", "does not exist", lambda: data.choose_folder(str(tmp_path / "none"))),
+        ("Source not available", "source of images", lambda: data.choose_source("nowhere", "")),
+        ("Preset not available", "no preset 'x'", lambda: form_handlers.choose_preset("x")),
+        ("Flow not available", "flow", lambda: form_handlers.choose_kind("x", "quick-look")),
+    ):
+        with pytest.raises(gr.Error) as caught:
+            call()
+        assert caught.value.title == title and words in caught.value.message, title
+
+
+def start(handlers: TrainHandlers, **changed: Any) -> None:
+    handlers.start(Seen(), "", MVTEC, "bottle", "", "quick-look", *values(**changed))
+
+
+def test_sources_bring_their_categories(services: Services, tmp_path: Path) -> None:
+    data = DataHandlers(services, is_local=True)
+    choices, view, download, own, _ = data.choose_source(MVTEC, "")
+    assert choices["choices"] == [] and "No category of MVTec AD found" in view
+    assert (download["visible"], own["visible"]) == (True, False)
+    write_category(tmp_path / "parts/weave")
+    assert data.choose_folder(str(tmp_path / "parts"))["value"] == "folder:weave"
+    assert "12 for training" in data.draw(OWN, "folder:weave", str(tmp_path / "parts"))
+
+
+def test_choices_of_the_form_fill_its_fields() -> None:
+    names = [entry.name for entry in form_settings()]
+    chosen = dict(zip(names, form_handlers.choose_kind("cflow", "quick-look"), strict=True))
+    assert chosen["epochs"] == 6 and chosen["flow.clamp"] == 1.9 and chosen["batch_size"] == gr.skip()
+    base = dict(zip(form_handlers.base_names(), form_handlers.choose_variant("strict", "quick-look"), strict=True))
+    assert base["base.joint"] is False and base["base.lr_factor"] == gr.skip()
+    assert form_handlers.choose_variant(form_handlers.CUSTOM, "quick-look") == [gr.skip()] * len(base)
+    flow = [entry.name for entry in form_settings() if entry.group == "flow"]
+    visible = dict(zip(flow, form_handlers.show_fields("cflow"), strict=True))
+    assert visible["flow.fibres"]["visible"] and not visible["flow.kernels"]["visible"]
+
+
+def test_the_run_of_the_last_visit_is_shown_again(handlers: TrainHandlers, small_config: TrainingConfig) -> None:
+    for name in ("old", "new"):
+        run = Run.create(runs_root() / name, small_config)
+        status = run.read_status()
+        status.state = "finished"
+        run.write_status(status)
+    seen = Seen()
+    look(handlers, seen, wish="old")
+    assert seen.run_id == "old"

@@ -105,6 +105,7 @@ def create_backbone(
     pretrained: bool = True,
     image_size: int = 256,
     expected_sha256: str | None = None,
+    download: bool = True,
 ) -> Backbone:
     """Build a frozen backbone.
 
@@ -116,6 +117,8 @@ def create_backbone(
         image_size: side in pixels, checked against what the backbone takes. A backbone of fixed size ignores it:
             ``fixed_image_size`` says what it takes.
         expected_sha256: the weights must have this hash; sources that hold others are passed over.
+        download: False: weights that are not on this machine are not fetched from the Hub, and nothing is built
+            before they were found; for names that come from somebody else's model.
 
     Raises:
         ConfigError: no such model, stage or image size.
@@ -130,7 +133,7 @@ def create_backbone(
     else:
         from altub.backbones.timm import create_timm
 
-        backbone = create_timm(name, stages, pretrained, expected_sha256)
+        backbone = create_timm(name, stages, pretrained, expected_sha256, download)
     if backbone.fixed_image_size is None:
         backbone.check_image_size(image_size, image_size)
     return backbone

@@ -42,9 +42,13 @@ class _TimmFeatures(nn.Module):
         )
 
 
-def create_timm(name: str, stages: Sequence[int] | None, pretrained: bool, expected_sha256: str | None) -> Backbone:
+def create_timm(
+    name: str, stages: Sequence[int] | None, pretrained: bool, expected_sha256: str | None, download: bool = True
+) -> Backbone:
     """The frozen network; the arguments are those of :func:`altub.backbones.create_backbone`."""
     config = timm_config(name)  # first: an unknown name needs no network
+    if pretrained and not download:  # before a network is built that may be of any size
+        next(weight_sources(name, (full_name_of(config),), hub_file(config), download=False))
     import timm
     from timm.data import resolve_model_data_config
 
@@ -60,7 +64,7 @@ def create_timm(name: str, stages: Sequence[int] | None, pretrained: bool, expec
     model.prune_intermediate_layers(list(chosen), prune_norm=not transformer, prune_head=True)
 
     if pretrained:
-        weights = _load(model, name, config, expected_sha256)
+        weights = _load(model, name, config, expected_sha256, download)
     else:
         weights = WeightsInfo("random", hash_tensors(model.state_dict()), name)
     backbone = Backbone(
@@ -92,10 +96,10 @@ def _construct(create: Callable[..., nn.Module], name: str, on_meta: bool) -> nn
     return create(name, pretrained=False)
 
 
-def _load(model: nn.Module, name: str, config, expected_sha256: str | None) -> WeightsInfo:
+def _load(model: nn.Module, name: str, config, expected_sha256: str | None, download: bool) -> WeightsInfo:
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     others: list[str] = []
-    for source in weight_sources(name, (full_name_of(config),), hub_file(config)):
+    for source in weight_sources(name, (full_name_of(config),), hub_file(config), download=download):
         weights = load_strictly(model, source, convert)
         if expected_sha256 is None or weights.sha256 == expected_sha256:
             return weights

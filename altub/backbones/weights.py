@@ -174,13 +174,16 @@ def _download(file: HubFile) -> Path:
         ) from error
 
 
-def weight_sources(name: str, aliases: tuple[str, ...], file: HubFile | None) -> Iterator[WeightsSource]:
+def weight_sources(
+    name: str, aliases: tuple[str, ...], file: HubFile | None, *, download: bool = True
+) -> Iterator[WeightsSource]:
     """Yield the files that may hold the weights of ``name``, best first; the Hub is asked last.
 
     Args:
         name: the timm name that was asked for.
         aliases: further file names that mean the same weights.
         file: where the Hub has them; None where timm knows of none.
+        download: False: what is not on this machine is not fetched.
 
     Raises:
         WeightsError: after the last source, where there was none; says what was tried and the ways out.
@@ -206,7 +209,7 @@ def weight_sources(name: str, aliases: tuple[str, ...], file: HubFile | None) ->
             yield WeightsSource("cache", path, file.repo_id)
         else:
             tried.append(f"{file.repo_id} is not in the Hugging Face cache")
-            reason = probe_hub(file, fresh=True)
+            reason = probe_hub(file, fresh=True) if download else "it is not downloaded without being asked for"
             if not reason:
                 try:
                     path = _download(file)

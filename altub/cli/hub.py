@@ -59,11 +59,14 @@ def push(
 def pull(
     model: Annotated[str, typer.Argument(help="user/name or user/name@revision.")],
     run_dir: Annotated[Path, typer.Option(help="Folder of the new run, such as runs/bottle; Inspect lists it.")],
+    with_backbone: Annotated[
+        bool, typer.Option("--with-backbone", help="Fetch the weights of its backbone too, if they are missing here.")
+    ] = False,
 ) -> None:
     """Pulls a model from the Hugging Face Hub into a run directory."""
     from altub.hub import pull as pull_model
 
-    run = pull_model(model, run_dir, report=_report)
+    run = pull_model(model, run_dir, with_backbone=with_backbone, report=_report)
     status = run.read_status()
     for note in [status.message, *status.notes]:
         print(f"Note: {note}", file=sys.stderr)

@@ -32,6 +32,7 @@ def pull(
     token: Token = None,
     may_use_cache: bool = True,
     public_only: bool = False,
+    with_backbone: bool = False,
     report: Report | None = None,
 ) -> Run:
     """A finished run at `run_dir` with the model of the Hub; all of it or nothing is written.
@@ -41,6 +42,7 @@ def pull(
     Args:
         reference: "user/name" or "user/name@revision".
         run_dir: a new or empty directory.
+        with_backbone: fetch the weights of the backbone that the model names, too, where this machine lacks them.
         token, may_use_cache, public_only, report: as for `fetch_model`.
 
     Raises:
@@ -73,7 +75,7 @@ def pull(
     try:
         with explain_full_disk(target):
             os.chmod(stage, 0o755)
-            _fill(Run(stage), snapshot)
+            _fill(Run(stage), snapshot, with_backbone)
             os.replace(stage, target)
     except OSError as error:
         raise RunError(f"{target} could not be written ({error.strerror}): choose another directory.") from error
@@ -82,12 +84,12 @@ def pull(
     return Run.open(target)
 
 
-def _fill(run: Run, snapshot: Snapshot) -> None:
+def _fill(run: Run, snapshot: Snapshot, with_backbone: bool) -> None:
     run.model_dir.mkdir()
     for name in (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE):
         if (snapshot.folder / name).is_file():
             shutil.copyfile(snapshot.folder / name, run.model_dir / name)
-    notes = [note for note in (_try_model(run, snapshot), _copy_history(run, snapshot)) if note]
+    notes = [note for note in (_try_model(run, snapshot, with_backbone), _copy_history(run, snapshot)) if note]
     config = _training_config(snapshot)
     write_json(run.path / "config.json", config.model_dump(mode="json"))
     origin = {"repo": snapshot.reference.repo, "revision": snapshot.reference.revision, "commit": snapshot.commit}
@@ -109,12 +111,12 @@ def _fill(run: Run, snapshot: Snapshot) -> None:
     )
 
 
-def _try_model(run: Run, snapshot: Snapshot) -> str | None:
+def _try_model(run: Run, snapshot: Snapshot, with_backbone: bool) -> str | None:
     """Builds the model once, strictly; a note if only its backbone's weights are missing here."""
     from altub.inference.detector import AnomalyDetector
 
     try:
-        AnomalyDetector.load(run.model_dir, "cpu")
+        AnomalyDetector.load(run.model_dir, "cpu", download=with_backbone)
     except WeightsError as error:
         return f"The model is complete, but its backbone is not available on this machine yet: {error}"
     except ModelError as error:

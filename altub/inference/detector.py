@@ -225,12 +225,15 @@ class AnomalyDetector(nn.Module):
         *,
         backbone: nn.Module | None = None,
         map_source: MapSource | None = None,
+        download: bool = True,
     ) -> AnomalyDetector:
         """The detector that `save` wrote, predicting bit for bit the same on the same kind of machine.
 
         Args:
             backbone: in place of the one that the model names, with the very same weights: a module of your own, or
                 what `Backbone.from_module` made of it.
+            map_source: see the class.
+            download: the backbone's weights may be fetched from the Hub where they are not on this machine.
 
         Raises:
             ModelError: files are missing, damaged, or of a newer format.
@@ -238,7 +241,7 @@ class AnomalyDetector(nn.Module):
             ConfigError: there is no such device here.
         """
         target = _device(device)
-        parts = read_parts(Path(folder), backbone)
+        parts = read_parts(Path(folder), backbone, download=download)
         detector = cls(parts.config, parts.backbone, parts.pyramid, parts.calibration, parts.info, map_source)
         return detector.to(target).eval().requires_grad_(False)
 

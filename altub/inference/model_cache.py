@@ -64,8 +64,9 @@ class ModelCache:
                 if model is not None and model.weights_sha256 == sha256:
                     self._loaded.move_to_end(folder)
                     return model
+            # No backbone is fetched because somebody looks at a model that names it: models come from anywhere.
             source = self.map_source(folder) if self.map_source is not None else None
-            detector = AnomalyDetector.load(folder, self.device, map_source=source)
+            detector = AnomalyDetector.load(folder, self.device, map_source=source, download=False)
             if detector.calibration is None:
                 raise ModelError("This model has no calibration: train it to its first epoch's end.")
             # If the trainer replaced the files between the two reads, the next `get` just loads once more.

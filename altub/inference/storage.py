@@ -69,11 +69,12 @@ def write_parts(folder: Path, parts: DetectorParts) -> None:
     write_atomically(folder / CARD_FILE, _card(parts.config, parts.info).encode())
 
 
-def read_parts(folder: Path, backbone: nn.Module | None = None) -> DetectorParts:
+def read_parts(folder: Path, backbone: nn.Module | None = None, *, download: bool = True) -> DetectorParts:
     """The parts that `write_parts` wrote, on the CPU.
 
     Args:
         backbone: in place of the one that the model names; a `Backbone`, or the module that one was made from.
+        download: the backbone's weights may be fetched from the Hub.
 
     Raises:
         ModelError: files are missing, damaged, or of a newer format.
@@ -102,6 +103,7 @@ def read_parts(folder: Path, backbone: nn.Module | None = None) -> DetectorParts
                 settings.stages,
                 image_size=settings.image_size,
                 expected_sha256=settings.backbone_sha256,
+                download=download,
             )
         else:
             name, stages, size = settings.backbone, settings.stages, settings.image_size

@@ -114,7 +114,7 @@ class ModelsHandlers:
         return self._busy(session)
 
     @show_errors("Pull failed")
-    def start_pull(self, session: HubSession, name: Any) -> list[Any]:
+    def start_pull(self, session: HubSession, name: Any, with_backbone: Any) -> list[Any]:
         target = parse_reference(str(name or ""))
 
         def work(report: Report, _should_stop: Any) -> str:
@@ -125,6 +125,7 @@ class ModelsHandlers:
                 token=None if self.is_local else False,
                 may_use_cache=self.is_local,
                 public_only=not self.is_local,
+                with_backbone=self.is_local and with_backbone is True,
                 report=report,
             )
             status = run.read_status()

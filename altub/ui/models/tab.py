@@ -65,6 +65,12 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
             reference = gr.Textbox(
                 label="Model", placeholder="user/name or user/name@revision", max_lines=1, elem_id="hub-reference"
             )
+            backbone = gr.Checkbox(
+                label="Fetch its backbone too",
+                info="The network that it was trained on, if its weights are not on this machine.",
+                visible=options.is_local,
+                elem_id="hub-backbone",
+            )
             fetch = gr.Button("Pull", variant="primary", elem_id="hub-pull")
             pull_state = gr.HTML(elem_id="hub-pull-state")
             with gr.Row(elem_id="hub-list-head"):
@@ -77,7 +83,7 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
     start_push = on.start_push_with_login if login else on.start_push
     start_listing = on.start_listing_with_login if login else on.start_listing
     send.click(start_push, [session, run, repo, licence, private, examples], shown, **QUIET)
-    fetch.click(on.start_pull, [session, reference], shown, **QUIET)
+    fetch.click(on.start_pull, [session, reference, backbone], shown, **QUIET)
     refresh.click(start_listing, session, shown, **QUIET)
     timer.tick(on.look, session, shown, **QUIET)
     demo.load(on.look, session, shown, **QUIET)

@@ -153,7 +153,7 @@ def _figure(columns: int) -> tuple[Figure, Sequence[Axes]]:
 
 
 def _bulk(curves: Curves) -> tuple[float | None, float | None]:
-    """Where the later two thirds of the epochs lie, and some room: the first climb would hide the swings."""
+    """Where the later two thirds of the epochs lie, and some room: the first rise would hide the variation."""
     values = [y for lines in curves.values() for line in lines for _, y in line]
     last = max(x for lines in curves.values() for line in lines for x, _ in line)
     late = [y for lines in curves.values() for line in lines for x, y in line if 3 * x > last] or values

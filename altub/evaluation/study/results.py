@@ -32,7 +32,7 @@ TEST_METRICS = tuple(name for name in COMPARED if name != "held_out")
 #: How the numbers are to be read; goes into results.json.
 DEFINITIONS = {
     "last": "value of the last epoch",
-    "best": "best value of any epoch, each metric for itself: chosen on the test set, which flatters it",
+    "best": "best value of any epoch, each metric for itself: chosen on the test set and therefore optimistic",
     "gap": "best minus last",
     "spread": "sample standard deviation over the last third of the epochs",
     "std_last": "sample standard deviation of `last` over the seeds",

@@ -63,7 +63,7 @@ def build(tab: gr.Tab, tabs: gr.Tabs, watch: RunWatch) -> None:
             metric = gr.Dropdown(
                 [(COMPARED[name].title, name) for name in OFFERED],
                 value=OFFERED[0],
-                label="Curve of",
+                label="Metric",
                 filterable=False,
                 scale=1,
                 min_width=160,
@@ -71,7 +71,7 @@ def build(tab: gr.Tab, tabs: gr.Tabs, watch: RunWatch) -> None:
             )
             together = gr.Checkbox(
                 False,
-                label="Seeds together",
+                label="Group seeds",
                 info="Same settings, other seed: mean and band",
                 scale=1,
                 min_width=200,

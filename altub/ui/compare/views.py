@@ -109,7 +109,7 @@ def chart(compared: Sequence[Compared], metric: str) -> str:
         return empty_chart(title, text)
     higher = COMPARED[metric].higher_is_better
     note = (
-        "on the test set, watched, never trained on; 1 is perfect" if higher else "nats per dimension; lower is better"
+        "on the test set, which is never trained on; 1 is perfect" if higher else "nats per dimension; lower is better"
     )
     if areas:
         note += "; line: mean over seeds, band: lowest to highest"
@@ -149,9 +149,9 @@ def stats_table(compared: Sequence[Compared], metric: str) -> str:
         ("Epoch", "Epochs trained, and what the run is doing"),
         ("Last", "The last epoch" + (", mean over the seeds" if together else "")),
         *([("± seeds", "Sample standard deviation of the last epoch over the seeds")] if together else []),
-        ("Best", "The best epoch, chosen on the test set, which flatters it"),
+        ("Best", "The best epoch, chosen on the test set and therefore optimistic"),
         ("Gap", "From the best epoch to the last"),
-        ("Spread", "Sample standard deviation over the last third of the epochs: how much it still swings"),
+        ("Spread", "Sample standard deviation over the last third of the epochs: how much it still varies"),
     ]
     rows = []
     for item in compared:
@@ -220,7 +220,7 @@ def csv_link(entries: Sequence[Entry]) -> str:
         row |= {key: values[index] for key, values in differing.items() if key not in row}
         rows.append(row)
     data = base64.b64encode(rows_to_csv(rows).encode()).decode()
-    return f'<a class="download" download="compare.csv" href="data:text/csv;base64,{data}">Table as CSV</a>'
+    return f'<a class="download" download="compare.csv" href="data:text/csv;base64,{data}">Table (CSV)</a>'
 
 
 def events_of(run: Run) -> list[EpochRecord]:

@@ -168,7 +168,7 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
                 with gr.Row(elem_id="inspect-actions"):
                     csv_button = gr.Button("Table (CSV)", size="sm", elem_id="inspect-csv")
                     zip_button = gr.Button("Maps and masks (zip)", size="sm", elem_id="inspect-zip")
-                    again = gr.Button("Inspect all again", size="sm", elem_id="inspect-again")
+                    again = gr.Button("Re-inspect all", size="sm", elem_id="inspect-again")
                     clear = gr.Button("Clear", size="sm", elem_id="inspect-clear")
                 file = gr.DownloadButton(visible="hidden", elem_id="inspect-file")
 

@@ -30,7 +30,7 @@ def kept_epochs(run: Run) -> list[int]:
 
 
 def example_cards(run: Run, early: int | None) -> str:
-    """Per image: the photo, its heatmap at epoch `early` and at the latest one, and the mask where there is one."""
+    """Per image: the image, its heatmap at epoch `early` and at the latest one, and the mask where there is one."""
     epochs = kept_epochs(run)
     images = _images(run)
     if not epochs or not images:
@@ -40,7 +40,7 @@ def example_cards(run: Run, early: int | None) -> str:
     cards = []
     for index, image in enumerate(images):
         path, mask = Path(image["path"]), image.get("mask_path")
-        tiles = [_tile(thumbnail_uri(path, SIDE), "photo")]
+        tiles = [_tile(thumbnail_uri(path, SIDE), "image")]
         for epoch in shown:
             file = run.examples_dir / f"epoch_{epoch:05d}.npz"
             tiles.append(_tile(_heatmap(file, stamp(file), index, path, stamp(path)), f"epoch {epoch}"))

@@ -77,6 +77,13 @@ def test_no_requirement_has_a_marker() -> None:
         assert not [line for line in lines if ";" in line]
 
 
+def test_every_requirement_has_a_lower_bound_that_ci_holds() -> None:
+    """`.ci/lower_bounds.py` installs exactly those; two follow from others, which pin them."""
+    lines = [*PROJECT["dependencies"], *EXTRAS["ui"]]
+    assert {distribution(line) for line in lines if ">=" not in line} == {"torchvision", "pydantic-core"}
+    assert "\npython .ci/lower_bounds.py\n" in (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
+
+
 def test_the_files_of_requirements_name_the_extras_and_list_nothing_themselves() -> None:
     def lines(name: str) -> list[str]:
         return [line for line in (REPOSITORY / name).read_text(encoding="utf-8").splitlines() if line[:1] != "#"]

@@ -1,4 +1,4 @@
-"""Hostile images: good ones of every format and mode, damaged; headers that promise too much; files that are no images."""
+"""Hostile images: good ones of every format and mode, damaged; headers that promise too much; files that are none."""
 
 from __future__ import annotations
 

@@ -16,7 +16,14 @@ from tests.fuzz.mutations import damaged_bytes, damaged_json, generator, hostile
 
 __all__ = ["hostile_runs"]
 
-JSON_FILES = ("config.json", "status.json", "data.json", "model/config.json", "examples/examples.json", "model/training.json")
+JSON_FILES = (
+    "config.json",
+    "status.json",
+    "data.json",
+    "model/config.json",
+    "examples/examples.json",
+    "model/training.json",
+)
 FILES = (*JSON_FILES, "events.jsonl", "base_history.npz", "checkpoint/state.safetensors", "model/model.safetensors")
 Change = Callable[[np.random.Generator, Path], None]
 

@@ -33,9 +33,7 @@ def test_models_are_loaded_or_refused(trained_run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "some-run" / "model"
     folder.mkdir(parents=True)
     problems = []
-    for number, (name, changed_config, changed_weights) in enumerate(
-        hostile_models(3, count(CASES), config, weights)
-    ):
+    for number, (name, changed_config, changed_weights) in enumerate(hostile_models(3, count(CASES), config, weights)):
         (folder / CONFIG_FILE).write_bytes(changed_config)
         (folder / WEIGHTS_FILE).write_bytes(changed_weights)
         before = contents(tmp_path)

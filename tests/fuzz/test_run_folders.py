@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from altub import AnomalyDetector
 from altub.runs.damaged import list_damaged, remove_run
@@ -32,7 +36,6 @@ def questions(run: Run) -> Iterable[tuple[str, Callable[[], Any]]]:
     yield "epochs", lambda: run.last_and_best()
     yield "base history", lambda: run.base_history()
     yield "model", lambda: find_model(run.id, run.path.parent)
-    yield "loading", lambda: AnomalyDetector.load(run.model_dir, device="cpu")
 
 
 def never(action: Callable[[], Any]) -> str | None:
@@ -50,25 +53,41 @@ def never(action: Callable[[], Any]) -> str | None:
 
 
 def test_damaged_runs_take_nothing_else_down(trained_run: Run, tmp_path: Path) -> None:
-    import copy
-
     pyramid = AnomalyDetector.load(trained_run.model_dir, device="cpu").pyramid
+
+    def load(run: Run, changed: str) -> None:
+        """The weights that were changed; loading all of them each time takes long."""
+        if "model/" in changed:
+            AnomalyDetector.load(run.model_dir, device="cpu")
+        if "checkpoint/" in changed:
+            load_checkpoint(run.checkpoint_file, copy.deepcopy(pyramid), {})
+
     problems = []
     for name, root in hostile_runs(4, count(CASES), trained_run.path, tmp_path):
         (folder,) = root.iterdir()
         run = Run(folder)
         problems += [(f"{name}, list of {what}", never(action)) for what, action in lists(root)]
         problems += [(f"{name}, {what}", problem(action, tmp_path)) for what, action in questions(run)]
-        fresh = copy.deepcopy(pyramid)
-        problems.append(
-            (f"{name}, checkpoint", problem(lambda: load_checkpoint(run.checkpoint_file, fresh, {}), tmp_path))
-        )
+        problems.append((f"{name}, weights", problem(lambda run=run, name=name: load(run, name), tmp_path)))
     report(problems)
 
 
-def test_damaged_runs_hide_no_others_and_can_be_removed(trained_run: Run, tmp_path: Path) -> None:
-    import shutil
+@pytest.mark.parametrize("name", ["config.json", "status.json", "model/config.json", "data.json"])
+def test_deep_nesting_takes_nothing_else_down(trained_run: Run, tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(trained_run.path, tmp_path / "nested")
+    (folder / name).write_bytes(b"[" * 100_000)
+    report((what, never(action)) for what, action in lists(tmp_path))
 
+
+@pytest.mark.parametrize("name", ["model", "model/config.json", "status.json"])
+def test_links_that_lead_nowhere_take_nothing_else_down(trained_run: Run, tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(trained_run.path, tmp_path / "linked")
+    (folder / name).rename(folder / "moved")
+    (folder / name).symlink_to(folder / name)
+    report((what, never(action)) for what, action in lists(tmp_path))
+
+
+def test_damaged_runs_hide_no_others_and_can_be_removed(trained_run: Run, tmp_path: Path) -> None:
     root = tmp_path / "all"
     for _, single in hostile_runs(5, 40, trained_run.path, tmp_path / "single"):
         (folder,) = single.iterdir()

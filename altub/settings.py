@@ -26,8 +26,8 @@
 
 Defaults in brackets hold on a Hugging Face Space, where data and runs also go to its persistent storage, if any.
 
-Read beside them: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT (where the page listens), and on a Space SYSTEM, SPACE_HOST,
-OAUTH_CLIENT_ID and SPACES_ZERO_GPU.
+Read beside them: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT (where the page listens), GRADIO_TEMP_DIR (where it keeps
+temporary files), and on a Space SYSTEM, SPACE_HOST, OAUTH_CLIENT_ID and SPACES_ZERO_GPU.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ __all__ = [
     "decode_seconds",
     "feature_memory_bytes",
     "follow_seconds",
+    "gradio_temp_dir",
     "max_body_bytes",
     "max_epochs",
     "max_image_size",
@@ -65,6 +66,7 @@ __all__ = [
     "space_volume",
     "temp_bytes",
     "uploads_are_shared",
+    "use_gradio_temp_dir",
     "wait_passively",
     "weights_root",
     "zero_gpu",
@@ -181,6 +183,20 @@ def allowed_hosts() -> list[str]:
     """Further host names that the page may be reached by (``ALTUB_ALLOWED_HOSTS``), in lower case."""
     names = (os.environ.get("ALTUB_ALLOWED_HOSTS") or "").split(",")
     return [name.strip().lower() for name in names if name.strip()]
+
+
+def gradio_temp_dir() -> Path | None:
+    """Folder that the page's temporary folder is made in (``GRADIO_TEMP_DIR``), or None for the system's."""
+    value = os.environ.get("GRADIO_TEMP_DIR")
+    return Path(value).expanduser().resolve() if value else None
+
+
+def use_gradio_temp_dir(folder: Path | None) -> Path | None:
+    """Makes Gradio keep its temporary files in this folder, None: where it does by itself; returns the former one."""
+    former = os.environ.pop("GRADIO_TEMP_DIR", None)
+    if folder is not None:
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    return Path(former) if former else None
 
 
 def server_name() -> str:

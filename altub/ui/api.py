@@ -23,6 +23,7 @@ Nothing else of the page is meant for programs.
 from __future__ import annotations
 
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from altub.inference.model_cache import ModelCache
 from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE
 from altub.ui.errors import show_errors
 from altub.ui.offers import LATEST, find_model, list_offers
+from altub.ui.server.temporary import API_FOLDER
 
 __all__ = ["build", "predict_image", "runs"]
 
@@ -80,11 +82,16 @@ def predict_image(models: ModelCache, image: str | None, run: str) -> tuple[str,
     if not image:
         raise ImageError("There is no image: give one file.")
     detector = models.get(find_model(run or LATEST).model_dir).detector
-    folder = Path(get_upload_folder()) / "altub-api" / secrets.token_urlsafe(16)
+    folder = Path(get_upload_folder()) / API_FOLDER / secrets.token_urlsafe(16)
     writer = PredictionWriter(folder, detector.require_calibration(), detector.threshold, max_pixels=LARGE_PIXELS)
-    with opened(image, pixel_range=detector.config.pixel_range) as photo:
-        prediction = detector.predict(photo)
-        row = writer.add(Path(image).name, photo, prediction)
+    try:
+        with opened(image, pixel_range=detector.config.pixel_range) as photo:
+            prediction = detector.predict(photo)
+            row = writer.add(Path(image).name, photo, prediction)
+    except BaseException:  # nobody is told of these files
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder / "masks", ignore_errors=True)  # not among the results
     verdict = "defect" if row["is_anomalous"] else "good"
     return (
         str(writer.folder / row["overlay"]),

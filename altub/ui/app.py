@@ -15,13 +15,13 @@ from altub.ui.compare import tab as compare_page
 from altub.ui.inspect import tab as inspect_page
 from altub.ui.launch import ServerOptions, launch, make_options
 from altub.ui.models import tab as models_page
+from altub.ui.server.ending import Drain, Ending
+from altub.ui.server.temporary import TemporaryFiles
 from altub.ui.services import Services
 from altub.ui.theme import SWITCH_THEME_JS, header
 from altub.ui.train import tab as train_page
 
 __all__ = ["build_app", "main", "run"]
-
-UPLOADS_CHECKED, UPLOADS_KEPT = 3600, 24 * 3600  # seconds between two looks at uploads; how long they are kept
 
 
 def build_app(options: ServerOptions | None = None, services: Services | None = None) -> gr.Blocks:
@@ -36,7 +36,6 @@ def build_app(options: ServerOptions | None = None, services: Services | None = 
         title="AltUB",
         analytics_enabled=False,
         fill_width=True,
-        delete_cache=(UPLOADS_CHECKED, UPLOADS_KEPT),
     ) as demo:
         theme_switch = header()
         if options.space:
@@ -67,14 +66,22 @@ def main(
     *,
     auth_file: str | None = None,
     no_auth: bool = False,
-) -> None:
-    """Serves the page until it is interrupted; what is None comes from the environment.
+) -> int:
+    """Serves the page until it is told to end; what is None comes from the environment. Returns the exit code.
 
     Raises:
         ConfigError: the settings do not allow it, or the port is taken; in one sentence.
     """
     options = make_options(host, port, share, auth, open_browser, auth_file=auth_file, no_auth=no_auth)
-    launch(build_app(options, services), options)
+    drain = Drain()
+    with TemporaryFiles() as files, Ending(drain, files.close) as ending:
+        demo = build_app(options, services)  # after the folder was made: its components remember it
+        launch(demo, options, files=files, drain=drain)
+        code = ending.serve(lambda: demo.is_running)
+        if code:  # requests still run, in threads that would keep the process
+            ending.end_at_once(code)
+        demo.close(verbose=False)
+    return code
 
 
 def run(arguments: Sequence[str] | None = None, services: Services | None = None) -> int:
@@ -91,7 +98,7 @@ def run(arguments: Sequence[str] | None = None, services: Services | None = None
     parser.add_argument("--open", action="store_true", help="open the page in this machine's browser")
     given = parser.parse_args(arguments)
     try:
-        main(
+        return main(
             given.host,
             given.port,
             given.share,
@@ -104,4 +111,3 @@ def run(arguments: Sequence[str] | None = None, services: Services | None = None
     except AltUBError as error:
         print(error, file=sys.stderr)
         return 2
-    return 0

@@ -13,8 +13,10 @@ from altub import settings
 from altub.errors import ConfigError
 from altub.ui.security import LOOPBACK, HostGuard, is_loopback
 from altub.ui.server.body_limit import MAX_FILES, BodyLimit
+from altub.ui.server.ending import Drain, Draining
 from altub.ui.server.locality import LocalGate
 from altub.ui.server.logins import Credentials, LoginBrake
+from altub.ui.server.temporary import TemporaryFiles
 from altub.ui.theme import ASSETS, HEAD, make_theme
 
 if TYPE_CHECKING:
@@ -119,8 +121,20 @@ def make_options(
     return ServerOptions(host, port, share and not space, credentials, space, open_browser and not space)
 
 
-def launch(demo: gr.Blocks, options: ServerOptions, *, block: bool = True) -> str:
-    """Serves the page and returns its address; with `block`, returns when the server ends.
+def launch(
+    demo: gr.Blocks,
+    options: ServerOptions,
+    *,
+    files: TemporaryFiles | None = None,
+    drain: Drain | None = None,
+) -> str:
+    """Serves the page from another thread and returns its address.
+
+    Args:
+        demo: from `build_app`.
+        options: of the server.
+        files: where its temporary files are, which bounds uploads.
+        drain: counts its requests.
 
     Raises:
         ConfigError: the port is taken, or the address is not one of this machine.
@@ -150,7 +164,7 @@ def launch(demo: gr.Blocks, options: ServerOptions, *, block: bool = True) -> st
             theme=make_theme(),
             css_paths=sorted(ASSETS.glob("*.css")),
             head=HEAD,
-            app_kwargs={"middleware": middleware(options)},
+            app_kwargs={"middleware": middleware(options, files, drain)},
         )
     except OSError as error:
         where = f"port {options.port} of {options.host}" if options.port else f"any port of {options.host}"
@@ -160,18 +174,20 @@ def launch(demo: gr.Blocks, options: ServerOptions, *, block: bool = True) -> st
     if options.auth is None and not options.is_local and not options.space:
         print(NO_AUTH, file=sys.stderr, flush=True)
     print(f"AltUB: {url}   data: {settings.data_root()}   runs: {settings.runs_root()}", flush=True)
-    if block:
-        demo.block_thread()
     return url
 
 
-def middleware(options: ServerOptions) -> list[Middleware]:
+def middleware(
+    options: ServerOptions, files: TemporaryFiles | None = None, drain: Drain | None = None
+) -> list[Middleware]:
     """What every request goes through before Gradio sees it, outermost first."""
+    room = files.upload if files is not None else None
     upload_bytes = min(MAX_FILES * settings.max_upload_bytes(), settings.temp_bytes())
     return [
         Middleware(HostGuard, **options.guard()),
         *([Middleware(LocalGate)] if options.is_local else []),
-        Middleware(BodyLimit, body_bytes=settings.max_body_bytes(), upload_bytes=upload_bytes),
+        Middleware(Draining, drain=drain or Drain()),
+        Middleware(BodyLimit, body_bytes=settings.max_body_bytes(), upload_bytes=upload_bytes, room=room),
         *([Middleware(LoginBrake)] if options.auth is not None else []),
     ]
 

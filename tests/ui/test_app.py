@@ -176,7 +176,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     patch.setenv("ALTUB_DATA", str(folder / "data"))
     patch.setenv("ALTUB_RUNS", str(folder / "runs"))
     demo = build_app()
-    url = launch(demo, ServerOptions(), block=False)
+    url = launch(demo, ServerOptions())
     yield url
     demo.close()
     patch.undo()

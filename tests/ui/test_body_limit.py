@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
@@ -110,14 +109,25 @@ def test_a_malformed_upload_is_left_to_gradio(limited: BodyLimit) -> None:
 
 
 def test_an_upload_is_refused_where_there_is_no_room(echo: Echo) -> None:
-    @contextmanager
-    def full() -> Iterator[str]:
-        yield "No room: try again later."
+    class Room(AbstractContextManager[Any]):
+        refusal: str | None = None
+        left = 1000
 
-    limited = BodyLimit(echo, 5000, 100_000, admit=full)
-    answer = post(limited, UPLOAD, files={"files": ("a.png", b"0")})
+        def take(self, count: int) -> bool:
+            self.left -= count
+            self.refusal = "No room: try again later." if self.left < 0 else None
+            return self.refusal is None
+
+        def __exit__(self, *_error: object) -> None:
+            left.append(self.left)
+
+    left: list[int] = []
+    limited = BodyLimit(echo, 5000, 100_000, room=Room)
+    assert post(limited, UPLOAD, files={"files": ("a.png", b"0" * 100)}).text == "read"
+    answer = post(limited, UPLOAD, files={"files": ("a.png", b"0" * 2000)})
     assert (answer.status_code, answer.text) == (507, "No room: try again later.")
-    assert post(limited, "/gradio_api/queue/join", content=b"0").text == "read"
+    assert post(limited, "/gradio_api/queue/join", content=b"0" * 2000).text == "read"
+    assert len(left) == 2 and left[0] > 0 > left[1]
 
 
 def test_sizes_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ class Page:
 
     def __init__(self, options: ServerOptions) -> None:
         self.demo = build_app(options)
-        self.src = launch(self.demo, options, block=False)
+        self.src = launch(self.demo, options)
 
 
 @pytest.fixture
@@ -136,19 +136,19 @@ def test_a_local_page_answers_nothing_that_was_forwarded(local: Page) -> None:
 
 
 def test_the_owner_names_folders(local: Page, folder: Path) -> None:
-    answer = call(local, "take_folder", [str(folder)])
+    answer = call(local, "choose_folder", [str(folder)])
     assert answer["success"] and "folder:parts" in str(answer["output"])
 
 
 def test_a_proxied_page_shows_no_folder_to_whoever_calls_a_handler_by_its_number(proxied: Page, folder: Path) -> None:
-    named = call(proxied, "take_folder", [str(folder)])
+    named = call(proxied, "choose_folder", [str(folder)])
     assert not named["success"] and "only while the page is served to its own machine" in str(named)
     assert "base64" not in str(call(proxied, "draw", ["own", "folder:parts", str(folder)]))
 
 
 def test_an_open_page_says_what_that_opens(proxied: Page, capfd: pytest.CaptureFixture[str]) -> None:
     demo = build_app(make_options(no_auth=True))
-    launch(demo, make_options(no_auth=True), block=False)
+    launch(demo, make_options(no_auth=True))
     demo.close()
     assert "open without a login" in capfd.readouterr().err
 
@@ -156,6 +156,6 @@ def test_an_open_page_says_what_that_opens(proxied: Page, capfd: pytest.CaptureF
 def test_a_proxied_page_uses_no_token_of_its_owner(proxied: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens: list[object] = []
     monkeypatch.setenv("HF_TOKEN", "hf_owner")
-    monkeypatch.setattr("altub.ui.models.tab.find_models", lambda token: tokens.append(token))
-    call(proxied, "start_list", [None])
+    monkeypatch.setattr("altub.ui.models.handlers.find_models", lambda token: tokens.append(token))
+    call(proxied, "start_listing", [None])
     assert tokens == [False]

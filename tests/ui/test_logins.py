@@ -107,7 +107,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("ALTUB_RUNS", str(folder / "runs"))
         options = make_options(auth="qa:secret")
         demo = build_app(options)
-        yield launch(demo, options, block=False)
+        yield launch(demo, options)
         demo.close()
 
 

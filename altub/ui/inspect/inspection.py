@@ -89,7 +89,7 @@ def add_to_batch(
         model = services.models.get(run.model_dir)
         batch = sessions.get(session)
         same_model = batch is not None and (batch.run_id, batch.weights_sha256) == (run.id, model.weights_sha256)
-        grows = same_model and bool(sources)
+        grows = same_model and bool(sources) and batch.folder.is_dir()
         kept = [] if batch is None or grows else batch.sources
         if not kept and not sources:
             raise DataError("There are no images to inspect: drop one or choose an example.")

@@ -6,12 +6,13 @@ removed when there are too many.
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gradio.utils import get_upload_folder
 from altub.errors import RunError
 from altub.files import explain_full_disk
 from altub.ui.inspect.batch import PageBatch
+from altub.ui.server.temporary import BATCHES_FOLDER
 
 __all__ = ["MAX_BATCH", "SessionStore"]
 
@@ -49,7 +51,7 @@ class SessionStore:
 
     @property
     def root(self) -> Path:
-        return self._root or Path(get_upload_folder()) / "altub-inspect"
+        return self._root or Path(get_upload_folder()) / BATCHES_FOLDER
 
     def new(self) -> str:
         """The id of a new session, with no batch yet."""
@@ -95,7 +97,11 @@ class SessionStore:
             if not isinstance(session, str) or session not in self._sessions:
                 return None
             self._sessions.move_to_end(session)
-            return self._sessions[session].batch
+            batch = self._sessions[session].batch
+        if batch is not None:
+            with suppress(OSError):  # removed meanwhile
+                os.utime(batch.folder)  # used just now: temporary files are removed by their last use
+        return batch
 
     def require(self, session: str | None) -> PageBatch:
         """The session's batch.

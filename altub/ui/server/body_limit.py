@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Protocol
 
 from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -22,8 +23,16 @@ __all__ = ["MAX_FILES", "BodyLimit"]
 UPLOAD_PATH = "/gradio_api/upload"
 MAX_FILES = 1000  # of one upload: what Gradio's page sends at a time
 FIELD_BYTES = 64 << 10  # all form fields of an upload together
-#: What an upload does while it lasts; entering it gives a sentence where it is refused.
-Admission = Callable[[], AbstractContextManager[str | None]]
+
+
+class Room(AbstractContextManager["Room"], Protocol):
+    """Where an upload is written to: entered while it lasts."""
+
+    refusal: str | None  # why there is no room, in a sentence
+
+    def take(self, count: int) -> bool:
+        """May these further bytes be written?"""
+        ...
 
 
 class BodyLimit:
@@ -34,7 +43,7 @@ class BodyLimit:
         body_bytes: largest body of any request but an upload.
         upload_bytes: largest upload, all its files together; Gradio bounds each file.
         max_files: most files of one upload.
-        admit: entered for each upload.
+        room: called for each upload; None: there is always room.
     """
 
     def __init__(
@@ -43,10 +52,10 @@ class BodyLimit:
         body_bytes: int,
         upload_bytes: int,
         max_files: int = MAX_FILES,
-        admit: Admission = nullcontext,
+        room: Callable[[], Room] | None = None,
     ) -> None:
         self.app = app
-        self.body_bytes, self.upload_bytes, self.max_files, self.admit = body_bytes, upload_bytes, max_files, admit
+        self.body_bytes, self.upload_bytes, self.max_files, self.room = body_bytes, upload_bytes, max_files, room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,11 +67,8 @@ class BodyLimit:
             limit = _Limit(self.body_bytes, "A request")
             await self._pass_on(scope, receive, send, limit, headers)
             return
-        with self.admit() as refusal:
-            if refusal is not None:
-                await PlainTextResponse(refusal, status_code=507)(scope, receive, send)
-                return
-            limit = _UploadLimit(self.upload_bytes, self.max_files, options.get(b"boundary", b""))
+        limit = _UploadLimit(self.upload_bytes, self.max_files, options.get(b"boundary", b""))
+        with self.room() if self.room is not None else nullcontext() as limit.room:
             await self._pass_on(scope, receive, send, limit, headers)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, limit: _Limit, headers: Headers) -> None:
@@ -89,7 +95,7 @@ class BodyLimit:
                 if limit.refusal is None:
                     raise
         if limit.refusal is not None and not started:
-            await PlainTextResponse(limit.refusal, status_code=413)(scope, receive, send)
+            await PlainTextResponse(limit.refusal, status_code=limit.status)(scope, receive, send)
 
 
 class _Limit:
@@ -98,6 +104,7 @@ class _Limit:
     def __init__(self, limit: int, what: str) -> None:
         self.limit, self.what, self.received = limit, what, 0
         self.refusal: str | None = None
+        self.status = 413
 
     def announce(self, length: str | None) -> None:
         """Refuses by Content-Length, before the body is there."""
@@ -120,6 +127,7 @@ class _UploadLimit(_Limit):
 
     def __init__(self, limit: int, max_files: int, boundary: bytes) -> None:
         super().__init__(limit, "An upload")
+        self.room: Room | None = None
         self.max_files, self.parts, self.field_bytes = max_files, 0, 0
         self.name, self.value, self.is_file = b"", b"", False
         callbacks = {
@@ -138,7 +146,17 @@ class _UploadLimit(_Limit):
         if super().take(chunk):
             with suppress(MultipartParseError):  # Gradio stops here too, and answers that it is malformed
                 self.parser.write(chunk)
+        if self.refusal is None and self.room is not None and not self.room.take(len(chunk)):
+            self.refuse_room()
         return self.refusal is None
+
+    def announce(self, length: str | None) -> None:
+        super().announce(length)
+        if self.room is not None and self.room.refusal is not None:
+            self.refuse_room()
+
+    def refuse_room(self) -> None:
+        self.refusal, self.status = self.room.refusal, 507
 
     def begin_part(self) -> None:
         self.parts, self.is_file = self.parts + 1, False

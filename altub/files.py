@@ -80,8 +80,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value that `write_json` wrote; raises FileNotFoundError or json.JSONDecodeError."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The value that `write_json` wrote.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        ValueError: it is no JSON, no UTF-8, or nested too deeply.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        return json.loads(text)
+    except RecursionError:  # a file may come from elsewhere
+        raise ValueError("it is nested too deeply") from None
 
 
 def printable(text: str) -> str:

@@ -158,7 +158,8 @@ def _first_line(error: Exception) -> str:
     lines = str(error).splitlines()
     if len(lines) > 1 and lines[0].startswith("Error(s) in loading state_dict"):  # torch's heading
         lines = lines[1:]
-    return next(iter(lines), type(error).__name__).strip().rstrip(".: ")
+    line = next(iter(lines), type(error).__name__).strip().rstrip(".: ")
+    return line if len(line) <= 200 else f"{line[:200]}..."  # it may quote what the file says, however long
 
 
 def _package_versions() -> dict[str, str]:

@@ -86,7 +86,7 @@ def _offer(run: Run) -> Offer | None:
     try:
         changed = (run.model_dir / CONFIG_FILE).stat().st_mtime_ns
         about = _about(run.model_dir / CONFIG_FILE, changed)
-    except (FileNotFoundError, ModelError):
+    except (OSError, ModelError):  # not there yet, damaged, or not a file at all
         return None
     status = run.read_status()
     if status.state in ("queued", "running"):

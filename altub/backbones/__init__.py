@@ -1,6 +1,6 @@
 """Frozen feature pyramids: the contract, timm's models, a filter bank, modules of your own, and their weights.
 
-`register_backbone` makes a backbone of your own known by a name; `Backbone.from_module` wraps a module at hand.
+`register_backbone` makes a backbone of your own known by a name; `Backbone.from_module` wraps a module that you have.
 """
 
 from __future__ import annotations

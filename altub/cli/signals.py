@@ -1,4 +1,4 @@
-"""Ctrl+C and its like: trainings stop after the step at hand, and every run saves its state."""
+"""Ctrl+C and its like: trainings stop after the current step, and every run saves its state."""
 
 from __future__ import annotations
 

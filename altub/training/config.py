@@ -42,7 +42,7 @@ class TrainingConfig(_Settings):
     augment: tuple[Augmentation, ...] = setting(
         (),
         "Augmentation",
-        "Random changes of the good images that your part may really show; turns the cache of features off.",
+        "Random changes of the good images that can occur in your parts; turns the cache of features off.",
         group="data",
         choices={"hflip": "mirror", "vflip": "upside down", "rot90": "quarter turns"},
     )

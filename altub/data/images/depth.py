@@ -7,7 +7,7 @@ may mean 0 to 1 or 0 to 255. In this order:
    JPEG 2000 (the same).
 2. The `PixelRange` of the category: measured once on its training images (`measure_pixel_range`) and stored with the
    model, so that all its images are read the same. Single bright pixels have no influence on it.
-3. Where the training images told nothing (they had 8 bits), the image at hand, measured in the same way.
+3. Where the training images told nothing (they had 8 bits), the image available, measured in the same way.
 
 Without a `PixelRange`, which is how version 0.1.0 read every image and how its models still read them, the image's
 largest value decides: white is the full depth of 8, 12 or 16 bits that holds it, beyond that the value itself, and for

@@ -144,7 +144,7 @@ def collect_results(study_dir: Path) -> StudyResults:
         try:
             config = run.config
         except RunError as error:
-            notes.append(f"{error} It is left out.")
+            notes.append(f"{error} Skipped.")
             continue
         status, records = run.status, run.events()
         flow, update = getattr(config.flow, "kind", PLAIN_FLOW), update_name(config.base)

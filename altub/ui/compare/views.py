@@ -27,6 +27,8 @@ from altub.ui.watch import stamp
 
 __all__ = [
     "MOST_LINES",
+    "NONE_CHOSEN",
+    "NO_RUNS",
     "Compared",
     "Entry",
     "chart",
@@ -36,6 +38,12 @@ __all__ = [
     "settings_table",
     "stats_table",
 ]
+
+NO_RUNS = (
+    '<div class="nothing-yet"><b>Nothing to compare yet</b>Train two runs or more in the Train tab, with AltUB and '
+    "without it or with another seed; they appear here automatically.</div>"
+)
+NONE_CHOSEN = '<div class="nothing-yet"><b>No run chosen</b>Choose runs above to see their curves on one axis.</div>'
 
 MOST_LINES = 12
 # The first is a plain line; each of eight is told from the others without its colour.
@@ -128,7 +136,7 @@ def _not_drawn(compared: Sequence[Compared]) -> str:
         return ""
     return (
         f'<p class="hint" role="note">The chart draws the first {MOST_LINES} of {len(compared)} lines; the table below '
-        "has all of them. Take some out, or put seeds together, to see the others.</p>"
+        "has all of them. Remove runs or turn on Group seeds to see the rest.</p>"
     )
 
 
@@ -146,12 +154,12 @@ def stats_table(compared: Sequence[Compared], metric: str) -> str:
     heads = [("", ""), ("Run", "")]
     heads += [("Seeds", "Runs that have the same settings except for the seed")] if together else []
     heads += [
-        ("Epoch", "Epochs trained, and what the run is doing"),
+        ("Epoch", "Epochs trained, and the state"),
         ("Last", "The last epoch" + (", mean over the seeds" if together else "")),
         *([("± seeds", "Sample standard deviation of the last epoch over the seeds")] if together else []),
         ("Best", "The best epoch, chosen on the test set and therefore optimistic"),
         ("Gap", "From the best epoch to the last"),
-        ("Spread", "Sample standard deviation over the last third of the epochs: how much it still varies"),
+        ("Spread", "Sample standard deviation over the last third of the epochs: remaining variation"),
     ]
     rows = []
     for item in compared:

@@ -22,7 +22,7 @@ def score_histogram_html(scores: np.ndarray, score: float, threshold: float) -> 
 
     Args:
         scores: (n,) held-out good scores, ascending.
-        score, threshold: of the image at hand and the current verdict.
+        score, threshold: of the image shown and the current verdict.
     """
     low, high = float(scores[0]), float(scores[-1])
     span = (high - low) or max(abs(high), 1.0) * 0.1

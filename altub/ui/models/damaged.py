@@ -28,7 +28,7 @@ def build_damaged(demo: gr.Blocks, tab: gr.Tab, *, may_delete: bool) -> None:
             chosen = gr.Dropdown([], label="Run", allow_custom_value=True, elem_id="damaged-run")
             delete = gr.Button("Delete", variant="stop", size="sm", scale=0, min_width=110, elem_id="damaged-delete")
             sure = gr.Button(
-                "Delete for good", variant="stop", size="sm", scale=0, visible=False, elem_id="damaged-sure"
+                "Delete permanently", variant="stop", size="sm", scale=0, visible=False, elem_id="damaged-sure"
             )
             keep = gr.Button("Keep", size="sm", scale=0, min_width=90, visible=False, elem_id="damaged-keep")
     steps = [delete, sure, keep]
@@ -50,7 +50,7 @@ def build_damaged(demo: gr.Blocks, tab: gr.Tab, *, may_delete: bool) -> None:
         if not may_delete:
             raise gr.Error("Only the owner of this page can delete runs.", print_exception=False)
         if not any(run.id == run_id for run in list_damaged()):
-            raise gr.Error("This run is not damaged, or it is gone already: reload the page.", print_exception=False)
+            raise gr.Error("This run is not damaged, or it is already deleted: reload the page.", print_exception=False)
         try:
             remove_run(str(run_id))
         except AltUBError as error:

@@ -69,7 +69,7 @@ def _row(model: HubModel) -> str:
     marks = [word for word, is_so in (("private", model.private), ("gated", model.gated)) if is_so]
     marks += [f"{model.downloads} downloads"] if model.downloads else []
     numbers = [f"{escape(name)} <b>{value:.3f}</b>" for name, value in list(model.metrics.items())[:3]]
-    about = " · ".join([*numbers, *marks]) or "no metrics on its card"
+    about = " · ".join([*numbers, *marks]) or "no metrics in its model card"
     name = escape(model.repo)
     return (
         f'<button type="button" class="hub-model" data-repo="{name}" title="Choose {name} to pull">'

@@ -1,0 +1,125 @@
+"""What the Compare tab answers to its visitors: no layout, only updates of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import gradio as gr
+
+from altub.evaluation.compare import COMPARED, update_name
+from altub.ui.compare.views import (
+    NO_RUNS,
+    NONE_CHOSEN,
+    Entry,
+    chart,
+    compare,
+    csv_link,
+    events_of,
+    settings_table,
+    stats_table,
+)
+from altub.ui.watch import RunView, RunWatch, stamp
+
+__all__ = ["MOST_RUNS", "OFFERED", "Choice", "Handlers"]
+
+PRESELECTED = 8  # runs of the newest category
+MOST_RUNS = 48
+OFFERED = ("pixel_auroc", "image_auroc", "aupro", "held_out")
+PARTS = 4  # picker, curves, table, differences
+
+
+class Choice:
+    """What one visitor chose. ids: None = the runs of the newest category. marks: what the page was drawn from."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] | None = None
+        self.metric = OFFERED[0]
+        self.together = False
+        self.marks: dict[str, str] = {}
+        self.lock = threading.RLock()
+
+    def __deepcopy__(self, _memo: dict) -> Choice:
+        return Choice()  # every visitor's own
+
+
+class Handlers:
+    """Answers of the tab.
+
+    Args:
+        watch: what is known of all runs.
+    """
+
+    def __init__(self, watch: RunWatch) -> None:
+        self.watch = watch
+
+    def look(self, choice: Choice) -> list[Any]:
+        """What changed since the page was drawn last."""
+        with choice.lock:
+            views = self.watch.views()
+            chosen = _chosen(choice, views)
+            options = [(_option(view), view.id) for view in views]
+            value = [view.id for view in chosen]
+            updates = [gr.skip()] * PARTS
+            if _is_new(choice, "picker", (options, value)):
+                updates[0] = gr.update(choices=options, value=value)
+            drawn = [(view.id, view.state, view.status.epoch, stamp(view.run.path / "events.jsonl")) for view in chosen]
+            if _is_new(choice, "drawn", (drawn, bool(views), choice.metric, choice.together)):
+                updates[1:] = _draw(chosen, bool(views), choice.metric, choice.together)
+        return updates
+
+    def choose_runs(self, choice: Choice, ids: list[str] | None) -> None:
+        with choice.lock:
+            choice.ids = [name for name in ids or [] if isinstance(name, str)][:MOST_RUNS]
+
+    def choose_metric(self, choice: Choice, name: str) -> None:
+        choice.metric = name if name in OFFERED else OFFERED[0]
+
+    def choose_together(self, choice: Choice, wish: bool) -> None:
+        choice.together = bool(wish)
+
+
+def _chosen(choice: Choice, views: list[RunView]) -> list[RunView]:
+    """The runs to draw, in the order they were chosen in; those that are gone are left out."""
+    if choice.ids is None:
+        newest = [view for view in views if view.config.category == views[0].config.category][:PRESELECTED]
+        return newest[::-1]
+    known = {view.id: view for view in views}
+    return [known[name] for name in choice.ids if name in known]
+
+
+def _is_new(choice: Choice, part: str, mark: Any) -> bool:
+    mark = repr(mark)
+    if choice.marks.get(part) == mark:
+        return False
+    choice.marks[part] = mark
+    return True
+
+
+def _draw(chosen: list[RunView], any_runs: bool, metric: str, together: bool) -> list[str]:
+    if not chosen:
+        return [NONE_CHOSEN if any_runs else NO_RUNS, "", ""]
+    entries = [Entry(view.id, view.config, events_of(view.run), view.state, _progress(view)) for view in chosen]
+    compared = compare(entries, together)
+    head = f'<div class="table-head"><h3>{COMPARED[metric].title}</h3>{csv_link(entries)}</div>'
+    return [
+        f'<div class="altub-card">{chart(compared, metric)}</div>',
+        f'<div class="altub-card">{head}{stats_table(compared, metric)}</div>',
+        f'<div class="altub-card"><h3>What differs</h3>{settings_table(compared)}</div>',
+    ]
+
+
+def _progress(view: RunView) -> str:
+    done = f"{view.status.epoch} of {view.config.epochs}"
+    return done if view.state == "finished" else f"{done}, {view.state}"
+
+
+def _option(view: RunView) -> str:
+    """One line of the list, without what changes while a run trains."""
+    config = view.config
+    flow = getattr(config.flow, "kind", "fastflow")
+    words = [config.category, *([flow] if flow != "fastflow" else []), update_name(config.base), f"seed {config.seed}"]
+    when = time.strftime("%d %b %H:%M", time.localtime(view.status.created))
+    tail = view.id.rsplit("-", 1)[-1]  # of two runs of one minute
+    return " · ".join([*words, when, *([] if tail == f"seed{config.seed}" else [tail])])

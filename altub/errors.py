@@ -33,6 +33,10 @@ INSTALL_UI = 'Install it with: pip install "altub[ui]"'
 class AltUBError(Exception):
     """Base class: the message says what went wrong and what to do about it."""
 
+    def __str__(self) -> str:
+        # The name of a file need not be text; a message is printed, stored as JSON and sent to a page.
+        return super().__str__().encode(errors="replace").decode()
+
 
 class ConfigError(AltUBError):
     """A setting is outside what is possible."""

@@ -5,6 +5,7 @@ Exit codes: 0 done, 2 bad input (one sentence on stderr), 130 stopped.
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -30,6 +31,9 @@ for group in (data, train, predict, runs, study, list_settings, bench, serve, hu
 def main() -> None:
     """Runs the command line; problems that a user can solve become one sentence and exit code 2."""
     wait_passively()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # file names that are not text
     try:
         app()
     except AltUBError as error:

@@ -16,6 +16,7 @@ from altub.data.layouts.folder import is_plain_folder, load_plain_folder
 from altub.data.layouts.mvtec import is_mvtec_category, load_mvtec_category
 from altub.data.layouts.visa import is_visa_category, load_visa_category
 from altub.errors import DataError
+from altub.files import printable
 
 __all__ = ["SAMPLE", "list_categories", "load_category"]
 
@@ -71,6 +72,7 @@ def load_category(data: str | Path, name: str) -> Category:
     """
     folder = _folder(data)
     loaders = _find(folder)
+    name = printable(name)
     if name not in loaders:
         there = ", ".join(sorted(loaders))
         raise DataError(f"There is no category {name!r} in {_called(data, folder)}. There is: {there}.")
@@ -101,7 +103,7 @@ def _find(folder: Path) -> dict[str, Callable[[], Category]]:
         if load is None and is_plain_folder(folder):
             load = load_plain_folder
         if load is not None:
-            return {folder.name: lambda: load(folder)}
+            return {printable(folder.name): lambda: load(folder)}
         found = _find_below(folder) or _find_below(folder / _CONVERTED)
         if not found:
             raise DataError(f"No images were found in {folder} that can be used. {_LAYOUTS}{_hint(folder)}")
@@ -124,7 +126,7 @@ def _find_below(folder: Path) -> dict[str, Callable[[], Category]]:
         if load is None and is_plain_folder(child) and not image_files(child):
             load = load_plain_folder
         if load is not None:
-            found[child.name] = lambda load=load, child=child: load(child)
+            found[printable(child.name)] = lambda load=load, child=child: load(child)
     return found
 
 

@@ -55,6 +55,7 @@ class Sample:
         for name in ("path", "mask_path"):  # a program may give strings
             if isinstance(given := getattr(self, name), str):
                 object.__setattr__(self, name, Path(given))
+        object.__setattr__(self, "defect", printable(self.defect))  # a folder's name need not be text
 
     @property
     def is_defective(self) -> bool:
@@ -98,6 +99,9 @@ class Category:
     test: tuple[Sample, ...]
     layout: str
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", printable(self.name))  # a folder's name need not be text
 
     @classmethod
     def from_images(

@@ -29,6 +29,7 @@ from altub.data import is_image_file, opened_in_chunks
 from altub.data.category import is_hidden
 from altub.errors import DataError
 from altub.files import explain_full_disk, printable, replacing
+from altub.inference.prediction import MaskedVerdict
 from altub.inference.table import Row, error_row, table_to_csv, verdict_row
 from altub.plots import COLOUR_MAPS, overlay
 from altub.plots.enlarge import enlarged_strips
@@ -116,6 +117,7 @@ class PredictionWriter:
         threshold: of verdicts, masks and the line around the defects.
         opacity, colour_map, contour: as in `altub.plots.overlay`.
         max_pixels: overlays and maps of larger images are scaled down to about this; masks are not. None: nothing is.
+        masks: False writes none.
 
     Raises:
         DiskFullError: (from `add` and `close`) there is no room.
@@ -131,8 +133,9 @@ class PredictionWriter:
         colour_map: str = COLOUR_MAPS[0],
         contour: bool = True,
         max_pixels: int | None = None,
+        masks: bool = True,
     ) -> None:
-        self.folder, self.threshold, self.max_pixels = Path(folder), threshold, max_pixels
+        self.folder, self.threshold, self.max_pixels, self.masks = Path(folder), threshold, max_pixels, masks
         self.rows: list[Row] = []
         self._range = calibration.colour_low, calibration.colour_high
         self._look = {"opacity": opacity, "colour_map": colour_map, "contour": contour}
@@ -140,14 +143,15 @@ class PredictionWriter:
 
     def add(self, image_name: str, image: Image.Image, prediction: Prediction) -> Row:
         """Writes the three pictures of one image (RGB, at its own size); returns its row."""
-        name, verdict = self._unique(image_name), prediction.at(self.threshold)
+        name = self._unique(image_name)
+        verdict = prediction.at(self.threshold) if self.masks else prediction.verdict(self.threshold)
         size = _bounded(image.size, self.max_pixels)
         if size != image.size:
             image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
         row = verdict_row(image_name, prediction.score, prediction.p_value, verdict) | {
             "overlay": f"overlays/{name}.png",
             "map": f"maps/{name}.tiff",
-            "mask": f"masks/{name}_mask.png",
+            "mask": f"masks/{name}_mask.png" if self.masks else None,
         }
         line = self.threshold.pixel_value
         shown = overlay(image, prediction.model_map, *self._range, threshold=line, **self._look)
@@ -155,8 +159,9 @@ class PredictionWriter:
             _write_png(shown, file)
         with self._writing(row["map"]) as file:
             write_map(enlarged_strips(prediction.model_map, size), size, file)
-        with self._writing(row["mask"]) as file:
-            _write_png(Image.fromarray(verdict.mask.view(np.uint8) * np.uint8(255)), file)
+        if isinstance(verdict, MaskedVerdict):
+            with self._writing(row["mask"]) as file:
+                _write_png(Image.fromarray(verdict.mask.view(np.uint8) * np.uint8(255)), file)
         self.rows.append(row)
         return row
 

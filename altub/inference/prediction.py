@@ -85,6 +85,15 @@ class Prediction:
 
     def at(self, threshold: Threshold) -> MaskedVerdict:
         """Verdict, mask and marked area at this threshold."""
-        mask = np.concatenate([threshold.mask(strip) for strip in self.strips()])
+        width, height = self.image_size
+        mask = np.empty((height, width), bool)
+        for top, strip in enlarged_strips(self.model_map, self.image_size):
+            mask[top : top + len(strip)] = threshold.mask(strip)
         marked_area = np.count_nonzero(mask) / mask.size
         return MaskedVerdict(threshold.is_exceeded_by(self.score), marked_area, threshold, mask)
+
+    def verdict(self, threshold: Threshold) -> Verdict:
+        """`at` without the mask, for images too large to hold one."""
+        width, height = self.image_size
+        marked = sum(np.count_nonzero(threshold.mask(strip)) for strip in self.strips())
+        return Verdict(threshold.is_exceeded_by(self.score), marked / (width * height), threshold)

@@ -83,7 +83,9 @@ def predict_image(models: ModelCache, image: str | None, run: str) -> tuple[str,
         raise ImageError("There is no image: give one file.")
     detector = models.get(find_model(run or LATEST).model_dir).detector
     folder = Path(get_upload_folder()) / API_FOLDER / secrets.token_urlsafe(16)
-    writer = PredictionWriter(folder, detector.require_calibration(), detector.threshold, max_pixels=LARGE_PIXELS)
+    writer = PredictionWriter(
+        folder, detector.require_calibration(), detector.threshold, max_pixels=LARGE_PIXELS, masks=False
+    )
     try:
         with opened(image, pixel_range=detector.config.pixel_range) as photo:
             prediction = detector.predict(photo)
@@ -91,7 +93,6 @@ def predict_image(models: ModelCache, image: str | None, run: str) -> tuple[str,
     except BaseException:  # nobody is told of these files
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    shutil.rmtree(folder / "masks", ignore_errors=True)  # not among the results
     verdict = "defect" if row["is_anomalous"] else "good"
     return (
         str(writer.folder / row["overlay"]),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from altub.data import PixelRange
 from altub.errors import ModelError, RunError
 from altub.hub.pull import ORIGIN_FILE
 from altub.inference.config import ModelConfig
@@ -36,6 +37,7 @@ class Offer:
     created: float  # seconds since 1970
     metrics: Metrics  # on the test set after `epoch`; without a value where none were computed
     weights_sha256: str
+    pixel_range: PixelRange | None = None
 
     @property
     def label(self) -> str:
@@ -101,6 +103,7 @@ def _offer(run: Run) -> Offer | None:
         created=status.created,
         metrics=about.info.metrics or Metrics(),
         weights_sha256=about.weights_sha256,
+        pixel_range=about.detector.pixel_range,
     )
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from altub.data import Category, Sample, load_category, read_thumbnail
 from altub.data.category import interleave_defects
 from altub.errors import DataError, RunError
+from altub.files import printable
 from altub.inference.batch import Source
 from altub.runs.run import Run
 
@@ -44,7 +45,7 @@ def examples_of(run: Run) -> list[Example]:
     for sample in choose_examples(category):
         picture = _thumbnail_of(sample.path)
         if picture is not None:
-            source = Source(sample.path, f"{sample.defect}/{sample.path.name}")
+            source = Source(sample.path, f"{sample.defect}/{printable(sample.path.name)}")
             examples.append(Example(source, source.name, picture))
     return examples
 

@@ -157,13 +157,14 @@ def scale_maps(batch: PageBatch, item: Inspected, scales: np.ndarray, colour_map
 
 
 def model_note(offer: Offer | None) -> str:
-    """A line on the chosen model."""
+    """A line on the chosen model, and how it reads images of more than 8 bits."""
     if offer is None:
         return ""
     measured = offer.metrics.measured()
     metrics = [f"{METRICS[name].label} {measured[name]:.3f}" for name in MAIN_METRICS if name in measured]
     parts = [offer.backbone, offer.progress, *metrics, time.strftime("%d %b %H:%M", time.localtime(offer.created))]
-    return f"<p>{escape(' · '.join(parts))}</p>"
+    notes = offer.pixel_range.notes if offer.pixel_range is not None else []
+    return f"<p>{escape(' · '.join(parts))}</p>" + "".join(f"<p>{escape(note)}</p>" for note in notes)
 
 
 def problems(items: Sequence[Unreadable]) -> str:

@@ -94,7 +94,8 @@ class Server:
             self.process = None
 
 
-@pytest.fixture(scope="session")
+# Playwright's event loop runs for as long as it is open: a second one, or asyncio.run in another module, would fail.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[playwright_api.Browser]:
     if CHROMIUM is None:
         message = "no chromium found (install it, or name it in ALTUB_CHROMIUM)"

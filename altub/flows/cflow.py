@@ -61,11 +61,10 @@ class CFlowHead(FlowHead):
         self.register_buffer("offset", torch.zeros(()))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        z, log_det = self.forward_map(features)
+        z, log_det = self.transform(features)
         return z, log_det.sum((1, 2))
 
-    def forward_map(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """z (N, C, H, W) and each position's own log|det J| (N, H, W)."""
+    def transform(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self._by_position(features, rev=False)
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,11 +72,11 @@ class CFlowHead(FlowHead):
         return features, log_det.sum((1, 2))
 
     def log_det_map(self, features: Tensor) -> Tensor:
-        return self.forward_map(features)[1]
+        return self.transform(features)[1]
 
     def energy(self, features: Tensor, base: DiagonalGaussian) -> Tensor:
         """-log p of each position's features in nats per dimension, with the log-determinant: (N, H, W)."""
-        z, log_det = self.forward_map(features)
+        z, log_det = self.transform(features)
         return -base.log_prob_map(z.float()) - log_det.float() / self.channels
 
     def likelihood(self, energy: Tensor) -> Tensor:

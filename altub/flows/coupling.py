@@ -104,9 +104,7 @@ class AffineCoupling(InvertibleModule):
         """
         (x,) = x_or_z
         (condition,) = c if self.dims_c else (None,)
-        if x.shape[1] != sum(self.split):
-            raise ValueError(f"This coupling is built for {sum(self.split)} channels, not {x.shape[1]}.")
-        gain = GLOBAL_AFFINE_FACTOR * F.softplus(self.global_scale, beta=GLOBAL_AFFINE_BETA)
+        gain = self._gain(x)
         # Every position of every channel is scaled by its channel's gain.
         gain_log_det = x[0, 0].numel() * gain.log().sum()
 
@@ -119,12 +117,28 @@ class AffineCoupling(InvertibleModule):
             x2 = (u2 - a_t) * torch.exp(-s)
             return (torch.cat((u1, x2), dim=1),), -s.flatten(1).sum(1) - gain_log_det
 
+        y, s_sum = self._couple(x, condition, gain, by_position=False)
+        return (y,), s_sum + gain_log_det
+
+    def transform(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """y (N, C, ...) and the share of each position in log|det J|, (N, ...): sum_c s + sum_c log g_c there.
+
+        One pass, as costly as `forward`, whose log-determinant is the sum of these shares.
+        """
+        gain = self._gain(x)
+        y, s_map = self._couple(x, condition, gain, by_position=True)
+        return y, s_map + gain.log().sum()
+
+    def _gain(self, x: Tensor) -> Tensor:
+        if x.shape[1] != sum(self.split):
+            raise ValueError(f"This coupling is built for {sum(self.split)} channels, not {x.shape[1]}.")
+        return GLOBAL_AFFINE_FACTOR * F.softplus(self.global_scale, beta=GLOBAL_AFFINE_BETA)
+
+    def _couple(self, x: Tensor, condition: Tensor | None, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
         x1, x2 = x.split(self.split, dim=1)
         a = self._subnet(x1, condition)
-        y, s_sum = _Couple.apply(x1, x2, a, gain, self.global_offset, self.permutation, self.clamp)
-        if self.permutation is None:
-            y = self._rotate(y, self.rotation)
-        return (y,), s_sum + gain_log_det
+        y, s = _Couple.apply(x1, x2, a, gain, self.global_offset, self.permutation, self.clamp, by_position)
+        return (self._rotate(y, self.rotation) if self.permutation is None else y), s
 
     def _subnet(self, x1: Tensor, condition: Tensor | None) -> Tensor:
         return self.subnet(x1 if condition is None else torch.cat((x1, condition.to(x1.dtype)), dim=1))
@@ -145,14 +159,15 @@ def random_rotation(channels: int) -> Tensor:
 class _Couple(torch.autograd.Function):
     """(x1, x2, a, gain, offset) -> (permuted coupling output, sum of s); gradient written out by hand.
 
-    `permutation` None leaves the channels in their order.
+    `permutation` None leaves the channels in their order. The sum is one number an image, or with `by_position` a map
+    of the sums over channels.
 
     The step is bound by memory, not by arithmetic. On a CPU it therefore works through slices of the batch that fit
     the caches, from where each of its dozen intermediate results is read back.
     """
 
     @staticmethod
-    def forward(ctx, x1, x2, a, gain, offset, permutation, clamp: float):
+    def forward(ctx, x1, x2, a, gain, offset, permutation, clamp: float, by_position: bool):
         first = x1.shape[1]
         y = x1.new_empty(len(x1), first + x2.shape[1], *x1.shape[2:])
         tanh, scale, u2 = torch.empty_like(x2), torch.empty_like(x2), torch.empty_like(x2)
@@ -168,14 +183,15 @@ class _Couple(torch.autograd.Function):
             if permutation is not None:
                 torch.index_select(u, 1, permutation, out=y[part])
         ctx.save_for_backward(x1, x2, tanh, scale, u2, gain, permutation)
-        ctx.clamp, ctx.a_dtype = clamp, a.dtype
-        return y, tanh.flatten(1).sum(1).mul_(clamp)
+        ctx.clamp, ctx.a_dtype, ctx.by_position = clamp, a.dtype, by_position
+        return y, (tanh if by_position else tanh.flatten(1)).sum(1).mul_(clamp)
 
     @staticmethod
-    def backward(ctx, grad_y: Tensor, grad_s_sum: Tensor):
+    def backward(ctx, grad_y: Tensor, grad_s: Tensor):
         x1, x2, tanh, scale, u2, gain, permutation = ctx.saved_tensors
         first, inverse = x1.shape[1], None if permutation is None else torch.argsort(permutation)
         positions = [0, *range(2, x1.dim())]
+        grad_s = grad_s.unsqueeze(1) if ctx.by_position else grad_s.view(-1, *[1] * (x1.dim() - 1))
         inputs_too = ctx.needs_input_grad[0]
         grad_x1, grad_x2 = (torch.empty_like(x1), torch.empty_like(x2)) if inputs_too else (None, None)
         grad_a = x1.new_empty(len(x1), 2 * x2.shape[1], *x1.shape[2:])
@@ -192,13 +208,13 @@ class _Couple(torch.autograd.Function):
             torch.mul(grad_u2, SUBNET_FACTOR, out=grad_a_t)
             grad_u2.mul_(scale[part])
             # d/ds of x2 * exp(s), plus the log-determinant's own term, through s = clamp * tanh(0.1 a).
-            torch.addcmul(grad_s_sum[part].view(-1, *[1] * (x1.dim() - 1)), grad_u2, x2[part], out=grad_a_s)
+            torch.addcmul(grad_s[part], grad_u2, x2[part], out=grad_a_s)
             slope = ctx.clamp * SUBNET_FACTOR
             grad_a_s.mul_(torch.addcmul(tanh.new_tensor(slope), tanh[part], tanh[part], value=-slope))
             if inputs_too:
                 torch.mul(grad_u1, gain[:, :first], out=grad_x1[part])
                 grad_x2[part] = grad_u2
-        return grad_x1, grad_x2, grad_a.to(ctx.a_dtype), grad_gain, grad_offset, None, None
+        return grad_x1, grad_x2, grad_a.to(ctx.a_dtype), grad_gain, grad_offset, None, None, None
 
 
 def _slices(x: Tensor) -> list[slice]:

@@ -36,6 +36,16 @@ class FastFlowHead(FlowHead):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self.flow(features)
 
+    def transform(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        z, log_det = features, features.new_zeros(())
+        for step in self.flow:
+            z, of_step = step.transform(z)
+            log_det = log_det + of_step
+        return z, log_det
+
+    def log_det_map(self, features: Tensor) -> Tensor:
+        return self.transform(features)[1]
+
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self.flow(z, rev=True)
 

@@ -33,7 +33,8 @@ class FlowHead(nn.Module, ABC):
     """A flow on one scale: maps features (N, C, H, W) to z of the same shape, invertibly.
 
     A head of your own needs `__init__`, `forward` and `inverse`; the rest has defaults that suit any flow over whole
-    maps. :func:`altub.flows.register_flow` makes it known by a name.
+    maps. `transform` and `log_det_map` tell its likelihood by position. :func:`altub.flows.register_flow` makes it
+    known by a name.
 
     Args:
         config: settings; a head of your own may keep further ones in `config.options`.
@@ -68,9 +69,14 @@ class FlowHead(nn.Module, ABC):
         """Features (N, C, H, W) of z (N, C, H, W), and the log-determinant of the inverse (N,)."""
 
     def log_det_map(self, features: Tensor) -> Tensor | None:
-        """Each position's own log|det J| (N, H, W), which add up to the image's; None where positions depend on one
-        another, so that there is no such thing."""
+        """The share of each position in log|det J|, (N, H, W), which add up to the image's: where a position is
+        mapped by itself its own, in a flow over whole maps the log-scales applied there. None where a head knows
+        none."""
         return None
+
+    def transform(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """z (N, C, H, W) and `log_det_map`; a head that has one gives both from a single pass."""
+        return self(features)[0], self.log_det_map(features)
 
     def energy(self, features: Tensor, base: DiagonalGaussian) -> Tensor:
         """How unlikely each position is under `base`, (N, H, W): higher is more anomalous.

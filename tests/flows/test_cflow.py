@@ -66,7 +66,7 @@ def assert_same_weights(a: Run, b: Run) -> None:
 @pytest.mark.parametrize("permutation", ["hard", "soft"])
 def test_a_fibre_alone_is_mapped_as_in_its_map(permutation: str) -> None:
     flow, x = head(permutation), torch.randn(2, 6, 4, 5, dtype=torch.double)
-    z, log_det = flow.forward_map(x)
+    z, log_det = flow.transform(x)
     codes = flow.codes(4, 5).double()
     fibre = x[1, :, 2, 3][None]
     mapped, alone = flow.forward_fibres(fibre, codes[2 * 5 + 3 :][:1])

@@ -87,11 +87,17 @@ def test_log_det_is_that_of_the_jacobian(config: FlowConfig) -> None:
 
 def test_the_log_det_of_the_positions_adds_up_where_there_is_one(config: FlowConfig) -> None:
     head, x = head_of(config), maps(3)
-    by_position = head.log_det_map(x)
-    assert (by_position is None) is (config.kind != "cflow")
-    if by_position is not None:
-        assert by_position.shape == (3, *SHAPE[1:])
-        torch.testing.assert_close(by_position.sum((1, 2)), head(x)[1])
+    (z, log_det), (same_z, shares) = head(x), head.transform(x)
+    torch.testing.assert_close(same_z, z)
+    assert (shares is None) is (config.kind == OWN)
+    if shares is not None:
+        assert shares.shape == (3, *SHAPE[1:]) and shares.std() > 0
+        torch.testing.assert_close(shares.sum((1, 2)), log_det)
+        assert torch.equal(head.log_det_map(x), shares)
+        trained = [*head.parameters()]
+        wanted = torch.autograd.grad(z.sum() + log_det.square().sum(), trained)
+        got = torch.autograd.grad(same_z.sum() + shares.sum((1, 2)).square().sum(), trained)
+        torch.testing.assert_close(got, wanted)
 
 
 def test_an_image_does_not_see_its_batch(config: FlowConfig) -> None:

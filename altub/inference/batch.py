@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 
 from altub.data import PixelRange, opened, opened_in_chunks
-from altub.data.images.formats import LARGE_PIXELS
 from altub.errors import ImageError, RunError
 from altub.files import explain_full_disk
 from altub.inference.calibration import Calibration
@@ -175,14 +174,14 @@ class Batch:
         self, threshold: Threshold, *, opacity: float, colour_map: str, contour: bool, progress: Progress | None = None
     ) -> Path:
         """Overlays, maps, masks and predictions.csv of the whole batch, at the images' own sizes; overlays and maps of
-        images above `LARGE_PIXELS` are scaled down to it.
+        large ones are scaled down.
 
         Raises:
             ConfigError: the colour map or the opacity is not possible.
             DiskFullError: there is no room.
         """
         path = self._fresh_folder() / "predictions.zip"
-        look = {"opacity": opacity, "colour_map": colour_map, "contour": contour, "max_pixels": LARGE_PIXELS}
+        look = {"opacity": opacity, "colour_map": colour_map, "contour": contour, "reduce_large": True}
         with PredictionArchive(path, self.calibration, threshold, **look) as archive:
             for done, item in enumerate(self.items, start=1):
                 if isinstance(item, Unreadable):

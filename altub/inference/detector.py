@@ -150,7 +150,7 @@ class AnomalyDetector(nn.Module):
                 yield Prediction.from_maps(anomaly_map, scale_maps, size, score, calibration.p_value(score))
 
     def open_images(self, images: Iterable[ImageSource]) -> Iterator[list[Image.Image]]:
-        """The images in RGB as the model reads them, some at a time; a list is emptied when the next is asked for.
+        """The images in RGB as the model reads them, some at a time; they are closed when the next ones are asked for.
 
         Raises:
             ImageError: one of them is no image, or too large.
@@ -159,9 +159,7 @@ class AnomalyDetector(nn.Module):
             for _, image in chunk:
                 if isinstance(image, ImageError):
                     raise image
-            opened = [image for _, image in chunk]
-            yield opened
-            opened.clear()
+            yield [image for _, image in chunk]
 
     def raw_maps(self, images: Sequence[Image.Image], image_size: int | None = None) -> tuple[Tensor, Tensor]:
         """RGB images to maps (N, h, w) and scales (N, scales, h, w) at the model's input size, on the CPU.

@@ -27,6 +27,7 @@ from PIL import Image
 
 from altub.data import is_image_file, opened_in_chunks
 from altub.data.category import is_hidden
+from altub.data.images.formats import LARGE_PIXELS
 from altub.errors import DataError
 from altub.files import explain_full_disk, printable, replacing
 from altub.inference.prediction import MaskedVerdict
@@ -49,6 +50,7 @@ __all__ = [
     "write_map",
 ]
 
+SHOWN_PIXELS = 3840 * 2160  # of a large image: what a screen of high resolution shows
 _FLOAT = 3  # SampleFormat of a TIFF
 _LONGEST_NAME, _LONGEST_BYTES = 100, 180  # characters, and as UTF-8; file systems end at 255 bytes
 
@@ -116,7 +118,7 @@ class PredictionWriter:
         calibration: of the model; gives the fixed colour range of the overlays.
         threshold: of verdicts, masks and the line around the defects.
         opacity, colour_map, contour: as in `altub.plots.overlay`.
-        max_pixels: overlays and maps of larger images are scaled down to about this; masks are not. None: nothing is.
+        reduce_large: overlays and maps of images above `LARGE_PIXELS` are scaled down to `SHOWN_PIXELS`; masks are not.
         masks: False writes none.
 
     Raises:
@@ -132,10 +134,10 @@ class PredictionWriter:
         opacity: float = 0.5,
         colour_map: str = COLOUR_MAPS[0],
         contour: bool = True,
-        max_pixels: int | None = None,
+        reduce_large: bool = False,
         masks: bool = True,
     ) -> None:
-        self.folder, self.threshold, self.max_pixels, self.masks = Path(folder), threshold, max_pixels, masks
+        self.folder, self.threshold, self.reduce_large, self.masks = Path(folder), threshold, reduce_large, masks
         self.rows: list[Row] = []
         self._range = calibration.colour_low, calibration.colour_high
         self._look = {"opacity": opacity, "colour_map": colour_map, "contour": contour}
@@ -145,7 +147,7 @@ class PredictionWriter:
         """Writes the three pictures of one image (RGB, at its own size); returns its row."""
         name = self._unique(image_name)
         verdict = prediction.at(self.threshold) if self.masks else prediction.verdict(self.threshold)
-        size = _bounded(image.size, self.max_pixels)
+        size = _reduced(image.size) if self.reduce_large else image.size
         if size != image.size:
             image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
         row = verdict_row(image_name, prediction.score, prediction.p_value, verdict) | {
@@ -290,12 +292,12 @@ def write_map(strips: Iterable[tuple[int, np.ndarray]], size: tuple[int, int], f
         file.write(np.ascontiguousarray(strip, dtype="<f4").data)
 
 
-def _bounded(size: tuple[int, int], pixels: int | None) -> tuple[int, int]:
-    """(width, height), scaled down where it has more pixels."""
+def _reduced(size: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) at which an image is drawn where large ones are scaled down."""
     width, height = size
-    if pixels is None or width * height <= pixels:
+    if width * height <= LARGE_PIXELS:
         return size
-    scale = (pixels / (width * height)) ** 0.5
+    scale = (SHOWN_PIXELS / (width * height)) ** 0.5
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 

@@ -11,7 +11,7 @@
 `/runs` lists what can be used as `run`. `/predict` returns
 
 * overlay: path of a PNG, the image at its own size with the heatmap over it and a line around the defects; one of
-  more than 25 million pixels is scaled down to that,
+  more than 25 million pixels is scaled down to 8 million,
 * anomaly_map: path of a float32 TIFF of the same size as the overlay, higher is more anomalous,
 * score: mean of the highest 1 % of the map before smoothing,
 * p_value: estimated share of good images that score at least as high,
@@ -31,7 +31,6 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from altub.data import opened
-from altub.data.images.formats import LARGE_PIXELS
 from altub.errors import ImageError
 from altub.inference.exports import PredictionWriter
 from altub.inference.model_cache import ModelCache
@@ -84,7 +83,7 @@ def predict_image(models: ModelCache, image: str | None, run: str) -> tuple[str,
     detector = models.get(find_model(run or LATEST).model_dir).detector
     folder = Path(get_upload_folder()) / API_FOLDER / secrets.token_urlsafe(16)
     writer = PredictionWriter(
-        folder, detector.require_calibration(), detector.threshold, max_pixels=LARGE_PIXELS, masks=False
+        folder, detector.require_calibration(), detector.threshold, reduce_large=True, masks=False
     )
     try:
         with opened(image, pixel_range=detector.config.pixel_range) as photo:

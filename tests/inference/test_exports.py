@@ -197,3 +197,39 @@ def test_an_unreadable_image_becomes_a_row_and_the_others_are_done_in_order(tmp_
     assert seen == [(k, 11) for k in range(1, 12)]
     assert sum(detector.calls) == 10 and max(detector.calls) <= 8
     assert len(read_csv(tmp_path / "out" / "predictions.csv")) == 11
+
+
+def test_a_large_image_is_drawn_reduced_and_its_mask_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("altub.inference.exports.LARGE_PIXELS", 10_000)
+    monkeypatch.setattr("altub.inference.exports.SHOWN_PIXELS", 2_500)
+    small = make_prediction(20, 30)
+    prediction = Prediction(small.model_map, small.scale_maps, small.score, small.p_value, (300, 200))
+    image, sizes = Image.new("RGB", (300, 200), (90, 90, 90)), {}
+    for reduce_large in (True, False):
+        folder = tmp_path / str(reduce_large)
+        row = PredictionWriter(folder, CALIBRATION, THRESHOLD, reduce_large=reduce_large).add(
+            "a.png", image, prediction
+        )
+        sizes[reduce_large] = [Image.open(folder / row[name]).size for name in ("overlay", "map", "mask")]
+        assert row["anomalous_area"] == (prediction.anomaly_map > -0.4).mean()
+    assert sizes[False] == [(300, 200)] * 3
+    assert sizes[True] == [(61, 41), (61, 41), (300, 200)]
+
+
+def test_without_masks_the_area_is_the_same(tmp_path):
+    rows = [
+        PredictionWriter(tmp_path / str(masks), CALIBRATION, THRESHOLD, masks=masks).add(
+            "a.png", make_image(), make_prediction()
+        )
+        for masks in (True, False)
+    ]
+    assert rows[0]["anomalous_area"] == rows[1]["anomalous_area"] and rows[1]["mask"] is None
+    assert not (tmp_path / "False" / "masks").exists()
+
+
+@pytest.mark.parametrize("letter", ["x", "\u6f22", "\U0001f600"])
+def test_the_longest_names_fit_a_file_system(tmp_path, letter):
+    name = letter * (240 // len(letter.encode()))
+    with PredictionWriter(tmp_path, CALIBRATION, THRESHOLD) as writer:
+        row = writer.add(f"{name}.png", make_image(), make_prediction())
+    assert all((tmp_path / row[kind]).is_file() for kind in ("overlay", "map", "mask"))

@@ -7,11 +7,13 @@ do not keep the others waiting.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from altub.data.images.formats import LARGE_PIXELS
 from altub.errors import ImageError
@@ -88,7 +90,16 @@ class PixelBudget:
             yield
         finally:
             self._thread.holds = False
+            if large:
+                _return_freed_memory()
             lane.give_back(pixels)
+
+
+def _return_freed_memory() -> None:
+    """Gives back to the operating system what was freed; glibc keeps much of it for each thread, unused."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 #: The process's own.

@@ -24,6 +24,11 @@ from altub.files import printable
 
 __all__ = ["Pending", "Rules", "pending"]
 
+# Pillow takes memory in blocks of this size, 16 MiB by default. glibc gives a block of more than 32 MiB back to the
+# operating system as soon as it is freed; smaller ones pile up in each thread's part of the heap.
+_PILLOW_BLOCK = 64 << 20
+Image.core.set_block_size(_PILLOW_BLOCK)
+
 # How much longer than PNG or JPEG these take for a pixel, roughly; and how many scans of a JPEG cost as much as one.
 _SLOWNESS = {"JPEG2000": 5, "AVIF": 2, "WEBP": 2}
 _CHEAP_SCANS = 10
@@ -90,6 +95,10 @@ class Pending(ABC):
             ImageError: damaged.
         """
 
+    def is_source(self, image: Image.Image) -> bool:
+        """Is this the very image that was given, which belongs to others?"""
+        return False
+
     @abstractmethod
     def deep_values(self) -> np.ndarray | None:
         """The values, where they have more than 8 bits and nothing says which one is white."""
@@ -119,6 +128,9 @@ class _PendingImage(Pending):
     def __init__(self, image: Image.Image, rules: Rules) -> None:
         super().__init__(printable(Path(getattr(image, "filename", "") or "The image").name), image.size, rules)
         self._image = image
+
+    def is_source(self, image: Image.Image) -> bool:
+        return image is self._image
 
     def load(self) -> Image.Image:
         with _explained(self.name, self.rules.max_pixels):

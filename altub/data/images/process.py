@@ -30,7 +30,7 @@ from altub.files import PACKAGE
 __all__ = ["decode_in_process"]
 
 KEPT = 2  # processes without work
-STRIP_BYTES = 16 << 20  # received at a time
+STRIP_BYTES = 4 << 20  # received at a time
 CHANNELS = {"L": 1, "RGB": 3}
 _START = (
     f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); "

@@ -41,7 +41,9 @@ def read_image(
     Raises:
         ImageError: not an image, damaged or cut off, empty, or too large. The message names the file.
     """
-    with opened(source, max_pixels=max_pixels, pixel_range=pixel_range) as image:
+    rules = Rules.of(max_pixels=max_pixels, pixel_range=pixel_range)
+    with pending(source, rules) as undecoded, BUDGET.hold(undecoded.pixels):
+        image = _rgb(undecoded)
         return image.copy() if image is source else image
 
 
@@ -49,15 +51,20 @@ def read_image(
 def opened(
     source: ImageSource | BinaryIO, *, max_pixels: int | None = None, pixel_range: PixelRange | None = None
 ) -> Iterator[Image.Image]:
-    """`read_image` for as long as the block lasts; other large images wait meanwhile. Upright RGB of Pillow is not
-    copied.
+    """`read_image` for as long as the block lasts; it is closed at its end, and other large images wait meanwhile.
+    Upright RGB of Pillow is neither copied nor closed.
 
     Raises:
         ImageError: as from `read_image`, or too many others wait.
     """
     rules = Rules.of(max_pixels=max_pixels, pixel_range=pixel_range)
     with pending(source, rules) as undecoded, BUDGET.hold(undecoded.pixels):
-        yield _rgb(undecoded)
+        image = _rgb(undecoded)
+        try:
+            yield image
+        finally:
+            if image is not source:
+                image.close()  # frees its memory now, whoever still holds it
 
 
 def opened_in_chunks(
@@ -65,7 +72,7 @@ def opened_in_chunks(
 ) -> Iterator[list[tuple[T, Image.Image | ImageError]]]:
     """Each item with its image, or with what is wrong with it; a few at a time, and a large image alone.
 
-    The images are there until the next chunk is asked for, which empties the list.
+    The images are open until the next chunk is asked for.
     """
     chunk: list[tuple[T, Pending | ImageError]] = []
     pixels, files = 0, ExitStack()
@@ -97,8 +104,16 @@ def _decoded(
     try:
         with BUDGET.hold(pixels):
             decoded = [(item, _rgb_or_error(undecoded)) for item, undecoded in chunk]
-            yield decoded
-            decoded.clear()  # the caller still holds the list while the next images are decoded
+            try:
+                yield decoded
+            finally:
+                for (_, image), (_, undecoded) in zip(decoded, chunk, strict=True):
+                    if (
+                        isinstance(undecoded, Pending)
+                        and isinstance(image, Image.Image)
+                        and not undecoded.is_source(image)
+                    ):
+                        image.close()  # frees its memory now, whoever still holds it
     except ImageError as error:  # there was no room
         yield [(item, error) for item, _ in chunk]
 

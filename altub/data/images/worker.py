@@ -21,7 +21,7 @@ __all__ = ["main"]
 IDLE_SECONDS = 60.0
 NICENESS = 5  # ordinary images come first
 BYTES_PER_PIXEL, BYTES_BESIDE = 32, 2 << 30  # of the address space that decoding may take
-STRIP_BYTES = 16 << 20  # sent at a time
+STRIP_BYTES = 4 << 20  # sent at a time
 
 
 def main() -> int:

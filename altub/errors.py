@@ -18,6 +18,7 @@ __all__ = [
     "DataError",
     "DiskFullError",
     "ImageError",
+    "LabelError",
     "MissingExtraError",
     "ModelError",
     "RunError",
@@ -64,6 +65,10 @@ class ModelError(AltUBError):
 
 class RunError(AltUBError):
     """A run directory is missing, in use by another process or not what was asked for."""
+
+
+class LabelError(AltUBError):
+    """A label store is damaged or in use, or a label is not what it may be."""
 
 
 class DiskFullError(AltUBError):

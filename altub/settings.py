@@ -4,6 +4,7 @@
 |-----------------------|----------------------------------------------------------------|-------------------|
 | ALTUB_DATA            | data root: MVTec AD categories and the generated sample        | ./data            |
 | ALTUB_RUNS            | runs: one folder per training                                  | ./runs            |
+| ALTUB_DB              | labels: an SQLite file; images and masks go to a folder beside | labels.db in data |
 | ALTUB_WEIGHTS         | folder of <timm name>.safetensors for machines without network | none              |
 | ALTUB_MAX_PIXELS      | images with more pixels are refused                            | 100 (40) million  |
 | ALTUB_DECODE_SECONDS  | longest time that decoding one image may take                  | 60                |
@@ -47,6 +48,7 @@ __all__ = [
     "feature_memory_bytes",
     "follow_seconds",
     "gradio_temp_dir",
+    "labels_db",
     "max_body_bytes",
     "max_epochs",
     "max_image_size",
@@ -81,6 +83,12 @@ def data_root() -> Path:
 def runs_root() -> Path:
     """Folder that holds one folder per run (``ALTUB_RUNS``)."""
     return Path(os.environ.get("ALTUB_RUNS") or _kept("runs")).expanduser().resolve()
+
+
+def labels_db() -> Path:
+    """The database of the labels (``ALTUB_DB``), by default ``labels.db`` in the data root."""
+    value = os.environ.get("ALTUB_DB")
+    return Path(value).expanduser().resolve() if value else data_root() / "labels.db"
 
 
 def weights_root() -> Path | None:

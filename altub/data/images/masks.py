@@ -17,7 +17,7 @@ __all__ = ["read_mask", "resize_mask"]
 _LOSSY_MASK_THRESHOLD = 127
 
 
-def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
+def read_mask(path: str | Path | bytes, size: tuple[int, int] | None = None) -> np.ndarray:
     """A mask of defective pixels as bool (H, W); every value but 0 means defect (in a JPEG: every value above
     127).
 

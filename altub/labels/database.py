@@ -1,8 +1,8 @@
 """The SQLite file under the label store: connections, transactions, and its errors in words.
 
-The file is in WAL mode, so that readers and a writer do not wait for each other, and every commit is synchronised to the
-disk: what a transaction wrote is there whole after a kill or a power cut, or not at all. Several threads and processes
-may use the same file; a writer waits for the one before it.
+The file is in WAL mode, so that readers and a writer do not wait for each other, and every commit is synchronised to
+the disk: what a transaction wrote is there whole after a kill or a power cut, or not at all. Several threads and
+processes may use the same file; a writer waits for the one before it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The labels: events that are only ever appended. An undo is one more event.
 
-Nobody overwrites anybody: a second verdict on an image stands beside the first, and both are seen. The label of an image
-is its newest event that was not undone.
+Nobody overwrites anybody: a second verdict on an image stands beside the first, and both are seen. The label of an
+image is its newest event that was not undone.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 An order ("nearest" the threshold, most "anomalous", "newest", "diverse") is a preference, not a list: of n candidates
 the one of rank r is shown with a probability proportional to 1 / r. One showing in five is a uniform draw instead. So
-every image has a known probability of at least `RANDOM_SHARE` / n, and what is estimated from the labels can be weighted
-(`altub.labels.weights`); a queue that only showed what looks odd would bias every estimate, and nothing could undo that.
+every image has a known probability of at least `RANDOM_SHARE` / n, and what is estimated from the labels can be
+weighted (`altub.labels.weights`); a queue that only showed what looks odd would bias every estimate for good.
 
 The uniform draws are from *all* images of the queue's scope, labelled before or not: a draw that meets a labelled image
 costs nobody anything and is kept, and the next one follows at once. The kept sequence of draws is therefore a random

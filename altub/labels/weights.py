@@ -1,10 +1,10 @@
 """Importance weights: what labels that a queue chose say of all images.
 
 Of n candidates the queue shows each with its own probability q. Weighting a shown image by 1 / (n q) makes its
-expectation the mean over the candidates of that moment, but not over all images: what was shown before is no longer among
-them. The weights of Farquhar, Gal and Rainforth ("On statistical bias in active learning: how and when to fix it", ICLR
-2021, https://arxiv.org/abs/2101.11665) correct for that: with M images shown of N, the m-th of which was chosen with
-probability q out of N - m + 1 candidates,
+expectation the mean over the candidates of that moment, but not over all images: what was shown before is no longer
+among them. The weights of Farquhar, Gal and Rainforth correct for that ("On statistical bias in active learning: how
+and when to fix it", ICLR 2021, https://arxiv.org/abs/2101.11665): with M images shown of N, the m-th of which was
+chosen with probability q out of N - m + 1 candidates,
 
     v = 1 + (N - M) / (N - m) * (1 / ((N - m + 1) q) - 1)
 

@@ -1,4 +1,4 @@
-"""Two writers on one store, killed again and again: what they were told is stored is there, and nothing is half there."""
+"""Two writers on one store, killed again and again: what they were told is stored is there, nothing is half there."""
 
 from __future__ import annotations
 

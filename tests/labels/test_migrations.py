@@ -48,7 +48,7 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     store = LabelStore(path)
     with store.db.write() as connection:
         connection.execute("INSERT INTO migrations VALUES (99, 'm099_later', 0)")
-    with pytest.raises(LabelError, match="version 99, newer than .* update AltUB"):
+    with pytest.raises(LabelError, match=r"version 99, newer than .* update AltUB"):
         LabelStore(path)
 
 

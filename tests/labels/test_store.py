@@ -121,7 +121,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(store: LabelStore) -> Non
     pages = store.db.row("PRAGMA page_count")[0]
     store.db.rows(f"PRAGMA max_page_count = {pages}")
     stored = []
-    with pytest.raises(DiskFullError, match="^The disk is full: labels.db could not be written"):
+    with pytest.raises(DiskFullError, match=r"^The disk is full: labels\.db could not be written"):
         for image in images * 50:
             stored.append(store.labels.add(image, "ann", "good", note="n" * 100).event)
     assert stored, "some had room"

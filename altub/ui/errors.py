@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from altub import settings
 from altub.errors import AltUBError
+from altub.files import PACKAGE
 
-__all__ = ["show_errors"]
+__all__ = ["notice", "show_errors"]
+
+
+def notice(text: object) -> str:
+    """Text for a notice, which Gradio shows as HTML: names of files come from strangers.
+
+    Folders of the server are named by what they are: who reaches the page need not know where they lie.
+    """
+    shown = str(text)
+    roots = [
+        (settings.gradio_temp_dir(), "temporary files"),
+        (settings.runs_root(), "runs"),
+        (settings.data_root(), "data"),
+        (settings.weights_root(), "weights"),
+        (PACKAGE.parent, "AltUB"),
+        (Path.home(), "~"),
+    ]
+    for root, name in roots:
+        if root is not None and len(root.parts) > 1:
+            shown = re.sub(rf"{re.escape(str(root))}(?![\w.-])", name, shown)
+    return escape(shown, quote=False)
 
 
 def show_errors(title: str, *, duration: float | None = 10) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -27,7 +52,7 @@ def show_errors(title: str, *, duration: float | None = 10) -> Callable[[Callabl
             try:
                 return handler(*args, **kwargs)
             except AltUBError as error:
-                raise gr.Error(str(error), title=title, duration=duration, print_exception=False) from error
+                raise gr.Error(notice(error), title=title, duration=duration, print_exception=False) from error
 
         return wrapped
 

@@ -14,6 +14,7 @@ from altub.errors import ConfigError
 from altub.ui.security import LOOPBACK, HostGuard, is_loopback
 from altub.ui.server.body_limit import MAX_FILES, BodyLimit
 from altub.ui.server.ending import Drain, Draining
+from altub.ui.server.headers import SecurityHeaders, inline_scripts
 from altub.ui.server.locality import LocalGate
 from altub.ui.server.logins import Credentials, LoginBrake
 from altub.ui.server.temporary import TemporaryFiles
@@ -184,6 +185,11 @@ def middleware(
     room = files.upload if files is not None else None
     upload_bytes = min(MAX_FILES * settings.max_upload_bytes(), settings.temp_bytes())
     return [
+        Middleware(
+            SecurityHeaders,
+            scripts=inline_scripts(HEAD.encode()),
+            embedded_by=f"https://{SPACE_ORIGIN}" if options.space else None,
+        ),
         Middleware(HostGuard, **options.guard()),
         *([Middleware(LocalGate)] if options.is_local else []),
         Middleware(Draining, drain=drain or Drain()),

@@ -9,6 +9,7 @@ import gradio as gr
 
 from altub.errors import AltUBError
 from altub.runs.damaged import DamagedRun, list_damaged, remove_run
+from altub.ui.errors import notice
 
 __all__ = ["build_damaged", "damaged_list"]
 
@@ -54,7 +55,7 @@ def build_damaged(demo: gr.Blocks, tab: gr.Tab, *, may_delete: bool) -> None:
         try:
             remove_run(str(run_id))
         except AltUBError as error:
-            raise gr.Error(escape(str(error)), print_exception=False) from error
+            raise gr.Error(notice(error), print_exception=False) from error
         return look()
 
     shown = [group, listed, chosen, *steps]

@@ -19,7 +19,7 @@ from altub.data.sample import make_sample
 from altub.errors import AltUBError, ConfigError
 from altub.settings import data_root
 from altub.ui.background import BackgroundTask, Report
-from altub.ui.errors import show_errors
+from altub.ui.errors import notice, show_errors
 from altub.ui.services import Services
 from altub.ui.train.data_source import MVTEC, OWN, SAMPLE, SOURCES, UPLOAD, category_choices, find_category
 from altub.ui.train.data_views import no_category, preview, task_line
@@ -77,7 +77,7 @@ class DataHandlers:
         try:
             choices = self._choices(source, folder, None)
         except AltUBError as error:
-            gr.Warning(str(error))
+            gr.Warning(notice(error))
             choices = gr.update(choices=[], value=None)
         return [
             choices,
@@ -110,7 +110,7 @@ class DataHandlers:
         """Stores uploaded images as a set of this name and chooses it."""
         stored = store_upload(name, good or [], defective or [])
         choices = self._choices(OWN, "", UPLOAD + stored.name)
-        (gr.Warning if stored.refused else gr.Info)(escape(stored.summary))
+        (gr.Warning if stored.refused else gr.Info)(notice(stored.summary))
         return [choices, None, None]
 
     def _is_busy(self) -> bool:

@@ -12,7 +12,7 @@ import gradio as gr
 
 from altub.deploy.server import visitors
 from altub.errors import RunError
-from altub.ui.errors import show_errors
+from altub.ui.errors import notice, show_errors
 from altub.ui.services import Services
 from altub.ui.train.data_source import find_category
 from altub.ui.train.form_values import config_from
@@ -57,11 +57,11 @@ class TrainHandlers:
         config = config_from(choice.data, choice.category, preset, *values)
         run = self.services.start_training(config, visitor)
         for note in config.notes:
-            gr.Warning(note)
+            gr.Warning(notice(note))
         view = self.watch.view(run.id)
         if view is not None and view.position:
             trainings = "1 training" if view.position == 1 else f"{view.position} trainings"
-            gr.Info(f"Queued: starts after {trainings}.")
+            gr.Info(notice(f"Queued: starts after {trainings}."))
         seen.choose(run.id)
 
     def look(self, seen: Seen, visitor: str, wish: Any, picture: str, is_dark: bool) -> list[Any]:
@@ -106,7 +106,7 @@ class TrainHandlers:
     @show_errors("Training not stopped")
     def stop(self, seen: Seen, visitor: str) -> Any:
         """Asks the shown training to stop."""
-        gr.Info(self.services.stop_training(self._view(seen.run_id).run, visitor))
+        gr.Info(notice(self.services.stop_training(self._view(seen.run_id).run, visitor)))
         return gr.update(interactive=False)
 
     @show_errors("Training not resumed")

@@ -66,6 +66,7 @@ __all__ = [
     "space_hosts",
     "space_login",
     "space_volume",
+    "sudo_user",
     "temp_bytes",
     "uploads_are_shared",
     "use_gradio_temp_dir",
@@ -220,6 +221,12 @@ def server_port() -> int | None:
 def on_space() -> bool:
     """Does this process run in a Hugging Face Space?"""
     return os.environ.get("SYSTEM") == "spaces"
+
+
+def sudo_user() -> int | None:
+    """Number of the user who called this process with sudo (``SUDO_UID``), or None."""
+    value = os.environ.get("SUDO_UID") or ""
+    return int(value) if value.isdecimal() else None
 
 
 def space_hosts() -> list[str]:

@@ -45,6 +45,7 @@ class ServerOptions:
         port: None takes the first free one from 7860 on.
         share: open Gradio's public tunnel.
         auth: the login that the page asks for; None asks for none.
+        no_auth: others may come without a login.
         space: running as a Hugging Face Space.
         open_browser: open the page in this machine's browser.
     """
@@ -53,16 +54,18 @@ class ServerOptions:
     port: int | None = None
     share: bool = False
     auth: Credentials | None = None
+    no_auth: bool = False
     space: bool = False
     open_browser: bool = False
 
     @property
     def is_local(self) -> bool:
-        """Only people at this machine reach the page, so that they may name folders of it and use its token.
+        """Only its owner, at this machine, reaches the page, and may name folders of it and use its token.
 
         `LocalGate` holds every single request of such a page to it.
         """
-        return is_loopback(self.host) and not self.share and not self.space and not _public_hosts()
+        opened = self.share or self.space or self.no_auth or _public_hosts()
+        return is_loopback(self.host) and not opened
 
     def guard(self) -> dict[str, Any]:
         """Arguments of the `HostGuard` that fits."""
@@ -119,7 +122,7 @@ def make_options(
                 f"ALTUB_ALLOWED_HOSTS opens the page to everybody who reaches {_public_hosts()[0]}: {GIVE_LOGIN}, or "
                 "unset it."
             )
-    return ServerOptions(host, port, share and not space, credentials, space, open_browser and not space)
+    return ServerOptions(host, port, share and not space, credentials, no_auth, space, open_browser and not space)
 
 
 def launch(

@@ -64,7 +64,7 @@ def test_a_public_name_makes_the_page_one_that_others_reach(monkeypatch: pytest.
     assert make_options().is_local
 
 
-@pytest.mark.parametrize("given", [{"host": "0.0.0.0"}, {"share": True}])
+@pytest.mark.parametrize("given", [{}, {"host": "0.0.0.0"}, {"share": True}])
 def test_no_auth_opens_the_page_but_gives_no_rights_of_the_owner(given: dict[str, object]) -> None:
     options = make_options(**given, no_auth=True)
     assert options.auth is None and not options.is_local

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from altub.data import PixelRange
 from altub.errors import ModelError, RunError
+from altub.files import printable
 from altub.hub.pull import ORIGIN_FILE
 from altub.inference.config import ModelConfig
 from altub.inference.model_cache import read_model_config
@@ -21,7 +22,7 @@ from altub.runs.run import Run, list_runs
 
 __all__ = ["LATEST", "Offer", "find_model", "list_offers"]
 
-LATEST = "latest"  # stands for the newest run of this machine that has a model
+LATEST = "latest"  # stands for the newest finished run of this machine
 
 
 @dataclass(frozen=True)
@@ -63,24 +64,33 @@ def list_offers(root: Path | None = None) -> list[Offer]:
     return [offer for run in list_runs(root) if (offer := _offer(run)) is not None]
 
 
-def find_model(run_id: str, root: Path | None = None) -> Run:
-    """The run with this id ("latest": the newest with a model that was not pulled from the Hub), which has a model.
+def find_model(run_id: str, root: Path | None = None, *, category: str = "") -> Run:
+    """The run with this id, which has a model.
+
+    Args:
+        run_id: "latest" is the newest run that is finished and was not pulled from the Hub.
+        category: that the model must be for; empty takes any.
 
     Raises:
-        RunError: there is no such run, or it has no model yet.
+        RunError: there is no such run, it has no model yet, or one for another category.
     """
     if run_id == LATEST:
         for run in list_runs(root):
-            # Somebody else's model must be chosen by its name.
-            if not (run.path / ORIGIN_FILE).exists() and _offer(run) is not None:
+            # Somebody else's model must be chosen by its name, and one that is still learning too.
+            if (run.path / ORIGIN_FILE).exists() or (offer := _offer(run)) is None:
+                continue
+            if offer.state == "finished" and category in ("", offer.category):
                 return run
-        raise RunError("There is no trained model yet: train one first.")
+        kind = f" for {printable(category[:100])}" if category else ""
+        raise RunError(f"There is no finished training{kind} yet: name a run of the list, or train one.")
     try:
         run = Run.find(run_id, root)
     except RunError as error:  # says where runs lie on this machine, which is nothing for a visitor
         raise RunError("There is no run with that id: choose one from the list of runs.") from error
     if not (run.model_dir / CONFIG_FILE).is_file():
         raise RunError(f"Run {run.id} has no model yet: it has one after its first epoch.")
+    if category and (offer := _offer(run)) is not None and offer.category != category:
+        raise RunError(f"Run {run.id} is for {offer.category}, not for {printable(category[:100])}: name another run.")
     return run
 
 

@@ -15,6 +15,8 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from altub.inference.detector import AnomalyDetector
+from altub.inference.model_files import read_config
+from altub.inference.threshold import Threshold
 from altub.plots import overlay
 from altub.runs.run import Run
 from altub.ui.app import build_app
@@ -41,13 +43,15 @@ def defective(data_folder: Path) -> Path:
     return data_folder / "weave" / "test" / "blot" / "000.png"
 
 
-def test_nothing_but_runs_and_predict_is_public(client):
+def test_nothing_but_three_endpoints_is_public(client):
     endpoints = client.view_api(return_format="dict")
-    assert set(endpoints["named_endpoints"]) == {"/runs", "/predict"}
+    assert set(endpoints["named_endpoints"]) == {"/runs", "/inspect", "/predict"}
     assert endpoints["unnamed_endpoints"] == {}
     about = endpoints["named_endpoints"]["/predict"]
     assert [field["label"] for field in about["returns"]] == ["overlay", "anomaly_map", "score", "p_value", "verdict"]
-    assert [field["parameter_name"] for field in about["parameters"]] == ["image", "run"]
+    assert [field["parameter_name"] for field in about["parameters"]] == ["image", "run", "category"]
+    about = endpoints["named_endpoints"]["/inspect"]
+    assert [field["label"] for field in about["returns"]] == ["overlay", "anomaly_map", "report"]
 
 
 def test_runs_lists_what_predict_takes(client, trained_run):
@@ -57,7 +61,7 @@ def test_runs_lists_what_predict_takes(client, trained_run):
     assert 0 <= run["metrics"]["pixel_auroc"] <= 1
 
 
-@pytest.mark.parametrize("arguments", [("latest",), ("{id}",), ()])
+@pytest.mark.parametrize("arguments", [("latest",), ("{id}",), (), ("latest", "weave")])
 def test_predict_says_what_the_detector_says(client, trained_run, defective, arguments):
     arguments = [argument.format(id=trained_run.id) for argument in arguments]
     shown, anomaly_map, score, p_value, verdict = client.predict(
@@ -81,6 +85,28 @@ def test_predict_says_what_the_detector_says(client, trained_run, defective, arg
     with Image.open(shown) as image:
         assert image.format == "PNG" and image.size == (64, 64)
         assert np.abs(np.asarray(image.convert("RGB")).astype(int) - np.asarray(drawn)).max() <= 1
+
+
+def test_inspect_names_score_threshold_and_model(client, trained_run, defective):
+    overlay_file, anomaly_map, report = client.predict(handle_file(defective), "latest", "weave", api_name="/inspect")
+    *files, score, p_value, verdict = client.predict(handle_file(defective), api_name="/predict")
+    for one, other in zip((overlay_file, anomaly_map), files, strict=True):
+        assert Path(one).read_bytes() == Path(other).read_bytes()
+    assert (report["score"], report["p_value"], report["verdict"]) == (score, p_value, verdict)
+    detector = AnomalyDetector.load(trained_run.model_dir)
+    assert Threshold.from_dict(report["threshold"]) == detector.threshold
+    assert "held-out" in report["threshold"]["promise"] and report["threshold"]["origin"]["kind"] == "held-out"
+    assert report["score_name"].startswith("Mean of the highest 1 %") and report["score_unit"] == "negative likelihood"
+    assert 0 < report["marked_area"] < 1
+    model = report["model"]
+    assert (model["run"], model["category"], model["backbone"]) == (trained_run.id, "weave", "filter-bank")
+    assert model["epoch"] == 4 and model["weights_sha256"] == read_config(trained_run.model_dir).weights_sha256
+
+
+@pytest.mark.parametrize(("run", "words"), [("latest", "no finished training for lid"), ("{id}", "not for lid")])
+def test_another_category_is_refused(client, trained_run, defective, run, words):
+    with pytest.raises(Exception, match=words):
+        client.predict(handle_file(defective), run.format(id=trained_run.id), "lid", api_name="/inspect")
 
 
 def test_results_have_the_size_of_the_image(client, defective, tmp_path):
@@ -130,7 +156,8 @@ def test_a_file_of_the_server_is_never_read(client, trained_run, defective):
     """A path that was not uploaded is refused, by the public endpoint and by the private handler for files."""
     file = {"path": str(defective), "meta": {"_type": "gradio.FileData"}}
     for answer in (
-        call(client, "predict", [file, trained_run.id]),
+        call(client, "predict", [file, trained_run.id, ""]),
+        call(client, "inspect", [file, trained_run.id, ""]),
         call(client, "inspect_files", [[file], ["part.png"], trained_run.id, None, 7, *LOOK]),
     ):
         assert not answer["success"]

@@ -75,6 +75,22 @@ def test_offers_tell_about_runs_with_a_model_only(runs_folder, small_config):
     assert find_model("latest").id == offer.id
 
 
+def test_latest_is_finished_and_of_the_category(runs_folder):
+    (old,) = list_offers()
+    newer = Run(shutil.copytree(runs_folder / old.id, runs_folder / "newer"))
+    with newer.changing_status() as status:
+        status.created += 1000
+    assert find_model("latest").id == "newer"
+    with newer.changing_status() as status:
+        status.state = "stopped"
+    assert find_model("latest").id == old.id and find_model("newer").id == "newer"
+    assert find_model("latest", category="weave").id == old.id
+    with pytest.raises(RunError, match="no finished training for lid"):
+        find_model("latest", category="lid")
+    with pytest.raises(RunError, match="for weave, not for lid"):
+        find_model("newer", category="lid")
+
+
 def test_a_damaged_model_does_not_hide_the_others(runs_folder):
     shutil.copytree(runs_folder / next(runs_folder.iterdir()).name, runs_folder / "damaged")
     (runs_folder / "damaged/model/config.json").write_text("{")

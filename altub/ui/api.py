@@ -15,8 +15,8 @@ given. `/inspect` returns
   more than 25 million pixels is scaled down to 8 million,
 * anomaly_map: path of a float32 TIFF of the same size as the overlay, higher is more anomalous,
 * report: verdict ("defect" or "good"), score with score_name and score_unit, p_value (estimated share of good images
-  that score at least as high), marked_area (share of pixels above the threshold), threshold (value, pixel_value, origin,
-  promise, warning) and model (run, category, backbone, epoch, weights_sha256).
+  that score at least as high), marked_area (share of pixels above the threshold), threshold (value, pixel_value,
+  origin, promise, warning) and model (run, category, backbone, epoch, weights_sha256).
 
 `/predict` takes the same and returns, as in version 0.1.0, overlay, anomaly_map, score, p_value and verdict.
 

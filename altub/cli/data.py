@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from altub.cli.options import Data
+from altub.errors import ConfigError
 
 __all__ = ["register"]
 
@@ -40,9 +41,11 @@ def download(
 ) -> None:
     """Downloads MVTec AD; an interrupted download is continued."""
     from altub.cli.progress import DownloadBar
-    from altub.data.download import download_mvtec
+    from altub.data.download import MVTEC_LICENCE, download_mvtec
     from altub.settings import data_root
 
+    if not accept_licence:
+        raise ConfigError(f"MVTec AD is under {MVTEC_LICENCE}, for no commercial use: accept it by --accept-licence.")
     with DownloadBar() as bar:
         folder = download_mvtec(
             category, data or data_root() / "mvtec", accept_licence=accept_licence, progress=bar.update

@@ -192,7 +192,7 @@ def group_by_settings(configs: Sequence[TrainingConfig]) -> list[list[int]]:
 
 def labels(configs: Sequence[TrainingConfig], ids: Sequence[str], *, without: Sequence[str] = ()) -> list[str]:
     """A short name for each training that tells it from the others: category, update and seed where they differ, then
-    other settings that do, and the end of its id where nothing else does.
+    other settings that do, and the end of its id where nothing else does. One alone has its category's name.
 
     Args:
         without: settings that are not to be named, such as the seed of runs taken together.
@@ -208,7 +208,10 @@ def labels(configs: Sequence[TrainingConfig], ids: Sequence[str], *, without: Se
     for index, config in enumerate(configs):
         words = [named["category"][index]] if named["category"] else []
         words += [named["flow.kind"][index]] if named["flow.kind"] else []
-        words += [update_name(config.base)] if based or not named["category"] else []
+        if len(configs) == 1:  # nothing to tell it from: what it is of
+            words += [config.category]
+        elif based or not named["category"]:
+            words += [update_name(config.base)]
         words += [f"{key.rpartition('.')[2].replace('_', ' ')} {values[index]}" for key, values in differing.items()][
             :3
         ]

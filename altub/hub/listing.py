@@ -9,6 +9,7 @@ from typing import Any
 
 from altub.hub.errors import explain_hub_errors
 from altub.hub.fetch import Token
+from altub.hub.reach import check_reachable
 
 __all__ = ["TAG", "HubModel", "Listing", "find_models"]
 
@@ -48,6 +49,7 @@ def find_models(token: Token = None) -> Listing:
 
     api = HfApi()
     with explain_hub_errors("the Hub", "list"):
+        check_reachable()
         given = get_token() if token is None else token
         user = api.whoami(token=given)["name"] if given else None
         own = api.list_models(filter=TAG, author=user, limit=MOST, expand=_EXPAND, token=token) if user else []

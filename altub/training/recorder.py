@@ -74,7 +74,10 @@ class Recorder:
     def queue(self, config: TrainingConfig) -> None:
         """The run waits in the queue, held by this process."""
         self.status.to_queued(pid=os.getpid())
-        self.status.epochs, self.status.notes = config.epochs, list(config.notes)
+        # What was noted before a stop still holds, except for what the settings of that time gave rise to.
+        earlier = config.model_copy(update={"epochs": self.status.epochs or config.epochs}).notes
+        kept = [note for note in self.status.notes if note not in earlier]
+        self.status.epochs, self.status.notes = config.epochs, [*config.notes, *kept]
         self.run.write_status(self.status)
 
     def begin(self) -> None:

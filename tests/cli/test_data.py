@@ -33,6 +33,12 @@ def test_categories_of_nothing_are_refused(altub, tmp_path: Path, content: str |
     )
 
 
+def test_a_download_without_consent_names_the_flag(altub, tmp_path: Path) -> None:
+    ended = altub("download", "bottle", "--data", tmp_path)
+    ended.assert_refused("CC BY-NC-SA 4.0.*--accept-licence")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_interrupt_elsewhere_is_130(altub, monkeypatch: pytest.MonkeyPatch, data_folder: Path) -> None:
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt

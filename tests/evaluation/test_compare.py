@@ -118,6 +118,7 @@ def test_labels_tell_runs_apart() -> None:
     assert labels(configs, list("abcd")) == ["off · seed 0", "moments · seed 0", "off · seed 1", "moments · seed 1"]
     assert labels([config(), config()], ["x-1a", "x-2b"]) == ["gradient · 1a", "gradient · 2b"]
     assert labels([config(), config(category="lid")], ["x", "y"]) == ["weave", "lid"]
+    assert labels([config(base={"base_update": "moments"})], ["x"]) == ["weave"]
 
 
 # The tab.

@@ -40,6 +40,19 @@ def test_images_that_came_later_are_left_out_on_resume(
     assert any("9 images were added since this training began" in note for note in run.status.notes)
 
 
+def test_notes_stay_on_resume_unless_they_no_longer_hold(tmp_path: Path, small_config: TrainingConfig) -> None:
+    config = variant(small_config, epochs=1)
+    assert "There is no base epoch" in config.notes[0]
+    run = Run.create(tmp_path / "r", config)
+    list(train(run, should_stop=stop_after(3)))
+    with run.changing_status() as status:
+        assert status.notes[0] == config.notes[0]
+        status.notes.append("Pretrained weights were not found.")
+    run.replace_config(config.model_copy(update={"epochs": 2}))
+    list(train(run))
+    assert run.status.state == "finished" and run.status.notes == ["Pretrained weights were not found."]
+
+
 @pytest.mark.parametrize("part", ["train/good/003.png", "test/blot/001.png"])
 @pytest.mark.parametrize("how", ["missing", "changed"])
 def test_changed_data_is_named_on_resume(growing: tuple[Path, Run], part: str, how: str) -> None:

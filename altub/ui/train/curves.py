@@ -7,7 +7,7 @@ from html import escape
 
 from altub.metrics import METRICS
 from altub.plots import channel_drift_image
-from altub.training.records import EpochRecord
+from altub.training.records import EpochRecord, curve
 from altub.ui.html.charts import Area, Line, empty_chart, line_chart
 from altub.ui.html.pictures import data_uri
 from altub.ui.watch import RunView
@@ -97,20 +97,23 @@ def channel_picture(view: RunView, events: list[EpochRecord], scale: int, pictur
     return f'<img src="{data_uri(image, lossless=True)}" alt="Base of every channel over the epochs">'
 
 
-def metric_tiles(last: EpochRecord | None, best: EpochRecord | None) -> str:
-    """The last evaluated epoch's metrics, large; the best ones, small and called so."""
-    if last is None or best is None:
+def metric_tiles(events: Sequence[EpochRecord]) -> str:
+    """The last evaluated epoch's metrics, large; the best value of each, small and called so."""
+    last = next((record for record in reversed(events) if record.test is not None), None)
+    if last is None:
         return ""
     tiles = []
     for name in TILES:
-        metric, value, top = METRICS[name], last.value(name), best.value(name)
+        metric, value = METRICS[name], last.value(name)
         shown = f"{value:.3f}" if value is not None else "-"
-        missing = "<small>needs masks</small>" if value is None and metric.needs_masks else ""
-        chosen = f"<small>best {top:.3f}, epoch {best.epoch}</small>" if top is not None else missing
-        tiles.append(f'<div title="{escape(metric.meaning)}"><span>{metric.title}</span><b>{shown}</b>{chosen}</div>')
+        below = "<small>needs masks</small>" if value is None and metric.needs_masks else ""
+        if found := curve(events, name):
+            epoch, top = max(found, key=lambda point: (point[1], -point[0]))
+            below = f"<small>best {top:.3f}, epoch {epoch}</small>"
+        tiles.append(f'<div title="{escape(metric.meaning)}"><span>{metric.title}</span><b>{shown}</b>{below}</div>')
     return (
         f'<div class="tiles">{"".join(tiles)}</div><p class="muted small">Large: last epoch ({last.epoch}). '
-        "Best: the epoch with the highest pixel AUROC, chosen on the test set and therefore optimistic.</p>"
+        "Best: the highest value of all epochs, chosen on the test set and therefore optimistic.</p>"
     )
 
 

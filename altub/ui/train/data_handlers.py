@@ -90,6 +90,8 @@ class DataHandlers:
     @show_errors("Folder not usable", duration=None)
     def choose_folder(self, folder: str) -> dict[str, Any]:
         """The categories of a folder, its first one chosen."""
+        if not (folder or "").strip():
+            raise ConfigError("There is no folder yet: enter its path, such as /data/lids.")
         choices = self._choices(OWN, folder, None)
         named = [value for _, value in choices["choices"] if not value.startswith(UPLOAD)]
         return {**choices, "value": named[0] if named else choices["value"]}

@@ -111,7 +111,7 @@ def show_progress(
     progress = (run.id, len(events), events[-1].epoch if events else 0, stamp(run.path / "events.jsonl"))
     shown.put("loss", progress, lambda: loss_chart(events))
     shown.put("metrics", progress, lambda: metric_chart(events))
-    shown.put("tiles", progress, lambda: metric_tiles(*run.last_and_best()))
+    shown.put("tiles", progress, lambda: metric_tiles(events))
 
     epochs = kept_epochs(run)
     earlier = epochs[:-1]

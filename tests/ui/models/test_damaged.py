@@ -66,5 +66,5 @@ def test_latest_is_never_one_that_was_pulled(root: Path) -> None:
     (root / "sound" / ORIGIN_FILE).write_text("{}")
     assert find_model("latest").id == "other" and find_model("sound").id == "sound"
     (root / "other" / ORIGIN_FILE).write_text("{}")
-    with pytest.raises(RunError, match="no trained model yet"):
+    with pytest.raises(RunError, match="no finished training yet"):
         find_model("latest")

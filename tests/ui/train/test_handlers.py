@@ -76,6 +76,7 @@ def test_what_failed_is_the_title(handlers: TrainHandlers, services: Services, t
         ("Download not started", "15 categories", lambda: data.start_download("../bottle", True)),
         ("Images not stored", "name", lambda: data.store("", None, None)),
         ("Folder not usable", "does not exist", lambda: data.choose_folder(str(tmp_path / "none"))),
+        ("Folder not usable", "enter its path", lambda: data.choose_folder(" ")),
         ("Source not available", "source of images", lambda: data.choose_source("nowhere", "")),
         ("Preset not available", "no preset 'x'", lambda: form_handlers.choose_preset("x")),
         ("Flow not available", "flow", lambda: form_handlers.choose_kind("x", "quick-look")),

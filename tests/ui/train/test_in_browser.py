@@ -144,6 +144,7 @@ def test_a_wrong_field_is_a_sentence_and_starts_nothing(visit, server) -> None:
     page.click("#train-start")
     expect(page.locator(".toast-body")).to_contain_text("image_size")
     assert len(list_runs(server.runs)) == known
+    assert "Traceback" not in "".join(server.output)
 
 
 def test_uploads_become_a_category(visit, server, tmp_path: Path) -> None:

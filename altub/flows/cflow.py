@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,14 +15,14 @@ from torch import Tensor, nn
 from altub.flows.config import FlowConfig
 from altub.flows.coupling import AffineCoupling
 from altub.flows.head import FlowHead, Precision, Update
+from altub.flows.position import position_code
 
 if TYPE_CHECKING:
     from altub.flows.base import DiagonalGaussian
     from altub.flows.norms import FeatureNorm
 
-__all__ = ["CFlowHead", "position_code"]
+__all__ = ["CFlowHead"]
 
-LONGEST_WAVE = 10_000.0  # of the position code, in positions over 2 pi; "Attention is all you need", section 3.5
 ROWS_AT_A_TIME = 4096  # fibres per pass where nothing is learned; bounds the memory, whatever the size of the map
 MICROBATCH_FIBRES = 1024  # fibres per backward pass on a CPU: the same gradient from tensors that fit its caches
 
@@ -143,34 +142,6 @@ class CFlowHead(FlowHead):
         pieces = zip(rows.split(ROWS_AT_A_TIME), codes.split(ROWS_AT_A_TIME), strict=True)
         mapped = [self.flow(fibres, c=[code], rev=rev) for fibres, code in pieces]
         return torch.cat([out for out, _ in mapped]), torch.cat([log_det for _, log_det in mapped])
-
-
-def position_code(
-    channels: int, size: tuple[int, int], trained: tuple[int, int], device: torch.device | str = "cpu"
-) -> Tensor:
-    """Sines and cosines of a position at channels / 4 wavelengths: (channels, H, W).
-
-    The first half tells the column, the second half the row. Columns and rows are counted on the map of the `trained`
-    size (H, W), onto which a map of another `size` is stretched: a part of an image keeps its place.
-
-    Source: the public code of CFLOW-AD (arXiv:2107.12571).
-    """
-    if channels % 4:
-        raise ValueError(f"A position code has a multiple of 4 channels, not {channels}.")
-    half = channels // 2
-    rates = torch.exp(torch.arange(0, half, 2, device=device) * (-math.log(LONGEST_WAVE) / half))
-    rows, columns = (
-        (torch.arange(now, device=device) + 0.5) * (before / now) - 0.5
-        for now, before in zip(size, trained, strict=True)
-    )
-
-    def waves(positions: Tensor) -> Tensor:
-        angles = rates[:, None] * positions  # (half / 2, positions)
-        return torch.stack((angles.sin(), angles.cos()), dim=1).flatten(0, 1)
-
-    return torch.cat(
-        (waves(columns)[:, None, :].expand(half, *size), waves(rows)[:, :, None].expand(half, *size)), dim=0
-    )
 
 
 def _subnet(hidden_ratio: float) -> Callable[[int, int], nn.Module]:

@@ -8,6 +8,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     JsonValue,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
@@ -22,6 +23,7 @@ from altub.flows.registry import DEFAULT_FLOW, find_flow, flow_names, flows_with
 
 __all__ = ["FlowConfig", "FlowLoss", "Kernels", "Norm", "Permutation", "unknown_flow"]
 
+_SINCE_0_2 = ("options", "position_code")
 _UNKNOWN_FLOW = "unknown_flow"  # type of the validation error where a kind is not registered
 
 FlowLoss = Literal["nll", "logsigmoid"]
@@ -81,6 +83,17 @@ class FlowConfig(BaseModel):
             "whiten": "whitening",
             "none": "none",
         },
+    )
+    position_code: int = setting(
+        0,
+        "Position code",
+        "Channels that tell the subnets where in the image they are; 0 for none.",
+        group="flow",
+        step=4,
+        flows=lambda: flows_with("position_code"),
+        ge=0,
+        le=1024,
+        multiple_of=4,
     )
     condition: int = setting(
         128,
@@ -143,12 +156,15 @@ class FlowConfig(BaseModel):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_empty_options(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Built-in kinds have none, and versions before 0.2 do not know the field."""
+    def _readable_before_0_2(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """Leaves out options, where there are none, and on disk whatever changes nothing and 0.1 does not know."""
         values = handler(self)
-        if not values.get("options"):
-            values.pop("options", None)
-        return values
+        left_out = _SINCE_0_2 if info.mode_is_json() else ("options",)
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in left_out or value != FlowConfig.model_fields[name].default
+        }
 
 
 def unknown_flow(error: ValidationError) -> str | None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from altub.flows.config import FlowConfig
 from altub.flows.coupling import AffineCoupling
 from altub.flows.head import FlowHead
+from altub.flows.position import position_code
 
 __all__ = ["FastFlowHead", "convolution_subnet"]
 
@@ -20,8 +21,10 @@ class FastFlowHead(FlowHead):
     Args:
         config: `steps` coupling steps (published: 8 for CNN features, 20 for transformers); `hidden_ratio`, hidden
             channels of a subnet as a share of its input channels; `kernels`, "3x3" in every step, or 3x3 in even and
-            1x1 in odd steps; `clamp`, bound of the log-scale of one coupling.
-        shape: (C, H, W) of the feature maps; any H and W runs.
+            1x1 in odd steps; `clamp`, bound of the log-scale of one coupling; `position_code`, channels that tell the
+            subnets where they are (:func:`~altub.flows.position.position_code`; published: 0, none). They widen the
+            subnets' input, not their hidden layer.
+        shape: (C, H, W) of the feature maps; any H and W runs. The position code is stretched to the size.
     """
 
     def __init__(self, config: FlowConfig, shape: tuple[int, int, int]) -> None:
@@ -30,16 +33,17 @@ class FastFlowHead(FlowHead):
         self.flow = Ff.SequenceINN(self.channels, 1, 1)
         for step in range(config.steps):
             kernel = 1 if config.kernels == "3x3/1x1" and step % 2 else 3
-            subnet = convolution_subnet(kernel, config.hidden_ratio)
-            self.flow.append(AffineCoupling, subnet_constructor=subnet, clamp=config.clamp)
+            subnet = convolution_subnet(kernel, config.hidden_ratio, config.position_code)
+            code = {"cond": 0, "cond_shape": (config.position_code, 1, 1)} if config.position_code else {}
+            self.flow.append(AffineCoupling, **code, subnet_constructor=subnet, clamp=config.clamp)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        return self.flow(features)
+        return self.flow(features, c=[self._code(features)])
 
     def transform(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        z, log_det = features, features.new_zeros(())
+        z, log_det, code = features, features.new_zeros(()), self._code(features)
         for step in self.flow:
-            z, of_step = step.transform(z)
+            z, of_step = step.transform(z, code)
             log_det = log_det + of_step
         return z, log_det
 
@@ -47,14 +51,27 @@ class FastFlowHead(FlowHead):
         return self.transform(features)[1]
 
     def inverse(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        return self.flow(z, rev=True)
+        return self.flow(z, c=[self._code(z)], rev=True)
+
+    def _code(self, maps: Tensor) -> Tensor | None:
+        """The position code of every image: (N, position_code, H, W); None without one."""
+        channels = self.config.position_code
+        if not channels:
+            return None
+        return position_code(channels, maps.shape[2:], self.size, maps.device).expand(len(maps), -1, -1, -1)
 
 
-def convolution_subnet(kernel: int, hidden_ratio: float) -> Callable[[int, int], nn.Module]:
-    """A constructor of the subnets: two convolutions that keep the map size, a ReLU between them."""
+def convolution_subnet(kernel: int, hidden_ratio: float, condition: int = 0) -> Callable[[int, int], nn.Module]:
+    """A constructor of the subnets: two convolutions that keep the map size, a ReLU between them.
+
+    Args:
+        kernel: side of the kernels.
+        hidden_ratio: hidden channels as a share of those input channels that are no condition.
+        condition: how many of the input channels are a condition.
+    """
 
     def build(in_channels: int, out_channels: int) -> nn.Module:
-        hidden = max(int(in_channels * hidden_ratio), 1)
+        hidden = max(int((in_channels - condition) * hidden_ratio), 1)
         return nn.Sequential(
             nn.Conv2d(in_channels, hidden, kernel, padding="same"),
             nn.ReLU(inplace=True),

@@ -213,7 +213,7 @@ register_flow(
     about="whole maps",
     paper="2111.07677",
     usual_lr=5e-4,  # measured; published is 1e-3
-    settings=("steps", "hidden_ratio", "clamp", "kernels"),
+    settings=("steps", "hidden_ratio", "clamp", "kernels", "position_code"),
     check=_check_fastflow,
 )
 register_flow(

@@ -17,8 +17,8 @@ import torch
 from altub.data import load_category
 from altub.errors import ConfigError
 from altub.flows import AffineCoupling, CFlowHead, FastFlowHead, FlowConfig, FlowPyramid
-from altub.flows.cflow import position_code
 from altub.flows.coupling import random_rotation
+from altub.flows.position import position_code
 from altub.inference.detector import AnomalyDetector
 from altub.inference.model_files import WEIGHTS_FILE
 from altub.runs.run import Run

@@ -26,3 +26,16 @@ def test_the_shares_of_the_positions_add_up_in_single_precision() -> None:
         (z, log_det), (same_z, shares) = head(x), head.transform(x)
     assert torch.equal(same_z, z)
     torch.testing.assert_close(shares.sum((1, 2)), log_det, rtol=1e-4, atol=0)
+
+
+def test_a_position_code_tells_the_place() -> None:
+    """On a map that is the same everywhere, away from its border; at another size as well."""
+    spread = {}
+    for channels in (0, 8):
+        torch.manual_seed(0)
+        head = FastFlowHead(FlowConfig(steps=1, position_code=channels), (6, 9, 9))
+        assert head.flow[0].subnet[0].out_channels == 3, "a code does not widen the hidden layer"
+        for size in (9, 18):
+            z = head(torch.ones(1, 6, size, size))[0][..., 2:-2, 2:-2]
+            spread[channels, size] = (z.amax((2, 3)) - z.amin((2, 3))).max().item()
+    assert max(spread[0, 9], spread[0, 18]) < 1e-5 < 1e-3 < min(spread[8, 9], spread[8, 18])

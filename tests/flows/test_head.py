@@ -19,6 +19,7 @@ SHAPE = (4, 3, 2)
 VARIANTS = [
     {"kind": "fastflow", "kernels": "3x3"},
     {"kind": "fastflow", "kernels": "3x3/1x1"},
+    {"kind": "fastflow", "position_code": 8},
     {"kind": "cflow", "condition": 8, "permutation": "hard"},
     {"kind": "cflow", "condition": 8, "permutation": "soft", "loss": "logsigmoid"},
     {"kind": OWN, "options": {"slope": 1.5}},
@@ -127,7 +128,9 @@ def test_likelihood_falls_with_the_energy_and_calibration_fixes_where_it_begins(
 def test_saved_and_loaded_is_the_same(config: FlowConfig) -> None:
     head, x = head_of(config), maps(2)
     torch.manual_seed(9)
-    other = create_head(FlowConfig.model_validate(config.model_dump(mode="json")), SHAPE).double()
+    written = config.model_dump(mode="json")
+    assert ("position_code" in written) is (config.position_code > 0), "0.1 refuses settings that it does not know"
+    other = create_head(FlowConfig.model_validate(written), SHAPE).double()
     other.load_state_dict(head.state_dict())
     assert torch.equal(other(x)[0], head(x)[0]) and torch.equal(other(x)[1], head(x)[1])
 

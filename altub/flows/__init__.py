@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from altub.flows.base import DiagonalGaussian
     from altub.flows.cflow import CFlowHead
     from altub.flows.config import FlowConfig
-    from altub.flows.coupling import AffineCoupling
+    from altub.flows.coupling import AdditiveCoupling, AffineCoupling
     from altub.flows.fastflow import FastFlowHead
     from altub.flows.head import FlowHead
     from altub.flows.norms import FeatureNorm, create_norm
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from altub.flows.registry import create_head, flow_names, register_flow
 
 __all__ = [
+    "AdditiveCoupling",
     "AffineCoupling",
     "CFlowHead",
     "DiagonalGaussian",
@@ -41,6 +42,7 @@ __getattr__, __dir__ = lazy_exports(
         "DiagonalGaussian": ".base",
         "CFlowHead": ".cflow",
         "FlowConfig": ".config",
+        "AdditiveCoupling": ".coupling",
         "AffineCoupling": ".coupling",
         "FastFlowHead": ".fastflow",
         "FlowHead": ".head",

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from altub.flows.config import FlowConfig
-from altub.flows.coupling import AffineCoupling
+from altub.flows.coupling import coupling_step
 from altub.flows.head import FlowHead, Precision, Update
 from altub.flows.position import position_code
 
@@ -34,9 +34,9 @@ class CFlowHead(FlowHead):
 
     Args:
         config: `steps` coupling steps; `hidden_ratio`, hidden units of a subnet as a multiple of its inputs,
-            C/2 + condition; `condition`, channels of the position code; `clamp`, bound of the log-scale of one
-            coupling; `permutation` between the steps: "soft" was published, "hard" halves the file. In training,
-            `fibres` is the number of positions an update and `loss` what it minimises.
+            C/2 + condition; `condition`, channels of the position code; `coupling`; `clamp`, bound of the log-scale
+            of an affine one; `permutation` between the steps: "soft" was published, "hard" halves the file. In
+            training, `fibres` is the number of positions an update and `loss` what it minimises.
         shape: (C, H, W) of the maps in training. At another size the positions are stretched to this one.
 
     Attributes:
@@ -50,12 +50,10 @@ class CFlowHead(FlowHead):
         self.flow = Ff.SequenceINN(self.channels)
         for _ in range(config.steps):
             self.flow.append(
-                AffineCoupling,
+                coupling_step(config),
                 cond=0,
                 cond_shape=(config.condition,),
                 subnet_constructor=_subnet(config.hidden_ratio),
-                clamp=config.clamp,
-                permutation=config.permutation,
             )
         self.register_buffer("offset", torch.zeros(()))
 

@@ -21,11 +21,12 @@ from altub.errors import ConfigError
 from altub.fields import setting
 from altub.flows.registry import DEFAULT_FLOW, find_flow, flow_names, flows_with, get_flow
 
-__all__ = ["FlowConfig", "FlowLoss", "Kernels", "Norm", "Permutation", "unknown_flow"]
+__all__ = ["Coupling", "FlowConfig", "FlowLoss", "Kernels", "Norm", "Permutation", "unknown_flow"]
 
-_SINCE_0_2 = ("options", "position_code")
+_SINCE_0_2 = ("options", "coupling", "position_code")
 _UNKNOWN_FLOW = "unknown_flow"  # type of the validation error where a kind is not registered
 
+Coupling = Literal["affine", "additive"]
 FlowLoss = Literal["nll", "logsigmoid"]
 Kernels = Literal["3x3", "3x3/1x1"]
 Norm = Literal["layer", "layer-affine", "channel", "whiten", "none"]
@@ -67,6 +68,14 @@ class FlowConfig(BaseModel):
         "Convolution kernels of the coupling steps, in turn.",
         group="flow",
         flows=lambda: flows_with("kernels"),
+    )
+    coupling: Coupling = setting(
+        "affine",
+        "Coupling",
+        "What a coupling step does to its half of the channels.",
+        group="flow",
+        choices={"affine": "scale and shift (as published)", "additive": "shift only (constant Jacobian)"},
+        flows=lambda: flows_with("coupling"),
     )
     clamp: float = setting(
         2.0, "Scale limit", "Largest log-scale of a coupling step; 1.9 for cflow.", group="flow", step=0.1, gt=0, le=10

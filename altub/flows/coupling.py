@@ -1,6 +1,6 @@
-"""The affine coupling step that FastFlow and CFLOW-AD stack, as one module of FrEIA's framework.
+"""The coupling step that FastFlow and CFLOW-AD stack, affine or additive, as one module of FrEIA's framework.
 
-The mathematics is FrEIA's ``AllInOneBlock`` as released on PyPI (version 0.2): the clamp is
+The mathematics of the affine one is FrEIA's ``AllInOneBlock`` as released on PyPI (version 0.2): the clamp is
 ``clamp * tanh(a)``. (FrEIA's development branch has ``clamp * tanh(a / clamp)`` since 2023; the form is pinned here so
 that a checkpoint never changes its meaning.) Three things differ, none of them visible in the numbers:
 
@@ -14,17 +14,20 @@ that a checkpoint never changes its meaning.) Three things differ, none of them 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from FrEIA.modules import InvertibleModule
 from torch import Tensor, nn
 
-from altub.flows.config import Permutation
+if TYPE_CHECKING:
+    from altub.flows.config import FlowConfig, Permutation
 
-__all__ = ["AffineCoupling"]
+__all__ = ["AdditiveCoupling", "AffineCoupling", "CouplingStep", "coupling_step"]
 
 GLOBAL_AFFINE_BETA = 0.5  # softplus(beta=0.5) keeps the global scale positive; FrEIA 0.2
 GLOBAL_AFFINE_FACTOR = 0.1
@@ -33,13 +36,12 @@ SUBNET_FACTOR = 0.1  # the subnet's output is scaled down so that a fresh block 
 INITIAL_GLOBAL_SCALE = 2.0 * torch.tensor(5.0).expm1().log().item()  # 0.1 * softplus(value, beta=0.5) = 1
 
 
-class AffineCoupling(InvertibleModule):
-    """Affine coupling, per-channel affine and a fixed random permutation of the channels.
+class CouplingStep(InvertibleModule, ABC):
+    """A coupling, a per-channel affine and a fixed random permutation of the channels.
 
     With x = (x1, x2) split along channels (the first part takes the odd channel) and a = 0.1 * subnet(x1), or
     0.1 * subnet((x1, condition)) where there is one:
 
-        s  = clamp * tanh(a_s)
         u  = (x1, x2 * exp(s) + a_t)
         y  = permute(u * g + b),            g = 0.1 * softplus(global_scale, beta=0.5)
         log|det J| = sum s + H * W * sum_c log g_c
@@ -48,12 +50,13 @@ class AffineCoupling(InvertibleModule):
         dims_in: one shape (C, H, W) or (C,), C >= 2. H and W only matter to FrEIA's bookkeeping: any size runs.
         dims_c: none, or one shape (channels, ...) of a condition.
         subnet_constructor: called as f(in_channels, out_channels), a module that keeps H and W.
-        clamp: bound of |s|.
         permutation: "hard" exchanges channels, "soft" mixes them by a fixed random rotation.
 
-    Source: FastFlow (arXiv:2111.07677) section 3.2; CFLOW-AD (arXiv:2107.12571) section 4; FrEIA 0.2
-    ``AllInOneBlock``; Real NVP (arXiv:1605.08803).
+    Attributes:
+        outputs: how many numbers the coupling wants from the subnet for a channel of x2.
     """
+
+    outputs: ClassVar[int]
 
     def __init__(
         self,
@@ -61,16 +64,14 @@ class AffineCoupling(InvertibleModule):
         dims_c: Iterable[tuple[int, ...]] | None = None,
         *,
         subnet_constructor: Callable[[int, int], nn.Module],
-        clamp: float = 2.0,
         permutation: Permutation = "hard",
     ) -> None:
         super().__init__(dims_in, dims_c)
         if len(self.dims_c) > 1:
-            raise ValueError(f"AffineCoupling takes one condition, not {len(self.dims_c)}.")
+            raise ValueError(f"A coupling takes one condition, not {len(self.dims_c)}.")
         channels = self.dims_in[0][0]
         if channels < 2:
             raise ValueError(f"A coupling needs at least 2 channels to split, not {channels}.")
-        self.clamp = clamp
         self.split = (channels - channels // 2, channels // 2)
         shape = (1, channels, *([1] * (len(self.dims_in[0]) - 1)))
         self.global_scale = nn.Parameter(torch.full(shape, INITIAL_GLOBAL_SCALE))
@@ -81,7 +82,7 @@ class AffineCoupling(InvertibleModule):
             self.permutation = None
             self.register_buffer("rotation", random_rotation(channels))  # y = rotation u
         conditions = self.dims_c[0][0] if self.dims_c else 0
-        self.subnet = subnet_constructor(self.split[0] + conditions, 2 * self.split[1])
+        self.subnet = subnet_constructor(self.split[0] + conditions, self.outputs * self.split[1])
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
         found = state_dict.get(f"{prefix}permutation")
@@ -112,10 +113,8 @@ class AffineCoupling(InvertibleModule):
             u = self._rotate(x, self.rotation.T) if self.permutation is None else x[:, torch.argsort(self.permutation)]
             u = (u - self.global_offset) / gain
             u1, u2 = u.split(self.split, dim=1)
-            a_s, a_t = (SUBNET_FACTOR * self._subnet(u1, condition)).to(u.dtype).chunk(2, dim=1)
-            s = self.clamp * torch.tanh(a_s)
-            x2 = (u2 - a_t) * torch.exp(-s)
-            return (torch.cat((u1, x2), dim=1),), -s.flatten(1).sum(1) - gain_log_det
+            x2, s_sum = self._undo(u2, (SUBNET_FACTOR * self._subnet(u1, condition)).to(u.dtype))
+            return (torch.cat((u1, x2), dim=1),), -s_sum - gain_log_det
 
         y, s_sum = self._couple(x, condition, gain, by_position=False)
         return (y,), s_sum + gain_log_det
@@ -129,6 +128,17 @@ class AffineCoupling(InvertibleModule):
         y, s_map = self._couple(x, condition, gain, by_position=True)
         return y, s_map + gain.log().sum()
 
+    @abstractmethod
+    def _step(self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
+        """Coupling, per-channel affine and exchange of channels, and the sum of s: (N,), or (N, ...) by position.
+
+        `a` is what the subnet gives, not scaled by `SUBNET_FACTOR` yet and maybe in half precision.
+        """
+
+    @abstractmethod
+    def _undo(self, u2: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+        """x2 of the coupling's output u2, and the sum of s (N,)."""
+
     def _gain(self, x: Tensor) -> Tensor:
         if x.shape[1] != sum(self.split):
             raise ValueError(f"This coupling is built for {sum(self.split)} channels, not {x.shape[1]}.")
@@ -136,8 +146,7 @@ class AffineCoupling(InvertibleModule):
 
     def _couple(self, x: Tensor, condition: Tensor | None, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
         x1, x2 = x.split(self.split, dim=1)
-        a = self._subnet(x1, condition)
-        y, s = _Couple.apply(x1, x2, a, gain, self.global_offset, self.permutation, self.clamp, by_position)
+        y, s = self._step(x1, x2, self._subnet(x1, condition), gain, by_position=by_position)
         return (self._rotate(y, self.rotation) if self.permutation is None else y), s
 
     def _subnet(self, x1: Tensor, condition: Tensor | None) -> Tensor:
@@ -146,6 +155,66 @@ class AffineCoupling(InvertibleModule):
     def _rotate(self, x: Tensor, rotation: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # z must not be rounded
             return (x.movedim(1, -1) @ rotation.T).movedim(-1, 1)
+
+
+class AffineCoupling(CouplingStep):
+    """Scales and shifts: s = clamp * tanh(a_s), with a = (a_s, a_t).
+
+    Args:
+        clamp: bound of |s|; the others are those of :class:`CouplingStep`.
+
+    Source: FastFlow (arXiv:2111.07677) section 3.2; CFLOW-AD (arXiv:2107.12571) section 4; FrEIA 0.2
+    ``AllInOneBlock``; Real NVP (arXiv:1605.08803).
+    """
+
+    outputs = 2
+
+    def __init__(
+        self,
+        dims_in: Iterable[tuple[int, ...]],
+        dims_c: Iterable[tuple[int, ...]] | None = None,
+        *,
+        subnet_constructor: Callable[[int, int], nn.Module],
+        clamp: float = 2.0,
+        permutation: Permutation = "hard",
+    ) -> None:
+        super().__init__(dims_in, dims_c, subnet_constructor=subnet_constructor, permutation=permutation)
+        self.clamp = clamp
+
+    def _step(self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
+        return _Couple.apply(x1, x2, a, gain, self.global_offset, self.permutation, self.clamp, by_position)
+
+    def _undo(self, u2: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+        a_s, a_t = a.chunk(2, dim=1)
+        s = self.clamp * torch.tanh(a_s)
+        return (u2 - a_t) * torch.exp(-s), s.flatten(1).sum(1)
+
+
+class AdditiveCoupling(CouplingStep):
+    """Only shifts: s = 0 and a = a_t, so that the determinant is the same for all inputs.
+
+    Of such a flow the energy of z and the likelihood of the features differ by a constant.
+
+    Source: NICE (arXiv:1410.8516) section 3.2; in anomaly detection arXiv:2510.09452.
+    """
+
+    outputs = 1
+
+    def _step(self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
+        u = torch.cat((x1, torch.add(x2, a.to(x2.dtype), alpha=SUBNET_FACTOR)), dim=1)
+        y = torch.addcmul(self.global_offset, u, gain)
+        y = y if self.permutation is None else y.index_select(1, self.permutation)
+        return y, x1.new_zeros(len(x1), *(x1.shape[2:] if by_position else ()))
+
+    def _undo(self, u2: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
+        return u2 - a, u2.new_zeros(len(u2))
+
+
+def coupling_step(config: FlowConfig) -> Callable[..., CouplingStep]:
+    """The coupling step that a configuration asks for, wanting only `dims_in`, `dims_c` and `subnet_constructor`."""
+    if config.coupling == "additive":
+        return partial(AdditiveCoupling, permutation=config.permutation)
+    return partial(AffineCoupling, clamp=config.clamp, permutation=config.permutation)
 
 
 def random_rotation(channels: int) -> Tensor:

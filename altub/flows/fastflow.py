@@ -8,7 +8,7 @@ import FrEIA.framework as Ff
 from torch import Tensor, nn
 
 from altub.flows.config import FlowConfig
-from altub.flows.coupling import AffineCoupling
+from altub.flows.coupling import coupling_step
 from altub.flows.head import FlowHead
 from altub.flows.position import position_code
 
@@ -21,9 +21,9 @@ class FastFlowHead(FlowHead):
     Args:
         config: `steps` coupling steps (published: 8 for CNN features, 20 for transformers); `hidden_ratio`, hidden
             channels of a subnet as a share of its input channels; `kernels`, "3x3" in every step, or 3x3 in even and
-            1x1 in odd steps; `clamp`, bound of the log-scale of one coupling; `position_code`, channels that tell the
-            subnets where they are (:func:`~altub.flows.position.position_code`; published: 0, none). They widen the
-            subnets' input, not their hidden layer.
+            1x1 in odd steps; `coupling`; `clamp`, bound of the log-scale of an affine one; `position_code`, channels
+            that tell the subnets where they are (:func:`~altub.flows.position.position_code`; published: 0, none).
+            They widen the subnets' input, not their hidden layer.
         shape: (C, H, W) of the feature maps; any H and W runs. The position code is stretched to the size.
     """
 
@@ -35,7 +35,7 @@ class FastFlowHead(FlowHead):
             kernel = 1 if config.kernels == "3x3/1x1" and step % 2 else 3
             subnet = convolution_subnet(kernel, config.hidden_ratio, config.position_code)
             code = {"cond": 0, "cond_shape": (config.position_code, 1, 1)} if config.position_code else {}
-            self.flow.append(AffineCoupling, **code, subnet_constructor=subnet, clamp=config.clamp)
+            self.flow.append(coupling_step(config), **code, subnet_constructor=subnet)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self.flow(features, c=[self._code(features)])

@@ -213,7 +213,7 @@ register_flow(
     about="whole maps",
     paper="2111.07677",
     usual_lr=5e-4,  # measured; published is 1e-3
-    settings=("steps", "hidden_ratio", "clamp", "kernels", "position_code"),
+    settings=("steps", "hidden_ratio", "coupling", "clamp", "kernels", "position_code"),
     check=_check_fastflow,
 )
 register_flow(
@@ -225,6 +225,6 @@ register_flow(
     defaults={"hidden_ratio": 2.0, "clamp": 1.9},  # where the published architecture differs from FastFlow's
     training={"epochs": 6, "base": {"interval": 2}},  # one epoch holds hundreds of optimiser steps
     usual_lr=1e-3,  # measured; published is 2e-4
-    settings=("steps", "hidden_ratio", "clamp", "condition", "permutation", "loss", "fibres"),
+    settings=("steps", "hidden_ratio", "coupling", "clamp", "condition", "permutation", "loss", "fibres"),
     check=_check_cflow,
 )

@@ -130,7 +130,8 @@ def test_defaults_follow_the_kind_and_contradictions_are_said() -> None:
     assert (FlowConfig().hidden_ratio, FlowConfig().clamp) == (1.0, 2.0)
     assert (FlowConfig(kind="cflow").hidden_ratio, FlowConfig(kind="cflow").clamp) == (2.0, 1.9)
     old = {"steps": 8, "hidden_ratio": 1.0, "kernels": "3x3", "clamp": 2.0, "norm": "whiten"}
-    assert FlowConfig.model_validate(old).kind == "fastflow", "a model saved before there were kinds"
+    read = FlowConfig.model_validate(old)
+    assert (read.kind, read.coupling) == ("fastflow", "affine"), "a model saved before there were others"
     assert make_config("fastflow-cait", category="x", flow={"kind": "cflow"}).flow.steps == 8
     with pytest.raises(ConfigError, match="single positions"):
         make_config(category="x", flow={"kind": "cflow", "norm": "layer-affine"})

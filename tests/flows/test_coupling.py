@@ -1,4 +1,4 @@
-"""The coupling step: the pinned form, its inverse, its determinant and its hand-written gradient."""
+"""The coupling steps: the pinned form, its inverse, its determinant and its hand-written gradient."""
 
 from __future__ import annotations
 
@@ -9,25 +9,31 @@ import torch
 from FrEIA.modules import AllInOneBlock
 from torch import nn
 
-from altub.flows import AffineCoupling
+from altub.flows import AdditiveCoupling, AffineCoupling
+from altub.flows.coupling import CouplingStep
 
 
 def subnet(in_channels: int, out_channels: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(in_channels, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, out_channels, 3, padding=1))
 
 
-def make(channels: int, seed: int = 0) -> AffineCoupling:
+@pytest.fixture(params=[AffineCoupling, AdditiveCoupling])
+def kind(request: pytest.FixtureRequest) -> type[CouplingStep]:
+    return request.param
+
+
+def make(channels: int, kind: type[CouplingStep] = AffineCoupling) -> CouplingStep:
     """A coupling far from its start, so that every term of it counts."""
-    torch.manual_seed(seed)
-    block = AffineCoupling([(channels, 4, 5)], subnet_constructor=subnet, clamp=2.0).double()
+    torch.manual_seed(0)
+    block = kind([(channels, 4, 5)], subnet_constructor=subnet).double()
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter, std=1.0)
     return block
 
 
 @pytest.mark.parametrize("channels", [2, 5, 8])
-def test_inverse_undoes_it(channels: int) -> None:
-    block, x = make(channels), torch.randn(3, channels, 4, 5, dtype=torch.double)
+def test_inverse_undoes_it(kind: type[CouplingStep], channels: int) -> None:
+    block, x = make(channels, kind), torch.randn(3, channels, 4, 5, dtype=torch.double)
     (y,), log_det = block((x,))
     (back,), inverse_log_det = block((y,), rev=True)
     assert y.shape == x.shape and log_det.shape == (3,)
@@ -37,16 +43,16 @@ def test_inverse_undoes_it(channels: int) -> None:
 
 
 @pytest.mark.parametrize("channels", [2, 5])
-def test_log_det_is_that_of_the_jacobian(channels: int) -> None:
-    block, x = make(channels), torch.randn(1, channels, 4, 5, dtype=torch.double)
+def test_log_det_is_that_of_the_jacobian(kind: type[CouplingStep], channels: int) -> None:
+    block, x = make(channels, kind), torch.randn(1, channels, 4, 5, dtype=torch.double)
     jacobian = torch.autograd.functional.jacobian(lambda value: block((value,))[0][0].flatten(), x)
     expected = torch.linalg.slogdet(jacobian.reshape(x.numel(), x.numel()))[1]
     torch.testing.assert_close(block((x,))[1][0], expected)
 
 
 @pytest.mark.parametrize("by_position", [False, True])
-def test_hand_written_gradient_is_the_numerical_one(by_position: bool) -> None:
-    block, x = make(4), torch.randn(2, 4, 3, 3, dtype=torch.double, requires_grad=True)
+def test_hand_written_gradient_is_the_numerical_one(kind: type[CouplingStep], by_position: bool) -> None:
+    block, x = make(4, kind), torch.randn(2, 4, 3, 3, dtype=torch.double, requires_grad=True)
 
     def run(value: torch.Tensor, *_parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if by_position:
@@ -91,9 +97,23 @@ def test_form_is_pinned() -> None:
     assert log_det.item() == pytest.approx(s, rel=1e-5)
 
 
-def test_starts_near_a_permutation() -> None:
+def test_additive_form_is_pinned() -> None:
+    """y2 = x2 + 0.1 a_t, half the outputs of a subnet and a determinant that no input changes."""
+    block = AdditiveCoupling([(2, 1, 1)], subnet_constructor=lambda i, o: nn.Conv2d(i, o, 1))
+    with torch.no_grad():
+        block.subnet.weight.fill_(4.0)
+        block.subnet.bias.copy_(torch.tensor([7.0]))
+        block.permutation.copy_(torch.tensor([1, 0]))
+        block.global_scale.fill_(24.0)
+    gain = 0.1 * math.log(1 + math.exp(0.5 * 24)) / 0.5
+    (y,), log_det = block((torch.tensor([[[[5.0]], [[2.0]]], [[[-1.0]], [[9.0]]]]),))
+    assert y.flatten().tolist() == pytest.approx([gain * 4.7, gain * 5, gain * 9.3, gain * -1], rel=1e-5)
+    assert log_det.tolist() == pytest.approx([2 * math.log(gain)] * 2, rel=1e-5)
+
+
+def test_starts_near_a_permutation(kind: type[CouplingStep]) -> None:
     torch.manual_seed(0)
-    block, x = AffineCoupling([(6, 4, 4)], subnet_constructor=subnet), torch.randn(2, 6, 4, 4)
+    block, x = kind([(6, 4, 4)], subnet_constructor=subnet), torch.randn(2, 6, 4, 4)
     (y,), log_det = block((x,))
     assert (y - x[:, block.permutation]).abs().max() < 0.5
     assert log_det.abs().max() < 5

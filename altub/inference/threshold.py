@@ -4,7 +4,7 @@ Where a threshold comes from decides what it promises, so the origin travels wit
 origin has a `promise`, a sentence, and a `warning`, where it cannot promise what was asked for:
 
     HeldOut   the scores of held-out good images; promises a false-alarm rate (`Calibration.threshold`)
-    Labels    images that people labelled; promises a recall or a false-alarm rate with a confidence
+    Labels    images that people labelled; promises a recall or a false-alarm rate with a confidence, or is cheapest
     Fixed     set by hand; promises nothing
 """
 
@@ -73,14 +73,15 @@ class Labels:
 
     Attributes:
         n_good, n_defective: number of images with each label.
-        target: the quantity that is promised.
-        level: smallest recall, or largest false-alarm rate, in 0 to 1.
-        confidence: probability, over the draw of the labelled images, that the promise holds.
+        target: the quantity that is promised; "cost": the least expected cost on the labels, which promises no rate.
+        level: smallest recall, or largest false-alarm rate, in 0 to 1; of a cost: how many false alarms a missed defect
+            costs.
+        confidence: probability, over the draw of the labelled images, that the promise holds; of a cost: 0.
     """
 
     n_good: int
     n_defective: int
-    target: Literal["recall", "false-alarm-rate"]
+    target: Literal["recall", "false-alarm-rate", "cost"]
     level: float
     confidence: float
     kind: ClassVar[str] = "labels"
@@ -88,10 +89,16 @@ class Labels:
 
     @property
     def promise(self) -> str:
+        counts = f"{self.n_good} good and {self.n_defective} defective labels"
+        if self.target == "cost":
+            return (
+                f"The least expected cost if a missed defect costs as much as {self.level:.3g} false alarms "
+                f"({counts}); it promises no rate."
+            )
         bound = {"recall": "at least {} of defective images", "false-alarm-rate": "at most {} of good images"}
         return (
             f"With {_percent(self.confidence)} confidence {bound[self.target].format(_percent(self.level))} exceed it "
-            f"({self.n_good} good and {self.n_defective} defective labels)."
+            f"({counts})."
         )
 
 

@@ -27,7 +27,7 @@ from altub.errors import LabelError
 from altub.labels.records import check_who
 from altub.labels.store import LabelStore
 
-__all__ = ["EVERYTHING", "ORDERS", "RANDOM_SHARE", "Order", "Queue", "Showing", "scope_of"]
+__all__ = ["EVERYTHING", "ORDERS", "RANDOM_SHARE", "Order", "Queue", "Showing", "rank_chances", "scope_of"]
 
 Order = Literal["nearest", "anomalous", "newest", "diverse", "random"]
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -126,7 +126,7 @@ class Queue:
             found = connection.execute(_CANDIDATES, self._values()).fetchall()
             if not found:
                 return self._again(connection)
-            ranked = _by_rank(self._preference(found))
+            ranked = rank_chances(self._preference(found))
             chances = self.random_share / len(found) + (1 - self.random_share) * ranked
             reason: str = self.order
             if self._rng.random() < self.random_share:
@@ -228,7 +228,7 @@ def scope_of(source: str | None) -> str:
     return EVERYTHING if source is None else source
 
 
-def _by_rank(preference: np.ndarray) -> np.ndarray:
+def rank_chances(preference: np.ndarray) -> np.ndarray:
     """Probabilities (n,) proportional to 1 / rank, the lowest preference having rank 1."""
     ranks = np.argsort(np.argsort(preference, kind="stable"), kind="stable") + 1
     chances = 1 / ranks

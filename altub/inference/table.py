@@ -13,7 +13,16 @@ import numpy as np
 from altub.files import printable
 from altub.inference.prediction import Verdict
 
-__all__ = ["COLUMNS", "PICTURE_COLUMNS", "VALUE_COLUMNS", "Row", "error_row", "table_to_csv", "verdict_row"]
+__all__ = [
+    "COLUMNS",
+    "PICTURE_COLUMNS",
+    "VALUE_COLUMNS",
+    "Row",
+    "cell_text",
+    "error_row",
+    "table_to_csv",
+    "verdict_row",
+]
 
 #: Columns of predictions.csv. `anomalous_area` is the share of pixels above `pixel_threshold`; `overlay`, `map` and
 #: `mask` are paths within the folder; `error` says why an image has no prediction, and is empty elsewhere.
@@ -38,7 +47,8 @@ Row = dict[str, Any]
 # A spreadsheet runs a cell that begins with one of these as a formula, and image names come from strangers. Where it
 # separates columns by semicolons or tabs, as in many countries, a cell of its begins in the middle of one of ours.
 _FORMULA = r"""["'\s]*[=+\-@＝＋－＠]"""
-_FORMULA_INSIDE, _FORMULA_FIRST = re.compile(rf"([;\t\r\n])(?={_FORMULA})"), re.compile(rf"[\t\r\n]|{_FORMULA}")
+_FORMULA_INSIDE, _FORMULA_FIRST = re.compile(rf"([;\t\r\n])(?={_FORMULA})"), re.compile(rf"'*[\t\r\n]|{_FORMULA}")
+_ESCAPED_INSIDE = re.compile(rf"([;\t\r\n])'(?={_FORMULA})")
 
 
 def verdict_row(image_name: str, score: float, p_value: float, verdict: Verdict) -> Row:
@@ -66,6 +76,13 @@ def table_to_csv(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> str:
     table.writerow(columns)
     table.writerows([_cell(row[column]) for column in columns] for row in rows)
     return text.getvalue()
+
+
+def cell_text(cell: str) -> str:
+    """The text that `table_to_csv` made a cell of: without the quotes that keep spreadsheets from running it."""
+    if cell[:1] == "'" and _FORMULA_FIRST.match(cell[1:]):
+        cell = cell[1:]
+    return _ESCAPED_INSIDE.sub(r"\1", cell)
 
 
 def _cell(value: Any) -> str:

@@ -89,6 +89,10 @@ class Images:
         )
         return [StoredImage(**dict(row)) for row in rows]
 
+    def __len__(self) -> int:
+        """Number of images."""
+        return self._db.row("SELECT count(*) AS n FROM images")["n"]
+
     def sources(self) -> dict[str, int]:
         """Number of images by source."""
         rows = self._db.rows("SELECT source, count(*) AS n FROM images GROUP BY source ORDER BY source")

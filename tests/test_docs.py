@@ -133,6 +133,8 @@ def test_every_setting_is_explained() -> None:
 def flags(command: click.Command) -> list[str]:
     """The long spellings of a command's options, without --help."""
     found = [name for option in command.params for name in (*option.opts, *option.secondary_opts)]
+    for part in getattr(command, "commands", {}).values():  # of a group
+        found += flags(part)
     return [name for name in found if name.startswith("--") and name != "--help"]
 
 

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from altub.cli import bench, data, deploy, hub, list_settings, predict, runs, serve, study, train
+from altub.cli import bench, data, deploy, hub, labels, list_settings, predict, runs, serve, study, train
 from altub.cli.options import BAD_INPUT, STOPPED
 from altub.errors import AltUBError
 from altub.settings import wait_passively
@@ -24,7 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (data, train, predict, runs, study, list_settings, bench, serve, hub, deploy):  # as --help lists them
+GROUPS = (data, train, predict, labels, runs, study, list_settings, bench, serve, hub, deploy)  # as --help lists them
+for group in GROUPS:
     group.register(app)
 
 

@@ -4,17 +4,25 @@ What a page or a program uses, in the order of a working day; every image is nam
 
     store = LabelStore()                                 one per process; `ALTUB_DB` says where it is
     image = store.images.add(path, source="line 3")      the same bytes twice are one image
-    store.proposals.add(image.sha256, model, ...)        score, p-value and map of a model, kept
+    score_images(store, detector, model)                 in the background; model: SHA-256 of its weights
     queue = Queue(store, who, model=model, order="nearest", threshold=t)
     showing = queue.next()                               leased for 5 minutes; why and with what probability is kept
+    store.proposals.get(showing.image, model)            score and p-value; `store.proposals.map(...)` its map
     store.leases.take(image, who)                        renews it; `queue.open()` after a reload
     store.labels.add(image, who, "defect", defect_type=..., mask=..., proposal=..., showing=showing.id)
     store.labels.undo(event, who)                        `store.labels.last_by(who)` is what Ctrl+Z takes back
     browse(store, show="disagreement", ...)              lists to look through, a page at a time
-    back_up(store, file); check(store)
 
-Everything raises `LabelError` or another `AltUBError` with a sentence for the person. Calls are safe from several
-threads and processes; each is one transaction.
+What the labels say, live after every label:
+
+    sample = read_sample(store, model)
+    label_curves(sample), confusion(sample, value)       numbers to draw
+    promised_threshold(sample.evidence, "recall", 0.95, pixel_value=...)     or NoPromiseError with what it takes
+    cheapest_threshold(sample, cost_ratio, pixel_value=...)
+    extended_calibration(calibration, sample.evidence, store, used=...)
+
+And `export_labels`, `import_labels`, `back_up`, `check`. Everything raises `LabelError` or another `AltUBError` with a
+sentence for the person. Calls are safe from several threads and processes; each is one transaction.
 """
 
 from __future__ import annotations
@@ -26,18 +34,50 @@ from altub.lazy import lazy_exports
 if TYPE_CHECKING:
     from altub.labels.backup import back_up, check
     from altub.labels.browse import browse
+    from altub.labels.calibration import extended_calibration
+    from altub.labels.curves import confusion, label_curves
+    from altub.labels.formats import export_labels, import_labels
     from altub.labels.queue import Queue
+    from altub.labels.sample import read_sample
+    from altub.labels.scoring import score_images
     from altub.labels.store import LabelStore
+    from altub.labels.thresholds import NoPromiseError, cheapest_threshold, promised_threshold
 
-__all__ = ["LabelStore", "Queue", "back_up", "browse", "check"]
+__all__ = [
+    "LabelStore",
+    "NoPromiseError",
+    "Queue",
+    "back_up",
+    "browse",
+    "cheapest_threshold",
+    "check",
+    "confusion",
+    "export_labels",
+    "extended_calibration",
+    "import_labels",
+    "label_curves",
+    "promised_threshold",
+    "read_sample",
+    "score_images",
+]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "LabelStore": ".store",
+        "NoPromiseError": ".thresholds",
         "Queue": ".queue",
         "back_up": ".backup",
         "browse": ".browse",
+        "cheapest_threshold": ".thresholds",
         "check": ".backup",
+        "confusion": ".curves",
+        "export_labels": ".formats",
+        "extended_calibration": ".calibration",
+        "import_labels": ".formats",
+        "label_curves": ".curves",
+        "promised_threshold": ".thresholds",
+        "read_sample": ".sample",
+        "score_images": ".scoring",
     },
 )

@@ -72,6 +72,10 @@ class LabelLog:
         now = time.time() if at is None else at
         with self._db.write() as connection:
             number = self._images.number(image)
+            for table, named in (("proposals", proposal), ("showings", showing)):
+                found = connection.execute(f"SELECT 1 FROM {table} WHERE id = ? AND image = ?", (named, number))
+                if named is not None and found.fetchone() is None:
+                    raise LabelError("What this label answers to belongs to another image: reload the page.")
             values = (number, who, verdict, kind, stored, note, proposal, showing, now)
             event = connection.execute(
                 "INSERT INTO events (image, who, verdict, defect_type, mask, note, proposal, showing, at) "

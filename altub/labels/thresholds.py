@@ -9,10 +9,10 @@ beyond it then passed too: a single test, of level d. Therefore every score may 
 divided, and as the p-values are monotone as well, the last that passes is found by bisection.
 
 *What it rests on.* On `Evidence`: images that were drawn at random. An image that the queue chose for its score counts
-as soon as a draw meets it, and not before: images that were chosen by their score say nothing of how many others there
-are, whatever weight they are given, except for the store itself. Those drawn and not yet labelled count against the
-threshold. Where all images of a scope are labelled and stand for equally many, the test is the exact binomial one, else
-betting.
+as soon as a draw meets it, and is left out before. The weights of `altub.labels.weights` make the labels of a queue
+unbiased for the images of the store, but a promise is about images that are still to come, and those weights say
+nothing of how far the store is from them. Drawn images without a label count against the threshold. Where all images of
+a scope are labelled and stand for equally many, the test is the exact binomial one, else betting.
 """
 
 from __future__ import annotations

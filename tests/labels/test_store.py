@@ -77,6 +77,7 @@ def test_events_cannot_be_changed(store: LabelStore, change: str) -> None:
         ("cannot be a defect type", {"verdict": "defect", "defect_type": "../dent"}),
         ("cannot be a defect type", {"verdict": "defect", "defect_type": "Good"}),
         ("12 x 9 pixels and the image 12 x 8", {"verdict": "defect", "mask": np.zeros((9, 12), bool)}),
+        ("belongs to another image", {"verdict": "good", "showing": 1}),
         ("mask cannot be read", {"verdict": "defect", "mask": b"text"}),
         ("kept with a name", {"verdict": "good", "who": " "}),
     ],

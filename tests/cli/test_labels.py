@@ -1,0 +1,59 @@
+"""The commands `labels ...`, from images to an export that comes back."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from altub.labels.store import LabelStore
+from altub.runs.run import Run
+
+
+@pytest.fixture(autouse=True)
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ALTUB_DB", str(tmp_path / "labels.db"))
+    return tmp_path / "labels.db"
+
+
+def test_from_labelled_images_to_thresholds_and_an_export(
+    altub, data_folder: Path, trained_run: Run, tmp_path: Path, database: Path
+) -> None:
+    weave = data_folder / "weave"
+    assert altub("labels", "add", weave / "test", "--source", "line").out.startswith("8 images added, 0 there already")
+    assert altub("labels", "add", weave / "test").out.startswith("0 images added, 8 there already")
+    assert "20 images" not in altub("labels", "import", weave, "--who", "ann").out
+    assert "0 images and 0 labels added, 20" in altub("labels", "import", weave, "--format", "mvtec").out
+
+    assert altub("labels", "score", "--model", trained_run.model_dir, "--device", "cpu").out == "20 images scored.\n"
+    assert altub("labels", "score", "--model", trained_run.model_dir, "--device", "cpu").out == "0 images scored.\n"
+    wishes = ("--recall", "0.95", "--false-alarm-rate", "0.4", "--cost-ratio", "5")
+    ended = altub("labels", "stats", "--model", trained_run.model_dir, *wishes, "--json")
+    values = json.loads(ended.out)
+    assert (values["good"], values["defect"], values["unlabelled"], values["scored"]) == (16, 4, 0, 20)
+    assert values["defect_types"] == {"blot": 4} and values["people"] == {"ann": 20}
+    assert "at least 45 are needed" in values["threshold_by_recall"]
+    assert "at most 40 % of good images" in values["threshold_by_false_alarm_rate"]["promise"]
+    assert "5 false alarms" in values["threshold_by_cost"]["promise"]
+    assert "defect types       blot: 4" in altub("labels", "stats").out
+
+    assert altub("labels", "export", "coco", tmp_path / "out").out.startswith("20 labelled images")
+    assert altub("labels", "backup", tmp_path / "b.zip").out.startswith("20 images and 20 events")
+    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+        assert "labels.db" in archive.namelist()
+    assert altub("labels", "check").out.startswith("0 problems in ")
+    store = LabelStore(database)
+    store.images.path(store.images.all()[0].sha256).unlink()
+    ended = altub("labels", "check")
+    assert ended.code == 2 and "missing" in ended.err and ended.out.startswith("1 problems in ")
+
+
+def test_what_cannot_be_is_one_sentence(altub, tmp_path: Path) -> None:
+    altub("labels", "export", "coco", tmp_path / "out").assert_refused("no labels to export")
+    altub("labels", "import", tmp_path / "gone").assert_refused("not a folder")
+    altub("labels", "stats", "--recall", "0.9").assert_refused("give --model")
+    (tmp_path / "text.png").write_text("x")
+    ended = altub("labels", "add", tmp_path / "text.png")
+    assert ended.code == 2 and "Skipped: " in ended.err

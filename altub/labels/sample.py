@@ -73,7 +73,7 @@ def read_sample(store: LabelStore, model: str, source: str | None = None) -> Lab
     inclusion = np.array([row["inclusion"] for row in rows], float)
     scores = np.array([row["score"] for row in rows], float)
     places = {row["id"]: place for place, row in enumerate(rows)}
-    weights = _weights(store, scope, places, int((codes >= 0).sum()), len(rows)) / inclusion
+    weights = _weights(store, scope, places, codes >= 0) / inclusion
     known = (codes == 0) | (codes == 1)
     total = store.db.row("SELECT count(*) AS n FROM images WHERE :scope = '*' OR source = :scope", {"scope": scope})
     names = np.array([row["sha256"] for row in rows], object)
@@ -88,9 +88,9 @@ def read_sample(store: LabelStore, model: str, source: str | None = None) -> Lab
     )
 
 
-def _weights(store: LabelStore, scope: str, places: dict[int, int], labelled: int, total: int) -> np.ndarray:
+def _weights(store: LabelStore, scope: str, places: dict[int, int], is_labelled: np.ndarray) -> np.ndarray:
     """How many images of the scope each stands for; 1 where it was chosen by hand, or where all are labelled."""
-    weights = np.ones(total)
+    weights = np.ones(is_labelled.size)
     shown = [
         row
         for row in store.db.rows(
@@ -100,14 +100,15 @@ def _weights(store: LabelStore, scope: str, places: dict[int, int], labelled: in
         )
         if row["image"] in places
     ]
-    if not shown or labelled == total:
+    if not shown or is_labelled.all():
         return weights
     found = importance_weights(
         np.array([row["probability"] for row in shown]), np.array([row["candidates"] for row in shown])
     )
     chosen = [places[row["image"]] for row in shown]
-    by_hand = labelled - len(chosen)  # roughly: some of those shown may be without a label
-    weights[chosen] = found * max(total - max(by_hand, 0), 1) / len(chosen)
+    is_by_hand = is_labelled.copy()
+    is_by_hand[chosen] = False
+    weights[chosen] = found * (~is_by_hand).sum() / len(chosen)
     return weights
 
 

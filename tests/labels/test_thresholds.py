@@ -122,6 +122,20 @@ def test_evidence_is_what_was_drawn_at_random(store: LabelStore) -> None:
     assert read_sample(store, MODEL).evidence.complete and len(read_sample(store, MODEL).evidence.images) == 38
 
 
+def test_labels_stand_for_the_images_that_the_queue_did_not_show(store: LabelStore) -> None:
+    images = add_pictures(store, 12)
+    propose(store, images, list(np.linspace(0, 1, 12)))
+    for image in images[:2]:
+        store.labels.add(image, "ann", "good")  # by hand
+    queue = Queue(store, "ann", model=MODEL, order="random")
+    for _ in range(4):
+        showing = queue.next()
+        store.labels.add(showing.image, "ann", "defect", showing=showing.id)
+    sample = read_sample(store, MODEL)
+    assert sample.weights[~sample.is_defective].tolist() == [1, 1]
+    assert sample.weights[sample.is_defective].tolist() == pytest.approx([10 / 4] * 4)
+
+
 def test_the_cheapest_threshold() -> None:
     known = sample([0, 1, 2, 3, 4, 5], [0, 0, 1, 0, 1, 1])
     assert cheapest_threshold(known, 10, pixel_value=0).value == 1.5, "misses none"

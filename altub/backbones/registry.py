@@ -106,6 +106,7 @@ def create_backbone(
     image_size: int = 256,
     expected_sha256: str | None = None,
     download: bool = True,
+    check_size: bool = True,
 ) -> Backbone:
     """Build a frozen backbone.
 
@@ -119,6 +120,7 @@ def create_backbone(
         expected_sha256: the weights must have this hash; sources that hold others are passed over.
         download: False: weights that are not on this machine are not fetched from the Hub, and nothing is built
             before they were found; for names that come from somebody else's model.
+        check_size: False: another ``image_size`` than the backbone takes is no error.
 
     Raises:
         ConfigError: no such model, stage or image size.
@@ -134,7 +136,7 @@ def create_backbone(
         from altub.backbones.timm import create_timm
 
         backbone = create_timm(name, stages, pretrained, expected_sha256, download)
-    if backbone.fixed_image_size is None:
+    if check_size and backbone.fixed_image_size is None:
         backbone.check_image_size(image_size, image_size)
     return backbone
 

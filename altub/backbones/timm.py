@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from altub.backbones.pyramid import Backbone, check_stages
 from altub.backbones.weights import HubFile, WeightsInfo, hash_tensors, load_strictly, weight_sources
 from altub.errors import ConfigError, WeightsError
 
-__all__ = ["create_timm", "full_name_of", "hub_file", "timm_config"]
+__all__ = ["create_timm", "full_name_of", "hub_file", "sketch_timm", "timm_config"]
 
 
 class _TimmFeatures(nn.Module):
@@ -49,10 +50,37 @@ def create_timm(
     config = timm_config(name)  # first: an unknown name needs no network
     if pretrained and not download:  # before a network is built that may be of any size
         next(weight_sources(name, (full_name_of(config),), hub_file(config), download=False))
+    model, parts = _build(name, stages, on_meta=pretrained)
+    if pretrained:
+        weights = _load(model, name, config, expected_sha256, download)
+    else:
+        weights = WeightsInfo("random", hash_tensors(model.state_dict()), name)
+    backbone = Backbone(weights=weights, **parts)
+    if expected_sha256 is not None:
+        backbone.check_weights(expected_sha256)
+    return backbone
+
+
+def sketch_timm(name: str, stages: Sequence[int] | None) -> Backbone:
+    """The network on the meta device, where timm can build it there: shapes without weights.
+
+    Raises:
+        ConfigError: there is no such model, or it has no such stages.
+    """
+    timm_config(name)
+    _, parts = _build(name, stages, on_meta=True)
+    device = next(parts["network"].parameters()).device
+    with torch.device(device):
+        return Backbone(weights=WeightsInfo("none", "", name), **parts)
+
+
+def _build(name: str, stages: Sequence[int] | None, on_meta: bool) -> tuple[nn.Module, dict[str, Any]]:
+    """timm's model, cut off behind its last used stage, and what a `Backbone` is made of beside the weights."""
     import timm
     from timm.data import resolve_model_data_config
 
-    model = _construct(timm.create_model, name, on_meta=pretrained)
+    config = timm_config(name)
+    model = _construct(timm.create_model, name, on_meta=on_meta)
     info = [dict(entry) for entry in model.feature_info]
     transformer = hasattr(model, "blocks") and hasattr(model, "norm") and len(info) == len(model.blocks)
     if stages is None:
@@ -60,28 +88,18 @@ def create_timm(
         stages = preset.stages if preset else (2 * len(info) // 3 - 1,) if transformer else (1, 2, 3)
     chosen = check_stages(name, stages, first=0, last=len(info) - 1)
     data = resolve_model_data_config(model)
-    fixed = config.input_size[-1] if transformer or config.fixed_input_size else None
     model.prune_intermediate_layers(list(chosen), prune_norm=not transformer, prune_head=True)
-
-    if pretrained:
-        weights = _load(model, name, config, expected_sha256, download)
-    else:
-        weights = WeightsInfo("random", hash_tensors(model.state_dict()), name)
-    backbone = Backbone(
-        _TimmFeatures(model, chosen, norm=transformer),
-        name=name,
-        stages=chosen,
-        channels=[info[i]["num_chs"] for i in chosen],
-        strides=[info[i]["reduction"] for i in chosen],
-        weights=weights,
-        mean=data["mean"],
-        std=data["std"],
-        fixed_image_size=fixed,
-        has_final_norm=transformer,
-    )
-    if expected_sha256 is not None:
-        backbone.check_weights(expected_sha256)
-    return backbone
+    return model, {
+        "network": _TimmFeatures(model, chosen, norm=transformer),
+        "name": name,
+        "stages": chosen,
+        "channels": [info[i]["num_chs"] for i in chosen],
+        "strides": [info[i]["reduction"] for i in chosen],
+        "mean": data["mean"],
+        "std": data["std"],
+        "fixed_image_size": config.input_size[-1] if transformer or config.fixed_input_size else None,
+        "has_final_norm": transformer,
+    }
 
 
 def _construct(create: Callable[..., nn.Module], name: str, on_meta: bool) -> nn.Module:

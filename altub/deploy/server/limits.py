@@ -13,7 +13,18 @@ from altub.errors import ConfigError
 from altub.runs.run import list_runs
 from altub.training.config import TrainingConfig
 
-__all__ = ["check_config", "check_room_in_queue"]
+__all__ = ["check_config", "check_room_in_queue", "exceeded"]
+
+
+def exceeded(config: TrainingConfig) -> dict[str, str]:
+    """Setting -> what the owner allows instead, in a sentence; empty where the training is within the limits."""
+    epochs, size = settings.max_epochs(), settings.max_image_size()
+    found = {}
+    if epochs and config.epochs > epochs:
+        found["epochs"] = f"A training here has at most {epochs} epochs, not {config.epochs}: lower Epochs."
+    if config.image_size > size:
+        found["image_size"] = f"A training here has images up to {size} px, not {config.image_size}: lower Image size."
+    return found
 
 
 def check_config(config: TrainingConfig) -> None:
@@ -22,11 +33,8 @@ def check_config(config: TrainingConfig) -> None:
     Raises:
         ConfigError: too many epochs, or images too large.
     """
-    epochs, size = settings.max_epochs(), settings.max_image_size()
-    if epochs and config.epochs > epochs:
-        raise ConfigError(f"A training here has at most {epochs} epochs, not {config.epochs}: lower Epochs.")
-    if config.image_size > size:
-        raise ConfigError(f"A training here has images up to {size} px, not {config.image_size}: lower Image size.")
+    for text in exceeded(config).values():
+        raise ConfigError(text)
 
 
 def check_room_in_queue(root: Path | None = None) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import gradio as gr
 
 from altub.deploy.server import visitors
-from altub.errors import RunError
+from altub.errors import ConfigError, RunError
 from altub.ui.errors import notice, show_errors
 from altub.ui.services import Services
+from altub.ui.train.checks import find_problems
 from altub.ui.train.data_source import find_category
 from altub.ui.train.form_values import config_from
 from altub.ui.train.updates import Seen, Updates, show_picker, show_progress, show_status
@@ -55,6 +56,9 @@ class TrainHandlers:
         """Starts a training of the chosen images with the form's settings, and shows it."""
         choice = find_category(source, category, folder or "", self.is_local)
         config = config_from(choice.data, choice.category, preset, *values)
+        problems, _ = find_problems(choice.data, choice.category, preset, *values)
+        if problems:
+            raise ConfigError(problems[0].text)
         run = self.services.start_training(config, visitor)
         for note in config.notes:
             gr.Warning(notice(note))

@@ -36,7 +36,7 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 @dataclass(frozen=True)
 class SettingsForm:
-    """The components; `fields` by dotted name, in the order of `form_settings`."""
+    """The components; `fields` by dotted name, in the order of `form_settings`, and the help below each."""
 
     preset: gr.Dropdown
     preset_about: gr.HTML
@@ -44,6 +44,7 @@ class SettingsForm:
     variant: gr.Dropdown
     strip: gr.HTML
     fields: Mapping[str, gr.components.Component]
+    infos: Mapping[str, str | None]
 
     @property
     def inputs(self) -> list[gr.components.Component]:
@@ -56,6 +57,7 @@ def build_form() -> SettingsForm:
     config = make_config(FIRST_PRESET, category="any")
     start = values_of(config)
     fields: dict[str, gr.components.Component] = {}
+    infos: dict[str, str | None] = {}
     entries = form_settings()
 
     def add(chosen: Iterable[Setting], columns: int, *, with_info: bool = True) -> None:
@@ -67,7 +69,8 @@ def build_form() -> SettingsForm:
                 with gr.Row(elem_classes="numbers") if is_narrow else nullcontext():
                     for entry in row:
                         visible = is_read(entry, start[KIND])
-                        fields[entry.name] = _field(entry, start[entry.name], with_info and bool(entry.help), visible)
+                        infos[entry.name] = _info(entry) if with_info and entry.help else None
+                        fields[entry.name] = _field(entry, start[entry.name], infos[entry.name], visible)
 
     preset = gr.Dropdown(
         [(preset.title, name) for name, preset in PRESETS.items()],
@@ -106,17 +109,23 @@ def build_form() -> SettingsForm:
                 gr.HTML(f"<h4>{escape(title)}</h4>", elem_classes="group")
                 add(chosen, 2)
     form = SettingsForm(
-        preset, preset_about, backbone_about, variant, strip, {entry.name: fields[entry.name] for entry in entries}
+        preset,
+        preset_about,
+        backbone_about,
+        variant,
+        strip,
+        {entry.name: fields[entry.name] for entry in entries},
+        infos,
     )
     _connect(form)
     return form
 
 
-def _field(entry: Setting, value: Any, with_info: bool, visible: bool) -> gr.components.Component:
+def _field(entry: Setting, value: Any, info: str | None, visible: bool) -> gr.components.Component:
     """The component for a setting, by its kind."""
     common: dict[str, Any] = {
         "label": f"{entry.title} ({entry.unit})" if entry.unit else entry.title,
-        "info": _info(entry) if with_info else None,
+        "info": info,
         "elem_id": "train-" + entry.name.replace(".", "-").replace("_", "-"),
         "visible": visible,
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from altub.ui.services import Services
+from altub.ui.train.checks import FormChecks
 from altub.ui.train.data_panel import build_data_panel
 from altub.ui.train.form_views import describe_backbone
 from altub.ui.train.handlers import TrainHandlers
@@ -40,9 +41,23 @@ def build(demo: gr.Blocks, services: Services, *, may_name_folders: bool = True)
             with gr.Column(elem_classes="altub-card"):
                 gr.HTML("<h3>2. Model</h3>")
                 form = build_form()
+            check = gr.HTML(elem_id="train-check")
             start = gr.Button("Start training", variant="primary", size="lg", elem_id="train-start")
         with gr.Column(scale=1, min_width=320, elem_id="train-watch"):
             monitor = build_monitor(demo, handlers)
+    checks = FormChecks(form.infos, is_local=may_name_folders)
+    marked = gr.State([])
+    checked = {
+        "fn": checks.look,
+        "inputs": [marked, *data.inputs, *form.inputs],
+        "outputs": [check, marked, *form.fields.values()],
+        "api_visibility": "private",
+        "show_progress": "hidden",
+        "concurrency_limit": 2,
+        "concurrency_id": "check",
+    }
+    gr.on([field.change for field in (data.category, *form.fields.values())], **checked, trigger_mode="always_last")
+    start.click(**checked)
     start.click(
         handlers.start,
         [monitor.seen, monitor.visitor, *data.inputs, *form.inputs],
@@ -65,6 +80,7 @@ def build(demo: gr.Blocks, services: Services, *, may_name_folders: bool = True)
         api_visibility="private",
         show_progress="hidden",
     )
+    demo.load(**checked)
     # Asking whether weights are available may take seconds: not while the page is built.
     demo.load(
         describe_backbone,

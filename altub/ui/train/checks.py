@@ -1,0 +1,109 @@
+"""What is wrong with the form, said beside the field, and what the training would take: before it is started.
+
+A problem belongs to one field. The field gets a red frame and the sentence in place of its help; what has no field
+(the images, and settings for programs alone) is said above the button. The same is checked when a training starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from pydantic import ValidationError
+
+from altub.data import load_category
+from altub.deploy.server import limits
+from altub.errors import AltUBError, ConfigError
+from altub.training.preflight import Outlook, Problem, examine
+from altub.ui.errors import notice
+from altub.ui.train.data_source import find_category
+from altub.ui.train.form_values import config_from, form_settings
+
+__all__ = ["FormChecks", "check_line", "find_problems"]
+
+WRONG = "wrong-field"
+GIGABYTE = 1 << 30
+
+
+def find_problems(data: str, category: str, preset: str, *values: Any) -> tuple[list[Problem], Outlook | None]:
+    """What is wrong with a training of these images with these fields, or what it takes."""
+    try:
+        config = config_from(data, category, preset, *values)
+    except ConfigError as error:
+        cause = error.__cause__
+        name = ".".join(map(str, cause.errors()[0]["loc"])) if isinstance(cause, ValidationError) else ""
+        return [Problem(name, str(error))], None
+    problems = [Problem(name, text) for name, text in limits.exceeded(config).items()]
+    if problems:  # an image size beyond the limit is not even sketched
+        return problems, None
+    found = examine(config, load_category(data, category))
+    return list(found.problems), found.outlook
+
+
+class FormChecks:
+    """Checks one page's form.
+
+    Args:
+        infos: dotted name of a setting -> help below its field, if any.
+        is_local: may folders of this machine be named?
+    """
+
+    def __init__(self, infos: Mapping[str, str | None], *, is_local: bool) -> None:
+        self.infos, self.is_local = infos, is_local
+
+    def look(
+        self, marked: list[str], source: str, category: str | None, folder: str | None, preset: str, *values: Any
+    ) -> list[Any]:
+        """The line above the button, the names of the marked fields, and the fields; those that stay are skipped.
+
+        Args:
+            marked: names of the fields that are marked now.
+        """
+        if not category:  # the panel of the images says what to do
+            problems, outlook = [], None
+        else:
+            try:
+                choice = find_category(source, category, folder or "", self.is_local)
+                problems, outlook = find_problems(choice.data, choice.category, preset, *values)
+            except AltUBError as error:
+                problems, outlook = [Problem("category", str(error))], None
+        wrong = {problem.setting: problem.text for problem in problems if problem.setting in self.infos}
+        updates = [self._update(entry.name, wrong.get(entry.name), entry.name in marked) for entry in form_settings()]
+        return [check_line(problems, wrong, outlook), list(wrong), *updates]
+
+    def _update(self, name: str, text: str | None, is_marked: bool) -> Any:
+        if text is not None:
+            return gr.update(info=notice(text), elem_classes=[WRONG])
+        return gr.update(info=self.infos[name], elem_classes=[]) if is_marked else gr.skip()
+
+
+def check_line(problems: list[Problem], beside: Mapping[str, str], outlook: Outlook | None) -> str:
+    """What is said above the button. beside: problems that their fields show themselves."""
+    if problems:
+        said = [f'<p class="error">{notice(problem.text)}</p>' for problem in problems if problem.setting not in beside]
+        if beside:
+            fields = "the field that is" if len(beside) == 1 else f"the {len(beside)} fields that are"
+            said.append(f'<p class="error">Correct {fields} marked red first.</p>')
+        return "".join(said)
+    if outlook is None:
+        return ""
+    return (
+        '<p class="muted small" title="A rough estimate from the network and the number of images.">About '
+        f"{_duration(outlook.seconds)} on this machine, {outlook.memory / GIGABYTE:.1f} GB of memory.</p>"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Two leading digits at most: it is an estimate.
+
+    Example:
+        >>> _duration(40), _duration(130), _duration(5000), _duration(200_000)
+        ('1 minute', '2 minutes', '1.4 hours', '2.3 days')
+    """
+    minutes = max(round(seconds / 60), 1)
+    if minutes < 60:
+        return f"{minutes} minute{'s' if minutes > 1 else ''}"
+    if minutes < 48 * 60:
+        return f"{minutes / 60:.1f} hours"
+    return f"{minutes / 60 / 24:.1f} days"

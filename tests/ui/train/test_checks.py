@@ -1,0 +1,72 @@
+"""The form says what is wrong beside the field, before a training is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from altub.training.config import make_config
+from altub.ui.train.checks import WRONG, FormChecks
+from altub.ui.train.data_source import MVTEC
+from altub.ui.train.form_values import form_settings, values_of
+from tests.conftest import write_category
+
+NAMES = [entry.name for entry in form_settings()]
+
+
+@pytest.fixture
+def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What `FormChecks.look` changes for these values: the line above the button, and updates by setting."""
+    monkeypatch.setenv("ALTUB_DATA", str(tmp_path / "data"))
+    write_category(tmp_path / "data/mvtec/bottle")
+    write_category(tmp_path / "data/mvtec/screw", good=3)
+    checks = FormChecks(dict.fromkeys(NAMES, "help"), is_local=True)
+    start = values_of(make_config("quick-look", category="any", backbone="filter-bank"))
+
+    def look(category: str | None = "bottle", marked: tuple[str, ...] = (), **changed: Any):
+        values = {**start, **changed}.values()
+        line, now, *updates = checks.look(list(marked), MVTEC, category, "", "quick-look", *values)
+        touched = {n: u for n, u in zip(NAMES, updates, strict=True) if set(u) != {"__type__"}}
+        return line, now, touched
+
+    return look
+
+
+def test_a_sound_form_says_what_it_takes(look) -> None:
+    line, marked, touched = look()
+    assert "minute" in line and "GB of memory" in line and marked == [] and touched == {}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("image_size", 100, "multiples of 16"),
+        ("image_size", 7, "greater than or equal to 32"),
+        ("epochs", 0, "greater than or equal to 1"),
+        ("flow.steps", 500, "less than or equal to 64"),
+        ("backbone", "nonsense", "no backbone"),
+        ("device", "cuda:77", "GPU"),
+    ],
+)
+def test_what_is_wrong_stands_beside_its_field(look, setting: str, value: Any, words: str) -> None:
+    line, marked, touched = look(**{setting: value})
+    assert marked == [setting] and set(touched) == {setting}
+    assert words in touched[setting]["info"] and touched[setting]["elem_classes"] == [WRONG]
+    assert "marked red" in line
+    line, marked, touched = look(marked=(setting,))  # corrected
+    assert marked == [] and touched[setting]["info"] == "help" and touched[setting]["elem_classes"] == []
+
+
+def test_limits_of_the_owner_are_said_beside_the_field(look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALTUB_MAX_EPOCHS", "5")
+    _, marked, touched = look()
+    assert marked == ["epochs"] and "at most 5 epochs" in touched["epochs"]["info"]
+
+
+def test_what_is_wrong_with_the_images_is_said_above_the_button(look) -> None:
+    line, marked, touched = look("screw")
+    assert "3 good images are too few" in line and marked == [] and touched == {}
+    assert look(None)[0] == ""
+    assert "no longer there" in look("gone")[0]

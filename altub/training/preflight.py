@@ -29,7 +29,7 @@ from altub.training.config import TrainingConfig
 __all__ = ["Outlook", "Preflight", "Problem", "examine"]
 
 BACKWARD = 3  # times the arithmetic of a forward pass that an update takes
-EFFICIENCY = 0.35  # of the speed of a plain convolution that a training comes to: measured, see docs/results.md
+EFFICIENCY = 0.35  # of the speed of a plain convolution that a training is taken to reach: an assumption
 STARTING = 12.0  # seconds until a process has imported and read everything
 PROGRAM_BYTES = 700 << 20  # that a training process takes beside its tensors
 VALUE_BYTES = 4

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from altub.flows.coupling import AdditiveCoupling, AffineCoupling
     from altub.flows.fastflow import FastFlowHead
     from altub.flows.head import FlowHead
-    from altub.flows.norms import FeatureNorm, create_norm
+    from altub.flows.norm_kinds import create_norm
+    from altub.flows.norms import FeatureNorm
     from altub.flows.pyramid import FlowPyramid
     from altub.flows.registry import create_head, flow_names, register_flow
 
@@ -47,7 +48,7 @@ __getattr__, __dir__ = lazy_exports(
         "FastFlowHead": ".fastflow",
         "FlowHead": ".head",
         "FeatureNorm": ".norms",
-        "create_norm": ".norms",
+        "create_norm": ".norm_kinds",
         "FlowPyramid": ".pyramid",
         "create_head": ".registry",
         "flow_names": ".registry",

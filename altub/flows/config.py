@@ -24,12 +24,13 @@ from altub.flows.registry import DEFAULT_FLOW, find_flow, flow_names, flows_with
 __all__ = ["Coupling", "FlowConfig", "FlowLoss", "Kernels", "Norm", "Permutation", "unknown_flow"]
 
 _SINCE_0_2 = ("options", "coupling", "position_code")
+_OF_POSITION_NORM = ("position_weight", "position_rank")
 _UNKNOWN_FLOW = "unknown_flow"  # type of the validation error where a kind is not registered
 
 Coupling = Literal["affine", "additive"]
 FlowLoss = Literal["nll", "logsigmoid"]
 Kernels = Literal["3x3", "3x3/1x1"]
-Norm = Literal["layer", "layer-affine", "channel", "whiten", "none"]
+Norm = Literal["position", "whiten", "channel", "layer", "layer-affine", "none"]
 Permutation = Literal["hard", "soft"]
 
 
@@ -81,15 +82,16 @@ class FlowConfig(BaseModel):
         2.0, "Scale limit", "Largest log-scale of a coupling step; 1.9 for cflow.", group="flow", step=0.1, gt=0, le=10
     )
     norm: Norm = setting(
-        "whiten",
+        "position",
         "Feature norm",
         "Normalization of the features before the flow.",
         group="flow",
         choices={
+            "position": "whitening by position",
+            "whiten": "whitening, one for all positions",
+            "channel": "per channel",
             "layer": "layer norm",
             "layer-affine": "layer norm, trained scale (as published)",
-            "channel": "per channel",
-            "whiten": "whitening",
             "none": "none",
         },
     )
@@ -103,6 +105,23 @@ class FlowConfig(BaseModel):
         ge=0,
         le=1024,
         multiple_of=4,
+    )
+    position_weight: float = setting(
+        0.5,
+        "Position weight",
+        "Whitening by position: share of a position's own covariance; the rest is that of all positions.",
+        group="flow",
+        step=0.1,
+        ge=0,
+        lt=1,
+    )
+    position_rank: int = setting(
+        32,
+        "Position rank",
+        "Whitening by position: directions kept of a position's own covariance; the model's size grows with it.",
+        group="flow",
+        ge=1,
+        le=1024,
     )
     condition: int = setting(
         128,
@@ -169,10 +188,11 @@ class FlowConfig(BaseModel):
         """Leaves out options, where there are none, and on disk whatever changes nothing and 0.1 does not know."""
         values = handler(self)
         left_out = _SINCE_0_2 if info.mode_is_json() else ("options",)
+        unused = _OF_POSITION_NORM if info.mode_is_json() and values.get("norm") != "position" else ()
         return {
             name: value
             for name, value in values.items()
-            if name not in left_out or value != FlowConfig.model_fields[name].default
+            if name not in unused and (name not in left_out or value != FlowConfig.model_fields[name].default)
         }
 
 

@@ -5,25 +5,26 @@ They are no part of the flow: their determinant does not count in the likelihood
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from altub.errors import ConfigError
-from altub.flows.config import Norm
+from altub.flows.config import FlowConfig
 
 __all__ = [
-    "NORMS",
     "AffineLayerNorm",
     "ChannelNorm",
     "FeatureNorm",
     "FittedNorm",
     "LayerNorm",
+    "Moments",
     "NoNorm",
+    "NormFit",
     "Whitening",
-    "create_norm",
+    "whitening_matrix",
 ]
 
 EIGENVALUE_FLOOR = 1e-2  # of the mean eigenvalue: directions with less variance are noise and stay small
@@ -36,14 +37,15 @@ class FeatureNorm(nn.Module):
 
     Args:
         shape: (C, H, W) at the training size.
+        config: settings of the flow, for norms that have some.
 
     Attributes:
-        needs_fit: whether it is of use only after :meth:`FittedNorm.fit`.
+        needs_fit: whether it is of use only after :meth:`FittedNorm.start_fit`.
     """
 
     needs_fit: ClassVar[bool] = False
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
+    def __init__(self, shape: tuple[int, int, int], config: FlowConfig | None = None) -> None:
         super().__init__()
 
 
@@ -70,8 +72,8 @@ class AffineLayerNorm(FeatureNorm):
     At another input size gain and offset are interpolated.
     """
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        super().__init__(shape)
+    def __init__(self, shape: tuple[int, int, int], config: FlowConfig | None = None) -> None:
+        super().__init__(shape, config)
         self.weight = nn.Parameter(torch.ones(*shape))
         self.bias = nn.Parameter(torch.zeros(*shape))
 
@@ -84,21 +86,78 @@ class AffineLayerNorm(FeatureNorm):
         return F.layer_norm(features, features.shape[1:], weight, bias)
 
 
+class Moments:
+    """Mean and covariance of features over images and positions, in float64 from one pass."""
+
+    def __init__(self) -> None:
+        self.positions, self._sums, self._products = 0, 0.0, 0.0
+
+    def add(self, features: Tensor) -> None:
+        """Features (N, C, H, W) of some more images."""
+        rows = features.transpose(0, 1).flatten(1)  # (C, positions)
+        self.positions += rows.shape[1]
+        self._sums = self._sums + rows.sum(1, dtype=torch.float64)
+        self._products = self._products + (rows @ rows.T).double()
+
+    @property
+    def mean(self) -> Tensor:
+        """(C,)."""
+        return self._sums / self.positions
+
+    @property
+    def second_moment(self) -> Tensor:
+        """(C, C), around zero."""
+        return self._products / self.positions
+
+    @property
+    def covariance(self) -> Tensor:
+        """(C, C)."""
+        return self.second_moment - self.mean[:, None] * self.mean
+
+
+class NormFit(ABC):
+    """Sets a norm's constants from training features that are shown to it, all of them as often as it asks."""
+
+    @abstractmethod
+    def observe(self, features: Tensor) -> None:
+        """Features (N, C, H, W) of some images."""
+
+    @abstractmethod
+    def end_pass(self) -> bool:
+        """Every image was observed. True: the norm is ready; False: it wants to see all of them once more."""
+
+
 class FittedNorm(FeatureNorm):
     """A norm whose constants are moments of the training features."""
 
     needs_fit = True
+
+    def start_fit(self) -> NormFit:
+        """What takes the training features in; by default one pass for :meth:`fit`."""
+        return _MomentsFit(self)
 
     def fit(self, mean: Tensor, covariance: Tensor) -> None:
         """Sets the constants from the mean (C,) and covariance (C, C) over images and positions."""
         raise NotImplementedError
 
 
+class _MomentsFit(NormFit):
+    def __init__(self, norm: FittedNorm) -> None:
+        self.norm, self.moments = norm, Moments()
+
+    def observe(self, features: Tensor) -> None:
+        self.moments.add(features)
+
+    def end_pass(self) -> bool:
+        self.norm.fit(self.moments.mean, self.moments.covariance)
+        return True
+
+
 class ChannelNorm(FittedNorm):
     """Each channel to mean 0 and variance 1 over the training set, then fixed."""
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        super().__init__(shape)
+    def __init__(self, shape: tuple[int, int, int], config: FlowConfig | None = None) -> None:
+        super().__init__(shape, config)
         self.register_buffer("mean", torch.zeros(shape[0]))
         self.register_buffer("std", torch.ones(shape[0]))
 
@@ -118,38 +177,23 @@ class Whitening(FittedNorm):
     The flow starts from the Gaussian model of the features instead of having to find it.
     """
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        super().__init__(shape)
+    def __init__(self, shape: tuple[int, int, int], config: FlowConfig | None = None) -> None:
+        super().__init__(shape, config)
         self.register_buffer("mean", torch.zeros(shape[0]))
         self.register_buffer("matrix", torch.eye(shape[0]))
 
     @torch.no_grad()
     def fit(self, mean: Tensor, covariance: Tensor) -> None:
         self.mean.copy_(mean)
-        values, vectors = torch.linalg.eigh(covariance.double().cpu())
-        values = values.clamp_min((EIGENVALUE_FLOOR * values.mean()).clamp_min(SMALLEST))
-        self.matrix.copy_((vectors * values.rsqrt()) @ vectors.T)
+        self.matrix.copy_(whitening_matrix(covariance))
 
     def forward(self, features: Tensor) -> Tensor:
         centred = features - self.mean.view(1, -1, 1, 1)
         return F.conv2d(centred, self.matrix[:, :, None, None])
 
 
-NORMS: dict[Norm, type[FeatureNorm]] = {
-    "layer": LayerNorm,
-    "layer-affine": AffineLayerNorm,
-    "channel": ChannelNorm,
-    "whiten": Whitening,
-    "none": NoNorm,
-}
-
-
-def create_norm(kind: Norm, shape: tuple[int, int, int]) -> FeatureNorm:
-    """A fresh norm of that kind for features of the shape (C, H, W).
-
-    Raises:
-        ConfigError: there is no such norm.
-    """
-    if kind not in NORMS:
-        raise ConfigError(f"There is no norm {kind!r}: choose one of {', '.join(NORMS)}.")
-    return NORMS[kind](shape)
+def whitening_matrix(covariance: Tensor) -> Tensor:
+    """covariance^(-1/2), symmetric, float64 (C, C) on the CPU; directions that hardly vary are not blown up."""
+    values, vectors = torch.linalg.eigh(covariance.double().cpu())
+    values = values.clamp_min((EIGENVALUE_FLOOR * values.mean()).clamp_min(SMALLEST))
+    return (vectors * values.rsqrt()) @ vectors.T

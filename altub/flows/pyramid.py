@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from altub.flows.base import DiagonalGaussian
-from altub.flows.norms import create_norm
+from altub.flows.norm_kinds import create_norm
 from altub.flows.registry import create_head
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class FlowPyramid(nn.Module):
     def __init__(self, config: FlowConfig, shapes: Sequence[tuple[int, int, int]]) -> None:
         super().__init__()
         self.shapes = [tuple(shape) for shape in shapes]
-        self.norms = nn.ModuleList(create_norm(config.norm, shape) for shape in self.shapes)
+        self.norms = nn.ModuleList(create_norm(config.norm, shape, config) for shape in self.shapes)
         self.heads = nn.ModuleList(create_head(config, shape) for shape in self.shapes)
         self.bases = nn.ModuleList(DiagonalGaussian(channels) for channels, _, _ in self.shapes)
 

@@ -121,7 +121,7 @@ def prepare(
         flow = flow.model_copy(update={"norm": "none"})  # transformers bring their own, frozen
     pyramid = FlowPyramid(flow, trained.shapes)
     pyramid.to(device)
-    _fit_norms(pyramid, trained)
+    yield from _fit_norms(pyramid, trained)
     detector_config = DetectorConfig(
         backbone=backbone.name,
         stages=backbone.stages,
@@ -172,19 +172,12 @@ def _resolve(
     return config
 
 
-def _fit_norms(pyramid: FlowPyramid, trained: FeatureStore) -> None:
-    """Gives the norms that need it the mean and covariance of the training features."""
-    norms = list(pyramid.norms)
-    if not any(norm.needs_fit for norm in norms):
-        return
-    count, sums, products = 0, [0.0] * len(norms), [0.0] * len(norms)
-    for _, features in trained.batches(BATCH):
-        for k, level in enumerate(features):
-            rows = level.transpose(0, 1).flatten(1)  # (C, positions)
-            sums[k] = sums[k] + rows.sum(1, dtype=torch.float64)
-            products[k] = products[k] + (rows @ rows.T).double()
-        count += len(features[0])
-    for norm, total, product, (_, height, width) in zip(norms, sums, products, trained.shapes, strict=True):
-        positions = count * height * width
-        mean = total / positions
-        norm.fit(mean, product / positions - mean[:, None] * mean)
+def _fit_norms(pyramid: FlowPyramid, trained: FeatureStore) -> Iterator[str]:
+    """Shows the training features to the norms that are fitted to them, as often as one asks for."""
+    fits = {scale: norm.start_fit() for scale, norm in enumerate(pyramid.norms) if norm.needs_fit}
+    while fits:
+        for indices, features in trained.batches(BATCH):
+            for scale, fit in fits.items():
+                fit.observe(features[scale])
+            yield f"fitting the norms, image {indices[-1] + 1} of {len(trained)}"
+        fits = {scale: fit for scale, fit in fits.items() if not fit.end_pass()}

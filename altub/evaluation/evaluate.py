@@ -79,7 +79,7 @@ def evaluate_detector(detector: AnomalyDetector, category: Category) -> Metrics:
 class ExampleMaps:
     """Writes the maps of a few images after every epoch, so that one can watch them become right.
 
-    Epochs 1, 2, 3, 5, 10, 20, 30, 50, 100, ... and the latest are kept.
+    Epochs 0, 1, 2, 3, 5, 10, 20, 30, 50, 100, ... and the latest are kept.
     """
 
     def __init__(self, folder: Path, samples: Sequence[Sample]) -> None:
@@ -122,7 +122,7 @@ class ExampleMaps:
 
 
 def _is_milestone(epoch: int) -> bool:
-    return str(epoch).rstrip("0") in ("1", "2", "3", "5")
+    return str(epoch).rstrip("0") in ("", "1", "2", "3", "5")  # "": epoch 0
 
 
 def _choose_examples(samples: Sequence[Sample]) -> list[int]:

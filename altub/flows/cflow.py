@@ -71,8 +71,8 @@ class CFlowHead(FlowHead):
     def log_det_map(self, features: Tensor) -> Tensor:
         return self.transform(features)[1]
 
-    def energy(self, features: Tensor, base: DiagonalGaussian) -> Tensor:
-        """-log p of each position's features in nats per dimension, with the log-determinant: (N, H, W)."""
+    def energy(self, features: Tensor, base: DiagonalGaussian, log_det_weight: float = 1.0) -> Tensor:
+        """-log p of each position's features in nats per dimension, always with the log-determinant: (N, H, W)."""
         z, log_det = self.transform(features)
         return -base.log_prob_map(z.float()) - log_det.float() / self.channels
 

@@ -78,13 +78,24 @@ class FlowHead(nn.Module, ABC):
         """z (N, C, H, W) and `log_det_map`; a head that has one gives both from a single pass."""
         return self(features)[0], self.log_det_map(features)
 
-    def energy(self, features: Tensor, base: DiagonalGaussian) -> Tensor:
+    def energy(self, features: Tensor, base: DiagonalGaussian, log_det_weight: float = 0.0) -> Tensor:
         """How unlikely each position is under `base`, (N, H, W): higher is more anomalous.
 
         By default 1/2 mean_c u^2 with u = (z - mu) / sigma, without the log-determinant, as FastFlow published it.
+
+        Args:
+            log_det_weight: share of the position's log-determinants that count as well, 0 to 1. With 1 it is the
+                position's negative log-likelihood in nats per dimension, up to a constant:
+                energy + mean_c log sigma_c - `log_det_map` / C. Without effect in heads that know no such map.
         """
-        z, _ = self(features)
-        return 0.5 * base.standardise(z.float()).square().mean(1)
+        if log_det_weight == 0:
+            z, log_det = self(features)[0], None
+        else:
+            z, log_det = self.transform(features)
+        energy = 0.5 * base.standardise(z.float()).square().mean(1)
+        if log_det is None:
+            return energy
+        return energy + log_det_weight * (base.log_std.mean() - log_det.float() / self.channels)
 
     def likelihood(self, energy: Tensor) -> Tensor:
         """exp(-energy), the shape of `energy`; a head whose energies begin elsewhere than at 0 says so here."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +17,11 @@ from altub.flows.registry import create_head
 if TYPE_CHECKING:
     from altub.flows.config import FlowConfig
 
-__all__ = ["FlowPyramid"]
+__all__ = ["LATER_BUFFERS", "FlowPyramid", "nll_of"]
+
+LATER_BUFFERS = ("energy_range",)  # that models of version 0.1 do not have
+RANGE = (0.5, 0.995)  # quantiles of the energies of good images, between which a scale's energies count from 0 to 1
+LEAST_LIKELIHOOD = 1e-37  # of a position; float32 ends soon after
 
 
 class FlowPyramid(nn.Module):
@@ -33,6 +38,13 @@ class FlowPyramid(nn.Module):
         self.norms = nn.ModuleList(create_norm(config.norm, shape, config) for shape in self.shapes)
         self.heads = nn.ModuleList(create_head(config, shape) for shape in self.shapes)
         self.bases = nn.ModuleList(DiagonalGaussian(channels) for channels, _, _ in self.shapes)
+        # Per scale the median and the 99.5 % quantile of the energies on held-out good images.
+        self.register_buffer("energy_range", torch.tensor([0.0, 1.0]).repeat(len(self.shapes), 1))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        for name in LATER_BUFFERS:  # models and checkpoints of 0.1 lack them
+            state_dict.setdefault(f"{prefix}{name}", getattr(self, name))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def flow_parameters(self) -> Iterator[nn.Parameter]:
         """Everything that the flow phase trains: heads and, where they are trainable, norms."""
@@ -66,29 +78,45 @@ class FlowPyramid(nn.Module):
         ]
 
     @torch.no_grad()
-    def energy_maps(self, normalised: Sequence[Tensor]) -> list[Tensor]:
+    def energy_maps(self, normalised: Sequence[Tensor], log_det_weight: float = 0.0) -> list[Tensor]:
         """Per scale how unlikely each position is (`FlowHead.energy`), at the scale's own size: (N, h, w)."""
-        return [head.energy(x, base) for head, base, x in zip(self.heads, self.bases, normalised, strict=True)]
-
-    @property
-    def needs_calibration(self) -> bool:
-        """Does a head want the energies of held-out images after an epoch?"""
-        return any(head.needs_calibration for head in self.heads)
+        extra = {"log_det_weight": log_det_weight} if log_det_weight else {}  # a head of one's own may not know it
+        return [head.energy(x, base, **extra) for head, base, x in zip(self.heads, self.bases, normalised, strict=True)]
 
     def calibrate(self, energies: Sequence[Tensor]) -> None:
-        """Hands each head the energies (N, h, w) of its scale on held-out good images."""
-        for head, own in zip(self.heads, energies, strict=True):
-            head.calibrate(own)
+        """Takes from the energies (N, h, w) of held-out good images, per scale, what the maps are measured by."""
+        for scale, (head, own) in enumerate(zip(self.heads, energies, strict=True)):
+            if head.needs_calibration:
+                head.calibrate(own)
+            low, high = np.quantile(own.float().cpu().numpy(), RANGE)
+            self.energy_range[scale] = torch.tensor([low, max(high, low + 1e-6 * max(abs(low), 1.0))])
 
     @torch.no_grad()
-    def scale_maps(self, normalised: Sequence[Tensor], size: tuple[int, int], kind: str) -> Tensor:
+    def scale_maps(
+        self, normalised: Sequence[Tensor], size: tuple[int, int], kind: str, log_det_weight: float = 0.0
+    ) -> Tensor:
         """Anomaly map of every scale at `size`: (N, scales, H, W), higher is more anomalous.
 
         kind "likelihood": -`FlowHead.likelihood` of the energy, in [-1, 0] on what looks like good images;
-        kind "nll": the energy, unbounded.
+        others: the energy, unbounded.
         """
         maps = []
-        for head, energy in zip(self.heads, self.energy_maps(normalised), strict=True):
+        for head, energy in zip(self.heads, self.energy_maps(normalised, log_det_weight), strict=True):
             scale_map = (-head.likelihood(energy) if kind == "likelihood" else energy)[:, None]
             maps.append(F.interpolate(scale_map, size, mode="bilinear", align_corners=False))
         return torch.cat(maps, dim=1)
+
+    def mean_likelihood(self, energies: Tensor) -> Tensor:
+        """The mean over scales of `FlowHead.likelihood` of energies (N, scales, H, W): (N, 1, H, W)."""
+        likelihoods = [head.likelihood(energies[:, scale]) for scale, head in enumerate(self.heads)]
+        return torch.stack(likelihoods).mean(0)[:, None]
+
+    def in_range(self, energies: Tensor) -> Tensor:
+        """Energies (N, scales, H, W) with each scale's range on good images brought to [0, 1]; unbounded above."""
+        low, high = self.energy_range.to(energies.device).view(1, -1, 2, 1, 1).unbind(2)
+        return (energies - low) / (high - low)
+
+
+def nll_of(likelihood: Tensor) -> Tensor:
+    """-log of likelihoods, finite where they end at 0."""
+    return -likelihood.clamp_min(LEAST_LIKELIHOOD).log()

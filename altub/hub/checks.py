@@ -50,7 +50,7 @@ class PushedInfo(ModelInfo):
     @classmethod
     def _training_is_settings(cls, training: dict[str, Any] | None) -> dict[str, Any] | None:
         if training is not None:
-            TrainingConfig.model_validate({**training, "data": "sample"})
+            TrainingConfig.stored({**training, "data": "sample"})
         return training
 
 

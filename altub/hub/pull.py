@@ -153,7 +153,7 @@ def _training_config(snapshot: Snapshot) -> TrainingConfig:
     }
     data = "sample" if info.data == "sample" else f"hub:{snapshot.reference.repo}"
     exact = {"backbone": detector.backbone, "stages": detector.stages}
-    return TrainingConfig.model_validate({**settings, **exact, "data": data})
+    return TrainingConfig.stored({**settings, **exact, "data": data})
 
 
 def _origin(target: Path) -> dict[str, Any] | None:

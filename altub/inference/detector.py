@@ -24,6 +24,7 @@ from altub.data import ImageSource, opened_in_chunks, to_tensor
 from altub.device import choose_device
 from altub.errors import ConfigError, ImageError, ModelError
 from altub.flows import FlowPyramid
+from altub.flows.pyramid import nll_of
 from altub.inference.calibration import Calibration
 from altub.inference.config import DetectorConfig
 from altub.inference.info import ModelInfo
@@ -105,19 +106,40 @@ class AnomalyDetector(nn.Module):
     @torch.no_grad()
     def maps_from_features(self, features: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Feature pyramid to the anomaly map (N, H, W) at `size` and its scales (N, scales, H, W)."""
-        scales = self.pyramid.scale_maps(self.pyramid.normalise(features), size, self.config.map_kind)
-        anomaly_map = scales.mean(dim=1, keepdim=True)
-        if self.config.smoothing > 0:
-            reach = min(math.ceil(3 * self.config.smoothing), min(size) - 1)
-            anomaly_map = gaussian_blur(anomaly_map, [2 * reach + 1] * 2, [self.config.smoothing] * 2)
+        config, pyramid = self.config, self.pyramid
+        scales = pyramid.scale_maps(pyramid.normalise(features), size, config.map_kind, config.log_det_weight)
+        anomaly_map = self._joined(scales)
+        if config.smoothing > 0:
+            reach = min(math.ceil(3 * config.smoothing), min(size) - 1)
+            anomaly_map = gaussian_blur(anomaly_map, [2 * reach + 1] * 2, [config.smoothing] * 2)
+        if config.map_kind == "mixture":
+            anomaly_map = nll_of(anomaly_map)
         return anomaly_map[:, 0], scales
+
+    @property
+    def needs_energies(self) -> bool:
+        """Are maps or scores measured by the energies of held-out good images (`FlowPyramid.calibrate`)?"""
+        return self.config.score_kind == "range" or any(head.needs_calibration for head in self.pyramid.heads)
+
+    def _joined(self, scales: Tensor) -> Tensor:
+        """The scales (N, scales, H, W) as one map (N, 1, H, W), before smoothing."""
+        if self.config.map_kind == "mixture":
+            return self.pyramid.mean_likelihood(scales)
+        return scales.mean(dim=1, keepdim=True)
 
     def image_scores(self, scales: Tensor) -> Tensor:
         """Scores (N,) of scale maps (N, scales, H, W): the mean of the highest share of pixels, before smoothing.
 
-        A share keeps apart what a maximum does not: likelihood maps end at 0, and strong defects all reach it.
+        A share keeps apart what a maximum does not: likelihood maps end at 0, and strong defects all reach it. The
+        pixels are those of the map, or of the mean of the scales in units of their range on good images.
         """
-        flat = scales.mean(dim=1).flatten(1)
+        if self.config.score_kind == "range":
+            values = self.pyramid.in_range(scales.to(self.device)).mean(dim=1).to(scales.device)
+        elif self.config.map_kind == "mixture":
+            values = nll_of(self._joined(scales))
+        else:
+            values = scales.mean(dim=1)
+        flat = values.flatten(1)
         highest = max(round(self.config.score_share * flat.shape[1]), 1)
         return flat.topk(highest, dim=1).values.mean(dim=1)
 

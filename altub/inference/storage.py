@@ -19,6 +19,7 @@ from altub.backbones import Backbone, create_backbone
 from altub.errors import ConfigError, ModelError
 from altub.files import write_atomically
 from altub.flows import FlowPyramid
+from altub.flows.pyramid import LATER_BUFFERS
 from altub.flows.registry import get_flow
 from altub.inference.calibration import Calibration
 from altub.inference.config import DetectorConfig
@@ -149,6 +150,8 @@ def _check_shapes(settings: DetectorConfig, found: dict[str, tuple[int, ...]]) -
     get_flow(settings.flow.kind).head_class()  # its module is imported outside of the meta device
     with torch.device("meta"):
         wanted = {name: tuple(t.shape) for name, t in FlowPyramid(settings.flow, settings.shapes).state_dict().items()}
+    for name in LATER_BUFFERS:
+        found = {name: wanted[name], **found}
     if found != wanted:
         name = min(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
         raise ValueError(f"{name} has shape {found.get(name)}, its settings ask for {wanted.get(name)}")

@@ -153,7 +153,7 @@ class Run:
     def config(self) -> TrainingConfig:
         """What was asked for; RunError where config.json is missing or damaged."""
         try:
-            return TrainingConfig.model_validate(read_json(self.path / "config.json"))
+            return TrainingConfig.stored(read_json(self.path / "config.json"))
         except ValidationError as error:
             raise RunError(
                 f"config.json of run {self.id} is damaged or of another version of AltUB ({validation_problem(error)})."

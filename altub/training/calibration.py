@@ -46,7 +46,8 @@ def calibrate(detector: AnomalyDetector, store: FeatureStore, workers: Workers) 
     Raises:
         ModelError: a likelihood or a score is not finite; the calibration is then as it was.
     """
-    _calibrate_heads(detector, store, workers)
+    if detector.needs_energies:
+        _calibrate_scales(detector, store, workers)
     maps, scores, nll = collect_maps(detector, store, BATCH, workers, loss=True)
     if not all(map(math.isfinite, nll)) or not np.isfinite(scores).all():
         raise ModelError("The model gives no finite scores on held-out good images: train it again.")
@@ -54,14 +55,12 @@ def calibrate(detector: AnomalyDetector, store: FeatureStore, workers: Workers) 
     return HeldOut(maps, scores, nll)
 
 
-def _calibrate_heads(detector: AnomalyDetector, store: FeatureStore, workers: Workers) -> None:
-    """Shows the flow heads the energies of held-out good images, where they ask for them."""
-    pyramid = detector.pyramid
-    if not pyramid.needs_calibration:
-        return
+def _calibrate_scales(detector: AnomalyDetector, store: FeatureStore, workers: Workers) -> None:
+    """Shows flow heads and scales the energies of held-out good images, by which maps and scores are measured."""
+    pyramid, weight = detector.pyramid, detector.config.log_det_weight
 
     def energies(features: list[Tensor]) -> list[Tensor]:
-        return pyramid.energy_maps(pyramid.normalise(features))
+        return pyramid.energy_maps(pyramid.normalise(features), weight)
 
     pieces = list(workers.map(energies, (features for _, features in store.batches(BATCH))))
     pyramid.calibrate([torch.cat(maps) for maps in zip(*pieces, strict=True)])

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from altub.backbones.catalogue import backbone_titles
 from altub.errors import ConfigError, validation_problem
 from altub.fields import AUTOMATIC, setting
 from altub.flows.config import FlowConfig
 from altub.flows.registry import DEFAULT_FLOW, get_flow
-from altub.inference.config import MapKind
+from altub.inference.config import RANGE_NEEDS_ENERGIES, MapKind, ScoreKind
 from altub.inference.info import ModelInfo
 from altub.training.schedule import BaseSchedule
 
 __all__ = ["PRESETS", "Preset", "TrainingConfig", "make_config"]
 
 Augmentation = Literal["hflip", "vflip", "rot90"]
+
+
+# Settings of version 0.1 that it had no name for.
+BEFORE: dict[str, Any] = {"score_kind": "map"}
 
 
 class _Settings(BaseModel):
@@ -114,11 +118,31 @@ class TrainingConfig(_Settings):
     )
     base: BaseSchedule = BaseSchedule()
     map_kind: MapKind = setting(
-        "likelihood",
+        "mixture",
         "Anomaly map",
-        "What the anomaly map shows.",
+        "How the scales become one map: negative log of their mean likelihood, mean likelihood, or mean energy.",
         group="score",
-        choices={"likelihood": "likelihood, as published", "nll": "negative log-likelihood"},
+        choices={
+            "mixture": "negative log-likelihood of their mixture",
+            "likelihood": "mean likelihood, as published",
+            "nll": "mean negative log-likelihood",
+        },
+    )
+    score_kind: ScoreKind = setting(
+        "range",
+        "Image score",
+        "What the score is taken from: the scales in units of their range on held-out good images, or the map.",
+        group="score",
+        choices={"range": "scales, by their range on good images", "map": "the map, as published"},
+    )
+    log_det_weight: float = setting(
+        0.0,
+        "Log-det weight",
+        "Share of the flow's log-determinant that counts in a position's energy; 0 as published.",
+        group="score",
+        step=0.25,
+        ge=0,
+        le=1,
     )
     smoothing: float = setting(
         4.0,
@@ -169,6 +193,12 @@ class TrainingConfig(_Settings):
             raise ValueError("stages are different whole numbers in ascending order, such as 1,2,3")
         return stages
 
+    @model_validator(mode="after")
+    def _range_is_of_energies(self) -> TrainingConfig:
+        if self.score_kind == "range" and self.map_kind == "likelihood":
+            raise ValueError(RANGE_NEEDS_ENERGIES)
+        return self
+
     @field_validator("device")
     @classmethod
     def _device_is_known(cls, device: str) -> str:
@@ -186,7 +216,16 @@ class TrainingConfig(_Settings):
         """
         if info.training is None:
             return None
-        return cls.model_validate({"category": info.category, **info.training, "data": data})
+        return cls.stored({"category": info.category, **info.training, "data": data})
+
+    @classmethod
+    def stored(cls, values: dict[str, Any]) -> TrainingConfig:
+        """From what a version of this library wrote; what it did not know yet is as it was then.
+
+        Raises:
+            pydantic.ValidationError: they are no settings of this version.
+        """
+        return cls.model_validate({**BEFORE, **values})
 
     @property
     def notes(self) -> list[str]:
@@ -213,6 +252,8 @@ _PUBLISHED = {
     "epochs": 500,
     "lr": 1e-3,
     "lr_schedule": "constant",
+    "map_kind": "likelihood",
+    "score_kind": "map",
     "smoothing": 0.0,
     "score_share": 0.0,
     "base": {

@@ -26,21 +26,30 @@ def evaluate_epoch(parts: Prepared, state: TrainingState, lr: float) -> EpochRec
     """Calibrates the detector on the held-out images, measures it on the test images, and says how the epoch was.
 
     Args:
-        state: at the end of the running epoch.
+        state: at the end of the running epoch, or before the first step: then it is epoch 0.
         lr: the flow's learning rate in its last step.
 
     Raises:
         ModelError: a likelihood or a score is not finite.
     """
-    epoch, config, pyramid = state.epoch + 1, parts.config, parts.pyramid
+    epoch, config, pyramid = state.epoch + (state.step > 0), parts.config, parts.pyramid
     held_out = calibrate(parts.detector, parts.held_out, parts.workers)
     test = None
     if not len(parts.tested):
         parts.examples.write(epoch, held_out.maps, parts.detector.calibration)
-    elif epoch % config.evaluate_every == 0 or epoch == config.epochs:
+    elif epoch % config.evaluate_every == 0 or epoch == config.epochs:  # epoch 0 always
         maps, scores, _ = collect_maps(parts.detector, parts.tested, BATCH, parts.workers)
         test = parts.test.evaluate(maps, scores)
         parts.examples.write(epoch, maps, parts.detector.calibration)
+    if epoch == 0:
+        return EpochRecord(
+            epoch=0,
+            phase="start",
+            held_out=nll_per_dimension(held_out.nll, pyramid),
+            held_out_heads=_per_scale(held_out.nll, pyramid),
+            base=[_drift(base) for base in pyramid.bases],
+            test=test,
+        )
     means, turns = state.sums.means(), config.base.epoch_turns(epoch)
     return EpochRecord(
         epoch=epoch,

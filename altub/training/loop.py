@@ -90,6 +90,12 @@ def _train(
         updates = Alternation(config, parts.pyramid, parts.autocast, parts.workers)
         state = TrainingState.start(len(parts.trained), config.batch_size)
         recorder.resume(parts, updates, state)
+        if (state.epoch, state.step) == (0, 0):
+            yield recorder.tell("evaluating what the features give alone")
+            try:
+                yield recorder.start_done(evaluate_epoch(parts, state, updates.lr_now))
+            except ModelError:
+                raise _non_finite(state) from None
 
         while state.epoch < config.epochs:
             epoch = state.epoch + 1

@@ -130,6 +130,8 @@ def prepare(
         shapes=trained.shapes,
         flow=flow,
         map_kind=config.map_kind,
+        score_kind=config.score_kind,
+        log_det_weight=config.log_det_weight,
         smoothing=config.smoothing,
         score_share=config.score_share,
         pixel_range=split.pixel_range,

@@ -117,7 +117,7 @@ class Recorder:
                     f"The last checkpoint is damaged; training goes on from the one before it (epoch {state.epoch})."
                 )
         # Rows of epochs that the checkpoint does not know were written by a process that was killed.
-        run.keep_events(state.epoch)
+        run.keep_events(state.epoch if (state.epoch, state.step) != (0, 0) else -1)
         self._history = [(mean[: state.epoch + 1], std[: state.epoch + 1]) for mean, std in run.base_history()]
         if not self._history or len(self._history[0][0]) != state.epoch + 1:
             self._history = [(np.zeros_like(mean)[None], np.zeros_like(std)[None]) for mean, std in _bases(parts)]
@@ -164,6 +164,15 @@ class Recorder:
             if self._training is not None:  # before that there is nothing that a restart would not make again
                 self._save_checkpoint()
             raise StopRequested
+
+    def start_done(self, record: EpochRecord) -> TrainingEvent:
+        """Writes the line of epoch 0 and its model: heatmaps to look at before the first step is made."""
+        parts, _, _ = self._training
+        self.run.append_event(record)
+        parts.detector.info = model_info(parts, record)
+        parts.detector.save(self.run.model_dir)
+        self.tell("training, epoch 1", now=True)
+        return TrainingEvent("epoch", self.status, record)
 
     def epoch_done(self, record: EpochRecord) -> TrainingEvent:
         """Writes the epoch's line, the base's history, the model and, last, the checkpoint; `state` counts it now."""

@@ -13,7 +13,7 @@ from altub.metrics import Metrics
 
 __all__ = ["BaseDrift", "Curve", "EpochPhase", "EpochRecord", "Quantiles", "best_record", "curve", "parse_records"]
 
-EpochPhase = Literal["flow", "base", "both"]
+EpochPhase = Literal["start", "flow", "base", "both"]
 Curve = list[tuple[int, float]]  # (epoch, value), in order
 
 
@@ -48,9 +48,9 @@ class EpochRecord(_Record):
         (True, 0.9, None)
     """
 
-    epoch: int = Field(ge=1, le=100_000)
-    phase: EpochPhase = "flow"  # what was updated; "both": flow epoch and base epoch in one
-    loss: float | None = None  # None: an epoch of moments has no training loss
+    epoch: int = Field(ge=0, le=100_000)  # 0: before any training, what the features and their norm give alone
+    phase: EpochPhase = "flow"  # what was updated; "both": flow epoch and base epoch in one; "start": nothing yet
+    loss: float | None = None  # None: epoch 0 and an epoch of moments have no training loss
     loss_heads: list[float] | None = None
     held_out: float | None = None
     held_out_heads: list[float] | None = None

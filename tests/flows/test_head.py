@@ -12,7 +12,7 @@ from altub.flows import FlowConfig, FlowHead, FlowPyramid, create_head
 from altub.flows.base import DiagonalGaussian
 from altub.flows.coupling import CouplingStep
 from altub.flows.head import microbatch_size
-from altub.flows.norms import create_norm
+from altub.flows.norm_kinds import create_norm
 from altub.flows.registry import flow_names
 from tests.flows.own import OWN, registered_flow
 

@@ -168,7 +168,7 @@ def main(repo: str, commit: str, began: float) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     reserve = min(RESERVE, request.seconds / 4)
     deadline = began + request.seconds - reserve
-    run = Run.create(work / "run", TrainingConfig.model_validate({**request.config, "data": "sample"}))
+    run = Run.create(work / "run", TrainingConfig.stored({**request.config, "data": "sample"}))
     mirror = Mirror(run, send, request.attempt)
     mirror.start()
     failed = False

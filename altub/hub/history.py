@@ -54,7 +54,7 @@ class History(BaseModel):
 
 def pack_history(run: Run) -> bytes | None:
     """The curves of a run as JSON; None where it has none."""
-    records = run.events()
+    records = run.events(start=True)
     if not records:
         return None
     heads: Sequence[tuple[np.ndarray, np.ndarray]] = run.base_history()

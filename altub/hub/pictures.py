@@ -30,7 +30,7 @@ def card_pictures(run: Run, include_examples: bool) -> dict[str, tuple[str, byte
         include_examples: also heatmaps over test images: the only pictures that show anything of the data.
     """
     pictures = {}
-    records = run.events()
+    records = run.events(start=True)
     if records:
         metrics = {METRICS[name].label: curve(records, name) for name in MAIN_METRICS}
         base_epochs = [record.epoch for record in records if record.base_trained]

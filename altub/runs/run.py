@@ -293,9 +293,13 @@ class Run:
 
     # Events and base history: one entry an epoch.
 
-    def events(self) -> list[EpochRecord]:
-        """The epochs so far; a damaged line is left out."""
-        return [record for _, record in self._event_lines()]
+    def events(self, start: bool = False) -> list[EpochRecord]:
+        """The epochs so far; a damaged line is left out.
+
+        Args:
+            start: begin with epoch 0, where it was recorded: what the features and their norm give without training.
+        """
+        return [record for _, record in self._event_lines() if start or record.epoch > 0]
 
     def _event_lines(self) -> list[tuple[str, EpochRecord]]:
         try:

@@ -41,10 +41,10 @@ class StopRequested(Exception):  # noqa: N818 - not an error: it unwinds the loo
 
 @dataclass(frozen=True)
 class TrainingEvent:
-    """kind "progress": something moved, see `status`. "epoch": `record` is the new line of events.jsonl.
-    "stopped" and "finished" come last."""
+    """kind "progress": something moved, see `status`. "start": `record` is epoch 0, before the first step. "epoch":
+    `record` is the new line of events.jsonl. "stopped" and "finished" come last."""
 
-    kind: Literal["progress", "epoch", "stopped", "finished"]
+    kind: Literal["progress", "start", "epoch", "stopped", "finished"]
     status: Status
     record: EpochRecord | None = None
 
@@ -172,7 +172,7 @@ class Recorder:
         parts.detector.info = model_info(parts, record)
         parts.detector.save(self.run.model_dir)
         self.tell("training, epoch 1", now=True)
-        return TrainingEvent("epoch", self.status, record)
+        return TrainingEvent("start", self.status, record)
 
     def epoch_done(self, record: EpochRecord) -> TrainingEvent:
         """Writes the epoch's line, the base's history, the model and, last, the checkpoint; `state` counts it now."""

@@ -116,7 +116,7 @@ class RunWatch:
             known = self._events.get(run.id)
             if known and known[0] == mark:
                 return known[1]
-            events = run.events()
+            events = run.events(start=True)
             self._events.pop(run.id, None)
             self._events[run.id] = (mark, events)
             while len(self._events) > KEPT_EVENTS:

@@ -146,7 +146,7 @@ def collect_results(study_dir: Path) -> StudyResults:
         except RunError as error:
             notes.append(f"{error} Skipped.")
             continue
-        status, records = run.status, run.events()
+        status, records = run.status, run.events(start=True)
         flow, update = getattr(config.flow, "kind", PLAIN_FLOW), update_name(config.base)
         lines = {name: curve(records, name) for name in COMPARED}
         lines |= {"drift_mean": drift(records, "mean"), "drift_std": drift(records, "std")}

@@ -238,4 +238,4 @@ def events_of(run: Run) -> list[EpochRecord]:
 
 @lru_cache(maxsize=96)
 def _events(path: Path, mark: tuple[int, int]) -> list[EpochRecord]:
-    return Run(path).events()
+    return Run(path).events(start=True)

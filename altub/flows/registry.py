@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 DEFAULT_FLOW = "fastflow"
-ALWAYS_USED = frozenset({"kind", "norm", "options"})  # settings that no head can do without
+ALWAYS_USED = frozenset({"kind", "norm", "position_weight", "position_rank", "options"})  # no matter which head
 USUAL_LR = 1e-3  # where a kind does not say
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 

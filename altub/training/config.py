@@ -219,13 +219,13 @@ class TrainingConfig(_Settings):
         return cls.stored({"category": info.category, **info.training, "data": data})
 
     @classmethod
-    def stored(cls, values: dict[str, Any]) -> TrainingConfig:
-        """From what a version of this library wrote; what it did not know yet is as it was then.
+    def stored(cls, values: Any) -> TrainingConfig:
+        """From what some version of this library wrote; what it did not know yet is as it was then.
 
         Raises:
             pydantic.ValidationError: they are no settings of this version.
         """
-        return cls.model_validate({**BEFORE, **values})
+        return cls.model_validate({**BEFORE, **values} if isinstance(values, dict) else values)
 
     @property
     def notes(self) -> list[str]:

@@ -23,7 +23,7 @@ def assert_same(a: Prediction, b: Prediction, threshold: Threshold) -> None:
     assert a.at(threshold).is_anomalous == b.at(threshold).is_anomalous
 
 
-def untrained(norm: str = "layer", smoothing: float = 0.0) -> AnomalyDetector:
+def untrained(norm: str = "layer", smoothing: float = 0.0, **settings: object) -> AnomalyDetector:
     torch.manual_seed(0)
     backbone = create_backbone("filter-bank", image_size=SIDE)
     flow = make_config(category="any", flow={"steps": 2, "hidden_ratio": 0.5, "norm": norm}).flow
@@ -35,8 +35,8 @@ def untrained(norm: str = "layer", smoothing: float = 0.0) -> AnomalyDetector:
         image_size=SIDE,
         shapes=shapes,
         flow=flow,
-        map_kind="likelihood",
         smoothing=smoothing,
+        **{"map_kind": "likelihood", **settings},
     )
     return AnomalyDetector(config, backbone, FlowPyramid(flow, shapes)).eval()
 

@@ -96,19 +96,49 @@ def test_an_array_is_an_image(detector: AnomalyDetector, pictures: list[Path]) -
     assert_same(detector.predict(array), detector.predict(path), detector.threshold)
 
 
-def test_the_map_at_the_model_s_size_is_the_smoothed_mean_of_its_scales(
+def test_the_map_is_the_log_of_the_smoothed_mean_likelihood_of_its_scales(
     detector: AnomalyDetector, pictures: list[Path]
 ) -> None:
     prediction = detector.predict(pictures[0])
-    sigma = detector.config.smoothing
+    sigma, energies = detector.config.smoothing, prediction.scale_maps.astype(np.float64)
     assert sigma == TrainingConfig.model_fields["smoothing"].default > 0
     # SciPy's kernel reaches as far as ours, three standard deviations, and its mirror does not repeat the edge either.
-    smoothed = gaussian_filter(prediction.scale_maps.mean(0), sigma, mode="mirror", truncate=3)
-    np.testing.assert_allclose(prediction.anomaly_map, smoothed, atol=1e-5)
-    highest = np.sort(prediction.scale_maps.mean(0).ravel())[::-1]
+    smoothed = gaussian_filter(np.exp(-energies).mean(0), sigma, mode="mirror", truncate=3)
+    np.testing.assert_allclose(prediction.anomaly_map, -np.log(smoothed), atol=1e-4)
+
+
+def test_the_score_is_of_the_scales_in_units_of_their_range_on_held_out_images(
+    detector: AnomalyDetector, pictures: list[Path]
+) -> None:
+    prediction = detector.predict(pictures[0])
+    low, high = detector.pyramid.energy_range.numpy().T[:, :, None, None]
+    assert (low > 0).all() and (high > low).all()
+    highest = np.sort(((prediction.scale_maps - low) / (high - low)).mean(0).ravel())[::-1]
     share = detector.config.score_share
-    assert prediction.score == pytest.approx(highest[: round(share * highest.size)].mean(), abs=1e-6)
-    assert untrained().score(torch.from_numpy(prediction.scale_maps)) == pytest.approx(highest[0]), "no share: the max"
+    assert prediction.score == pytest.approx(highest[: round(share * highest.size)].mean(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "joined"),
+    [("likelihood", lambda maps: maps.mean(0)), ("nll", lambda maps: maps.mean(0)), ("mixture", None)],
+)
+def test_a_score_of_the_map_is_its_highest_share_before_smoothing(kind: str, joined, pictures: list[Path]) -> None:
+    detector = untrained(map_kind=kind, score_kind="map", score_share=0.02)
+    (_, scales) = detector.raw_maps([read_image(pictures[0])])
+    maps = scales[0].numpy().astype(np.float64)
+    values = -np.log(np.exp(-maps).mean(0)) if joined is None else joined(maps)
+    highest = np.sort(values.ravel())[::-1]
+    assert detector.score(scales[0]) == pytest.approx(highest[: round(0.02 * highest.size)].mean(), rel=1e-5)
+
+
+def test_positions_without_any_likelihood_keep_finite_values(pictures: list[Path]) -> None:
+    """Whatever an image shows, map and score are finite numbers."""
+    detector = untrained(map_kind="mixture", score_kind="map")
+    with torch.no_grad():
+        detector.pyramid.bases[0].mean.fill_(1e4)
+        detector.pyramid.bases[1].mean.fill_(1e4)
+    maps, scales = detector.raw_maps([read_image(pictures[0])])
+    assert torch.isfinite(maps).all() and np.isfinite(detector.score(scales[0]))
 
 
 def test_a_score_does_not_depend_on_its_neighbours(detector: AnomalyDetector, pictures: list[Path]) -> None:

@@ -27,7 +27,10 @@ def test_lines_of_0_1_0_come_back_byte_for_byte(path: Path) -> None:
 
 
 def test_a_new_line_has_the_keys_of_an_old_one(trained_run: Run) -> None:
-    new, old = (json.loads(path.read_text().splitlines()[0]) for path in (trained_run.path / "events.jsonl", SAVED[0]))
+    new, old = (
+        json.loads(path.read_text().splitlines()[line])
+        for path, line in ((trained_run.path / "events.jsonl", 1), (SAVED[0], 0))
+    )
     assert list(new) == list(old) and list(new["test"]) == list(old["test"])
     assert [list(head["mean"]) for head in new["base"]] == [list(head["mean"]) for head in old["base"]]
 
@@ -48,7 +51,7 @@ def test_what_a_later_version_adds_is_passed_over_and_kept_on_disk(tmp_path: Pat
         "{",
         "null",
         '{"loss": 1}',
-        '{"epoch": 0}',
+        '{"epoch": -1}',
         '{"epoch": 100001}',
         '{"epoch": null}',
         '{"epoch": 1, "loss": NaN}',

@@ -92,7 +92,7 @@ def channel_picture(view: RunView, events: list[EpochRecord], scale: int, pictur
     values = history[scale][0 if picture == "mean" else 1][1:]  # row 0 is N(0, I) before the first epoch
     if not len(values):
         return ""
-    base_trained = [record.base_trained for record in events][: len(values)]
+    base_trained = [record.base_trained for record in events if record.epoch][: len(values)]
     image = channel_drift_image(values, picture, base_trained, dark=is_dark, size=(900, 320))
     return f'<img src="{data_uri(image, lossless=True)}" alt="Base of every channel over the epochs">'
 

@@ -111,10 +111,14 @@ class FlowPyramid(nn.Module):
         likelihoods = [head.likelihood(energies[:, scale]) for scale, head in enumerate(self.heads)]
         return torch.stack(likelihoods).mean(0)[:, None]
 
-    def in_range(self, energies: Tensor) -> Tensor:
-        """Energies (N, scales, H, W) with each scale's range on good images brought to [0, 1]; unbounded above."""
-        low, high = self.energy_range.to(energies.device).view(1, -1, 2, 1, 1).unbind(2)
-        return (energies - low) / (high - low)
+    def in_range(self, scale_maps: Tensor, kind: str) -> Tensor:
+        """`scale_maps` (N, scales, H, W) with each scale's range on good images brought to [0, 1]; energies are
+        unbounded above."""
+        ends = self.energy_range
+        if kind == "likelihood":
+            ends = torch.stack([-head.likelihood(own) for head, own in zip(self.heads, ends, strict=True)])
+        low, high = ends.to(scale_maps.device).view(1, -1, 2, 1, 1).unbind(2)
+        return (scale_maps - low) / (high - low)
 
 
 def nll_of(likelihood: Tensor) -> Tensor:

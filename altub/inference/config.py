@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from altub.data.images import PixelRange
 from altub.flows.config import FlowConfig
@@ -14,10 +14,6 @@ __all__ = ["DetectorConfig", "MapKind", "ModelConfig", "ScoreKind"]
 
 MapKind = Literal["mixture", "likelihood", "nll"]
 ScoreKind = Literal["range", "map"]
-RANGE_NEEDS_ENERGIES = (
-    "the score kind range needs the scales' energies, which the likelihood map has not: "
-    "set score_kind to map, or map_kind to mixture or nll"
-)
 MOST_SCALES = 64  # of a feature pyramid; plain transformers have up to 48 blocks
 Channels = Annotated[int, Field(ge=1, le=16_384)]
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -41,13 +37,6 @@ class DetectorConfig(BaseModel):
     score_share: float = Field(0.0, ge=0, le=1)
     score_kind: ScoreKind = "map"  # of models of 0.1
     log_det_weight: float = Field(0.0, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _range_is_of_energies(self) -> DetectorConfig:
-        if self.score_kind == "range" and self.map_kind == "likelihood":
-            raise ValueError(RANGE_NEEDS_ENERGIES)
-        return self
-
     pixel_range: PixelRange | None = None  # models of 0.1.0: every image by its own largest value
 
 

@@ -134,7 +134,7 @@ class AnomalyDetector(nn.Module):
         pixels are those of the map, or of the mean of the scales in units of their range on good images.
         """
         if self.config.score_kind == "range":
-            values = self.pyramid.in_range(scales.to(self.device)).mean(dim=1).to(scales.device)
+            values = self.pyramid.in_range(scales, self.config.map_kind).mean(dim=1)
         elif self.config.map_kind == "mixture":
             values = nll_of(self._joined(scales))
         else:

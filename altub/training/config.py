@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from altub.backbones.catalogue import backbone_titles
 from altub.errors import ConfigError, validation_problem
 from altub.fields import AUTOMATIC, setting
 from altub.flows.config import FlowConfig
 from altub.flows.registry import DEFAULT_FLOW, get_flow
-from altub.inference.config import RANGE_NEEDS_ENERGIES, MapKind, ScoreKind
+from altub.inference.config import MapKind, ScoreKind
 from altub.inference.info import ModelInfo
 from altub.training.schedule import BaseSchedule
 
@@ -192,12 +192,6 @@ class TrainingConfig(_Settings):
         ):
             raise ValueError("stages are different whole numbers in ascending order, such as 1,2,3")
         return stages
-
-    @model_validator(mode="after")
-    def _range_is_of_energies(self) -> TrainingConfig:
-        if self.score_kind == "range" and self.map_kind == "likelihood":
-            raise ValueError(RANGE_NEEDS_ENERGIES)
-        return self
 
     @field_validator("device")
     @classmethod

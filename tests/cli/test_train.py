@@ -25,6 +25,7 @@ def test_train_evaluate_predict_from_end_to_end(altub, weave, data_folder: Path,
     assert (result["epochs"], result["run_dir"]) == (2, str(run_dir)) and result["seconds"] > 0
     assert result["best"]["pixel_auroc"] >= result["last"]["pixel_auroc"] and result["best"]["epoch"] in (1, 2)
     assert [line.split()[:2] for line in trained.err.splitlines() if line.startswith("epoch")] == [
+        ["epoch", "0/2"],
         ["epoch", "1/2"],
         ["epoch", "2/2"],
     ]

@@ -39,6 +39,13 @@ class DetectorConfig(BaseModel):
     log_det_weight: float = Field(0.0, ge=0, le=1)
     pixel_range: PixelRange | None = None  # models of 0.1.0: every image by its own largest value
 
+    @property
+    def score_unit(self) -> str:
+        """What a score counts in."""
+        if self.score_kind == "range":
+            return "ranges of good images"
+        return "negative likelihood" if self.map_kind == "likelihood" else "nats per dimension"
+
 
 class ModelConfig(BaseModel):
     """config.json of a saved model: what the model is, and what it tells of itself."""

@@ -46,7 +46,6 @@ from altub.ui.server.temporary import API_FOLDER
 
 __all__ = ["Answer", "build", "inspect_image", "runs"]
 
-SCORE_UNITS = {"likelihood": "negative likelihood", "nll": "nats per dimension"}
 CONCURRENCY = 20  # requests at a time, of the forty threads that Gradio has
 
 
@@ -110,7 +109,7 @@ def inspect_image(models: ModelCache, image: str | None, run: str, category: str
         "verdict": "defect" if row["is_anomalous"] else "good",
         "score": prediction.score,
         "score_name": score_meaning(detector.config.score_share),
-        "score_unit": SCORE_UNITS[detector.config.map_kind],
+        "score_unit": detector.config.score_unit,
         "p_value": prediction.p_value,
         "marked_area": float(row["anomalous_area"]),
         "threshold": {

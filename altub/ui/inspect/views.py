@@ -80,10 +80,10 @@ def p_value_in_words(p_value: float, held_out: int) -> str:
 
 
 def score_meaning(share: float) -> str:
-    """How the score follows from the map; `share` as in `DetectorConfig.score_share`."""
+    """How the score follows from the pixels; `share` as in `DetectorConfig.score_share`."""
     if not share:
-        return "Highest value of the anomaly map before smoothing"
-    return f"Mean of the highest {percent(share)} of the pixels of the anomaly map before smoothing"
+        return "Highest value before smoothing"
+    return f"Mean of the highest {percent(share)} of the pixels, before smoothing"
 
 
 def verdict_card(batch: PageBatch, item: Inspected, threshold: Threshold) -> str:

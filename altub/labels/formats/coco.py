@@ -65,7 +65,7 @@ def read(folder: Path) -> Iterator[Item]:
     try:
         content = read_json(path)
         images, annotations = list(content["images"]), list(content.get("annotations") or [])
-        names = {entry["id"]: str(entry["name"]) for entry in content.get("categories") or []}
+        names = {str(entry["id"]): str(entry["name"]) for entry in content.get("categories") or []}
         by_image: dict[Any, list[dict[str, Any]]] = {}
         for annotation in annotations:
             by_image.setdefault(annotation["image_id"], []).append(annotation)
@@ -77,7 +77,7 @@ def read(folder: Path) -> Iterator[Item]:
         yield _item(inside(folder, name, where), found, own, names, where)
 
 
-def _item(path: Path, found: list[dict[str, Any]], own: Any, names: dict[Any, str], where: str) -> Item:
+def _item(path: Path, found: list[dict[str, Any]], own: Any, names: dict[str, str], where: str) -> Item:
     with opened(path) as picture:
         size = picture.size
     masks = [_mask(annotation.get("segmentation"), size) for annotation in found]
@@ -89,7 +89,7 @@ def _item(path: Path, found: list[dict[str, Any]], own: Any, names: dict[Any, st
         return Item(path, path.name, "good", size)
     areas = [0 if mask is None else int(mask.sum()) for mask in masks]
     largest = found[areas.index(max(areas))]
-    return Item(path, path.name, "defect", size, _type(names.get(largest.get("category_id"), "")), mask)
+    return Item(path, path.name, "defect", size, _type(names.get(str(largest.get("category_id")), "")), mask)
 
 
 def _size(item: Item) -> tuple[int, int]:
@@ -116,8 +116,11 @@ def _mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray | None:
     canvas = Image.new("1", size)
     try:
         for polygon in segmentation:
-            ImageDraw.Draw(canvas).polygon([float(value) for value in polygon], fill=1)
-    except (TypeError, ValueError) as error:
+            corners = np.array(polygon, float)
+            if not np.isfinite(corners).all():
+                raise ValueError("a corner that is nowhere")
+            ImageDraw.Draw(canvas).polygon(np.clip(corners, -1, max(size)).tolist(), fill=1)
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"A polygon in {FILE} is damaged: export it again.") from error
     return np.array(canvas, bool)
 

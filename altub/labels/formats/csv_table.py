@@ -9,6 +9,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from altub.errors import DataError
 from altub.inference.table import cell_text, table_to_csv
 from altub.labels.formats.folder import ExportFolder
 from altub.labels.formats.item import Item
@@ -35,4 +36,7 @@ def read(folder: Path) -> Iterator[Item]:
     with (folder / FILE).open(encoding="utf-8-sig", errors="replace", newline="") as file:
         table = csv.DictReader(file)
         rows = ({name: cell_text(cell) for name, cell in row.items() if isinstance(cell, str)} for row in table)
-        yield from read_rows(folder, rows, FILE)
+        try:
+            yield from read_rows(folder, rows, FILE)
+        except csv.Error as error:
+            raise DataError(f"{folder / FILE} is no table that can be read ({error}): export it again.") from error

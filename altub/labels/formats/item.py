@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ def item_from_details(path: Path, values: dict[str, Any], mask: np.ndarray | Non
         raise DataError(f"{where} has no verdict that is known: it must be {', '.join(VERDICTS)}.")
     try:
         moment = None if at in (None, "") else float(at)
-    except (TypeError, ValueError) as error:
+        if moment is not None and not math.isfinite(moment):
+            raise ValueError("never")
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where} has a time that is no number: give seconds since 1970, or none.") from error
     words = {name: str(values.get(name) or "") for name in ("note", "who", "source")}
     kind = str(values.get("defect_type") or "") or None
@@ -69,8 +72,12 @@ def inside(folder: Path, name: object, where: str) -> Path:
         DataError: it leads out of the folder, or is not there.
     """
     path = folder / str(name)
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        is_inside, is_there = path.resolve().is_relative_to(folder.resolve()), path.is_file()
+    except (OSError, ValueError):  # no name of a file: too long, or with a NUL in it
+        is_inside, is_there = True, False
+    if not is_inside:
         raise DataError(f"{where} names a file outside of {folder}: it is not read.")
-    if not path.is_file():
+    if not is_there:
         raise DataError(f"{where} names {str(name)[:200]!r}, which is not in {folder}: copy the images beside it.")
     return path

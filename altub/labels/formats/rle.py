@@ -47,7 +47,7 @@ def decode_rle(rle: Any, size: tuple[int, int]) -> np.ndarray:
         counts = rle["counts"]
         counts = _unpack(counts) if isinstance(counts, str) else [int(count) for count in counts]
         given = [int(side) for side in rle["size"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError("A mask in run lengths is damaged: export it again.") from error
     if given != [height, width] or min(counts, default=0) < 0 or sum(counts) != width * height:
         raise DataError(f"A mask in run lengths does not fit its image of {width} x {height} pixels.")

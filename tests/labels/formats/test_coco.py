@@ -46,6 +46,7 @@ def test_run_lengths_are_those_of_pycocotools(number: int) -> None:
         {"size": [5, 7], "counts": "P" * 30},
         {"size": [7, 5], "counts": "S1"},
         {"size": [5, 7], "counts": [-1, 36]},
+        {"size": [5, 7], "counts": [1e999]},
         {"size": [5, 7], "counts": "\u00e9"},
         {"size": [5, 7]},
         "S1",
@@ -92,6 +93,16 @@ def test_a_file_of_another_tool(store: LabelStore, tmp_path: Path) -> None:
     assert (defect.verdict, defect.defect_type, defect.who, good.verdict) == ("defect", "dent", "ann", "good")
     mask = store.labels.mask(defect)
     assert mask[0, 0] and mask[3:6, 3:6].all() and 16 <= mask.sum() <= 26
-    (tmp_path / "annotations.json").write_text('{"images": [{}]}')
-    with pytest.raises(DataError, match="no COCO file, or damaged"):
+    square["segmentation"] = [[2, 2, 1e300, 2, 1e300, 1e300]]
+    square["category_id"] = ["unhashable"]
+    (tmp_path / "annotations.json").write_text(json.dumps(content | {"annotations": [square]}))
+    import_labels(store, tmp_path, "ann")
+    assert store.labels.of(defect.image).defect_type == "defect"
+    for broken, words in (({"images": [{}]}, "no COCO file, or damaged"), ([], "no COCO file, or damaged")):
+        (tmp_path / "annotations.json").write_text(json.dumps(broken))
+        with pytest.raises(DataError, match=words):
+            import_labels(store, tmp_path, "ann")
+    square["segmentation"] = [[2, float("nan"), 3, 3]]
+    (tmp_path / "annotations.json").write_text(json.dumps(content | {"annotations": [square]}))
+    with pytest.raises(DataError, match=r"polygon in .* is damaged"):
         import_labels(store, tmp_path, "ann")

@@ -46,6 +46,10 @@ def test_datasets_loads_an_image_folder(store: LabelStore, tmp_path: Path, monke
     [
         ({"image": "../outside.png", "verdict": "good"}, "outside of"),
         ({"image": "gone.png", "verdict": "good"}, "which is not in"),
+        ({"image": "a\0.png", "verdict": "good"}, "which is not in"),
+        ({"image": "a" * 5000, "verdict": "good"}, "which is not in"),
+        ({"image": "a.png", "verdict": "good", "at": 1e999}, "time that is no number"),
+        ({"image": "a.png", "verdict": ["good"]}, "no verdict that is known"),
         ({"image": "a.png", "verdict": "ok"}, "no verdict that is known"),
         ({"image": "a.png", "verdict": "good", "at": "today"}, "time that is no number"),
         ({"image": "a.png", "verdict": "defect", "defect_type": "../x"}, "cannot be a defect type"),
@@ -64,6 +68,12 @@ def test_rows_that_cannot_be_read_say_why(store: LabelStore, tmp_path: Path, row
     with pytest.raises(DataError, match=words):
         import_labels(store, folder, "ann")
     assert store.labels.all() == {}
+
+
+def test_a_table_with_an_endless_cell_is_refused(store: LabelStore, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text('image,verdict\n"' + "a" * 200_000)
+    with pytest.raises(DataError, match="no table that can be read"):
+        import_labels(store, tmp_path, "ann")
 
 
 def test_what_is_no_export_is_refused(store: LabelStore, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ that they only ever become shorter.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,6 +120,17 @@ def test_no_import_circle() -> None:
     while free := {name for name, targets in graph.items() if not targets - {name}}:
         graph = {name: targets - free for name, targets in graph.items() if name not in free}
     assert not graph, graph
+
+
+def test_lazy_names_are_no_modules() -> None:
+    """Once a module of that name is imported, the package gives the module in place of what it exports."""
+    lazy = [path.parent for path in PACKAGE.rglob("__init__.py") if "lazy_exports(" in path.read_text(encoding="utf-8")]
+    assert len(lazy) >= 4
+    for folder in lazy:
+        exported = set(
+            re.findall(r'^ {8}"(\w+)": "\.', (folder / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
+        )
+        assert exported and not exported & {path.stem for path in folder.iterdir()}, relative(folder)
 
 
 def test_only_the_page_imports_gradio() -> None:

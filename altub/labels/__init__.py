@@ -33,10 +33,10 @@ from altub.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from altub.labels.backup import back_up, check
-    from altub.labels.browse import browse
     from altub.labels.calibration import extended_calibration
     from altub.labels.curves import confusion, label_curves
     from altub.labels.formats import export_labels, import_labels
+    from altub.labels.lists import browse
     from altub.labels.queue import Queue
     from altub.labels.sample import read_sample
     from altub.labels.scoring import score_images
@@ -68,7 +68,7 @@ __getattr__, __dir__ = lazy_exports(
         "NoPromiseError": ".thresholds",
         "Queue": ".queue",
         "back_up": ".backup",
-        "browse": ".browse",
+        "browse": ".lists",
         "cheapest_threshold": ".thresholds",
         "check": ".backup",
         "confusion": ".curves",

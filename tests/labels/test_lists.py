@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from altub.errors import LabelError
-from altub.labels.browse import FILTERS, browse
+from altub.labels.lists import FILTERS, browse
 from altub.labels.store import LabelStore
 from tests.labels.conftest import add_pictures, propose
 

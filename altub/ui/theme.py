@@ -48,6 +48,9 @@ HEAD = f"""
   addEventListener('click', (event) => {{ if (event.target.closest('#theme-switch')) watch.disconnect(); }}, true);
 }})();
 </script>
+<script>
+{(ASSETS / "page.js").read_text(encoding="utf-8")}
+</script>
 """
 
 
@@ -86,6 +89,11 @@ def make_theme() -> gr.themes.Base:
         block_info_text_size="*text_sm",
         block_info_text_color="*neutral_500",
         block_info_text_color_dark="*neutral_400",
+        # Text of 4.5:1 on every background of the page, as WCAG AA wants.
+        body_text_color_subdued="#62626c",
+        body_text_color_subdued_dark="*neutral_400",
+        input_placeholder_color="#62626c",
+        input_placeholder_color_dark="*neutral_400",
         border_color_primary="*neutral_200",
         border_color_primary_dark="#2a2a31",
         input_background_fill="white",

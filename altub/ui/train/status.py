@@ -26,8 +26,8 @@ def status_card(view: RunView, images_per_second: float | None = None) -> str:
         f'<div class="status {view.state}">'
         f'<div class="status-head"><span class="pill {view.state}">{_WORDS.get(view.state, view.state)}</span>'
         f"<h3>{escape(config.category)}</h3><span class='muted'>{escape(_stage(view))}</span></div>"
-        f'<div class="bar {escape(status.phase)}" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{100 * share:.0f}"><i style="width:{100 * share:.1f}%"></i></div>'
+        f'<div class="bar {escape(status.phase)}" role="progressbar" aria-label="Training" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-valuenow="{100 * share:.0f}"><i style="width:{100 * share:.1f}%"></i></div>'
         f'<dl class="facts">{"".join(_facts(view, images_per_second))}</dl>{_remarks(view)}</div>'
     )
 

@@ -71,7 +71,7 @@ def test_pictures_and_controls_have_names_and_values(inspected: Page) -> None:
     expect(page.locator("#inspect-opacity input[type=range]")).not_to_have_attribute("aria-valuetext", before)
 
 
-def test_tabs_and_the_handle_over_the_picture_obey_the_arrow_keys(inspected: Page) -> None:
+def test_tabs_menus_and_the_handle_over_the_picture_obey_the_keys(inspected: Page) -> None:
     page = inspected
     handle = page.get_by_role("slider", name="Border of original and heatmap")
     handle.focus()
@@ -82,6 +82,15 @@ def test_tabs_and_the_handle_over_the_picture_obey_the_arrow_keys(inspected: Pag
     page.keyboard.press("Home")
     expect(handle).to_have_attribute("aria-valuenow", "0")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+    page.locator("#inspect-table th .cell-menu-button").last.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("menuitem").first).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("menuitem").nth(1)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("menuitem")).to_have_count(0)
+    expect(page.locator("#inspect-table th .cell-menu-button").last).to_be_focused()
 
     page.get_by_role("tab", name="Inspect", exact=True).focus()
     page.keyboard.press("ArrowRight")

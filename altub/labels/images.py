@@ -57,7 +57,7 @@ class Images:
             raise LabelError(f"The inclusion probability is {inclusion:g}: it must be above 0 and at most 1.")
         with open_encoded(image) as encoded:
             content = encoded.file.read()
-            name = printable(name or encoded.name)
+            name, source = printable(name or encoded.name), printable(source)
         with opened(content) as picture:
             size, miniature = picture.size, picture.resize((COLOURS_SIDE, COLOURS_SIDE), Image.Resampling.BOX)
         suffix = _suffix(content)

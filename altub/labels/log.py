@@ -15,7 +15,7 @@ from altub.labels.database import Database
 from altub.labels.images import Images
 from altub.labels.masks import MaskSource, encode_mask, mask_array
 from altub.labels.objects import ObjectFolder
-from altub.labels.records import VERDICTS, Label, Verdict, check_defect_type, check_who
+from altub.labels.records import VERDICTS, Label, Verdict, check_defect_type, check_note, check_who
 
 __all__ = ["LabelLog"]
 
@@ -64,7 +64,7 @@ class LabelLog:
             raise LabelError(f"{verdict!r} is no verdict: use {', '.join(VERDICTS)}.")
         if verdict != "defect" and (defect_type or mask is not None):
             raise LabelError("Only a defect has a type and a mask: choose the verdict 'defect'.")
-        who, stored = check_who(who), None
+        who, note, stored = check_who(who), check_note(note), None
         kind = check_defect_type(defect_type) if verdict == "defect" else None
         known = self._images.get(image)
         if mask is not None:

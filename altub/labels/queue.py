@@ -24,6 +24,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from altub.errors import LabelError
+from altub.files import printable
 from altub.labels.records import check_who
 from altub.labels.store import LabelStore
 
@@ -225,7 +226,7 @@ class Queue:
 
 def scope_of(source: str | None) -> str:
     """The scope of a source's images; None: of all images."""
-    return EVERYTHING if source is None else source
+    return EVERYTHING if source is None else printable(source)
 
 
 def rank_chances(preference: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from altub.data.category import GOOD
 from altub.errors import LabelError
+from altub.files import printable
 
 __all__ = [
     "DEFAULT_DEFECT",
@@ -17,6 +18,7 @@ __all__ = [
     "StoredImage",
     "Verdict",
     "check_defect_type",
+    "check_note",
     "check_who",
 ]
 
@@ -26,6 +28,7 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 DEFAULT_DEFECT = "defect"
 
 LONGEST_NAME = 60  # characters of a defect type, or of the name of a person
+LONGEST_NOTE = 2000
 
 
 @dataclass(frozen=True)
@@ -133,3 +136,14 @@ def check_who(name: str) -> str:
     if not clean or len(clean) > LONGEST_NAME or not clean.isprintable():
         raise LabelError(f"Labels are kept with a name: give one of 1 to {LONGEST_NAME} characters.")
     return clean
+
+
+def check_note(note: str) -> str:
+    """The note as it is stored.
+
+    Raises:
+        LabelError: it is too long.
+    """
+    if len(note) > LONGEST_NOTE:
+        raise LabelError(f"The note has {len(note):,} characters: it may have {LONGEST_NOTE:,}.")
+    return printable(note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -48,6 +49,19 @@ def test_the_newest_label_counts_and_an_undo_brings_back_the_one_before(store: L
     assert store.labels.defect_types() == {"fine scratch": 1}
 
 
+def test_text_that_is_no_text_is_stored_readably(store: LabelStore) -> None:
+    image = store.images.add(picture(0), name="\udcff.png", source="\udcff")
+    store.labels.add(image.sha256, "ann", "good", note="\udcff")
+    assert (image.name, image.source, store.labels.of(image.sha256).note) == ("\ufffd.png", "\ufffd", "\ufffd")
+
+
+def test_threads_share_a_store(store: LabelStore) -> None:
+    images = add_pictures(store, 4)
+    with ThreadPoolExecutor(4) as pool:
+        done = pool.map(lambda n: store.labels.add(images[n % 4], f"person {n % 3}", "good").event, range(40))
+    assert sorted(done) == list(range(1, 41)) and store.labels.counts()["events"] == 40
+
+
 def test_two_people_do_not_overwrite_each_other(store: LabelStore) -> None:
     one, two = add_pictures(store, 2)
     theirs = store.labels.add(one, "ann", "good")
@@ -80,6 +94,7 @@ def test_events_cannot_be_changed(store: LabelStore, change: str) -> None:
         ("belongs to another image", {"verdict": "good", "showing": 1}),
         ("mask cannot be read", {"verdict": "defect", "mask": b"text"}),
         ("kept with a name", {"verdict": "good", "who": " "}),
+        ("2,001 characters", {"verdict": "good", "note": "n" * 2001}),
     ],
 )
 def test_labels_that_cannot_be_are_refused(store: LabelStore, words: str, values: dict) -> None:

@@ -179,12 +179,13 @@ def _counts(store: LabelStore) -> dict[str, Any]:
 def _model_values(
     store: LabelStore, model: Path, source: str | None, wishes: tuple[float | None, ...], confidence: float
 ) -> dict[str, Any]:
-    from altub.labels import confusion, label_curves, read_sample
+    from altub.labels import confusion, label_curves, read_sample, training_images
 
-    sha256 = _model_sha256(model)
-    sample = read_sample(store, sha256, source)
+    seen = training_images(model)
+    sample = read_sample(store, _model_sha256(model), source, exclude=seen.trained if seen else ())
     values: dict[str, Any] = {"scored": sample.scored, "unscored": sample.unscored}
-    values["drawn_at_random"] = len(sample.evidence.images)
+    values["trained_on"] = sample.excluded if seen else "not known: leave out images that the model was trained on"
+    values["random_labels"] = len(sample.evidence.images)
     if sample.is_defective.any() and not sample.is_defective.all():
         curves = label_curves(sample)
         values |= {"auroc": curves.auroc, "average_precision": curves.average_precision}

@@ -15,11 +15,12 @@ What a page or a program uses, in the order of a working day; every image is nam
 
 What the labels say, live after every label:
 
-    sample = read_sample(store, model)
+    seen = training_images(model_folder)                 or None; their scores say nothing of other images
+    sample = read_sample(store, model, exclude=seen.trained)
     label_curves(sample), confusion(sample, value)       numbers to draw
     promised_threshold(sample.evidence, "recall", 0.95, pixel_value=...)     or NoPromiseError with what it takes
     cheapest_threshold(sample, cost_ratio, pixel_value=...)
-    extended_calibration(calibration, sample.evidence, store, used=...)
+    extended_calibration(calibration, sample.evidence, store, used=seen.trained | seen.held_out)
 
 And `export_labels`, `import_labels`, `back_up`, `check`. Everything raises `LabelError` or another `AltUBError` with a
 sentence for the person. Calls are safe from several threads and processes; each is one transaction.
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from altub.labels.scoring import score_images
     from altub.labels.store import LabelStore
     from altub.labels.thresholds import NoPromiseError, cheapest_threshold, promised_threshold
+    from altub.labels.training_data import training_images
 
 __all__ = [
     "LabelStore",
@@ -59,6 +61,7 @@ __all__ = [
     "promised_threshold",
     "read_sample",
     "score_images",
+    "training_images",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -79,5 +82,6 @@ __getattr__, __dir__ = lazy_exports(
         "promised_threshold": ".thresholds",
         "read_sample": ".sample",
         "score_images": ".scoring",
+        "training_images": ".training_data",
     },
 )

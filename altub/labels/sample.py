@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +53,9 @@ class LabelSample:
         is_defective: bool (n,).
         weights: (n,), how many images of the scope (and, with its inclusion, of the production) each stands for.
         evidence: the random ones among them.
-        scored: number of images of the scope that have a score.
-        unscored: number of those without one, which are left out.
+        scored: number of images of the scope that have a score and were not excluded.
+        unscored: number of those without a score, which are left out.
+        excluded: number of those that were excluded.
     """
 
     images: tuple[str, ...]
@@ -63,12 +65,22 @@ class LabelSample:
     evidence: Evidence
     scored: int
     unscored: int
+    excluded: int = 0
 
 
-def read_sample(store: LabelStore, model: str, source: str | None = None) -> LabelSample:
-    """The labels of a source's images, or of all, with the scores of a model (SHA-256 of its weights)."""
-    scope = scope_of(source)
-    rows = store.db.rows(_IMAGES, {"model": model, "scope": scope})
+def read_sample(
+    store: LabelStore, model: str, source: str | None = None, *, exclude: Iterable[str] = ()
+) -> LabelSample:
+    """The labels of a source's images, or of all, with the scores of a model.
+
+    Args:
+        model: SHA-256 of the model's weights.
+        source: only images from there.
+        exclude: SHA-256 of images to leave out: those that the model was trained on (`training_images`).
+    """
+    scope, left_out = scope_of(source), set(exclude)
+    scored = store.db.rows(_IMAGES, {"model": model, "scope": scope})
+    rows = [row for row in scored if row["sha256"] not in left_out]
     codes = np.array([_CODES[row["verdict"]] for row in rows], int)
     inclusion = np.array([row["inclusion"] for row in rows], float)
     scores = np.array([row["score"] for row in rows], float)
@@ -84,7 +96,8 @@ def read_sample(store: LabelStore, model: str, source: str | None = None) -> Lab
         weights=weights[known],
         evidence=_evidence(store, scope, rows, codes, places),
         scored=len(rows),
-        unscored=total["n"] - len(rows),
+        unscored=total["n"] - len(scored),
+        excluded=len(scored) - len(rows),
     )
 
 

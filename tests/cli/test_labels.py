@@ -32,7 +32,8 @@ def test_from_labelled_images_to_thresholds_and_an_export(
     wishes = ("--recall", "0.95", "--false-alarm-rate", "0.4", "--cost-ratio", "5")
     ended = altub("labels", "stats", "--model", trained_run.model_dir, *wishes, "--json")
     values = json.loads(ended.out)
-    assert (values["good"], values["defect"], values["unlabelled"], values["scored"]) == (16, 4, 0, 20)
+    assert (values["good"], values["defect"], values["unlabelled"], values["scored"]) == (16, 4, 0, 12)
+    assert values["trained_on"] == 8, "of 12 good ones 4 are held out"
     assert values["defect_types"] == {"blot": 4} and values["people"] == {"ann": 20}
     assert "at least 45 are needed" in values["threshold_by_recall"]
     assert "at most 40 % of good images" in values["threshold_by_false_alarm_rate"]["promise"]

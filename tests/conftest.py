@@ -72,7 +72,7 @@ def small_config(data_folder: Path) -> TrainingConfig:
         batch_size=3,
         flow={"steps": 2, "hidden_ratio": 0.5, "norm": "layer"},  # likelihoods that do not saturate
         lr=1e-3,
-        base={"interval": 2},
+        base={"interval": 2, "on_top": False},
         device="cpu",
     )
 

@@ -223,7 +223,6 @@ register_flow(
     about="position by position",
     paper="2107.12571",
     defaults={"hidden_ratio": 2.0, "clamp": 1.9},  # where the published architecture differs from FastFlow's
-    training={"epochs": 6, "base": {"interval": 2}},  # one epoch holds hundreds of optimiser steps
     usual_lr=1e-3,  # measured; published is 2e-4
     settings=("steps", "hidden_ratio", "coupling", "clamp", "condition", "permutation", "loss", "fibres"),
     check=_check_cflow,

@@ -79,7 +79,7 @@ class TrainingConfig(_Settings):
         256, "Image size", "Side that images are resized to.", group="backbone", unit="px", basic=True, ge=32, le=4096
     )
     flow: FlowConfig = FlowConfig()
-    epochs: int = setting(20, "Epochs", "Epochs in all.", group="optimizer", basic=True, ge=1, le=100_000)
+    epochs: int = setting(6, "Epochs", "Epochs in all.", group="optimizer", basic=True, ge=1, le=100_000)
     batch_size: int = setting(
         32, "Batch size", "Images in one optimizer step.", group="optimizer", basic=True, ge=1, le=4096
     )
@@ -253,6 +253,7 @@ _PUBLISHED = {
     "base": {
         "base_update": "gradient",
         "interval": 5,
+        "on_top": False,
         "joint": True,
         "optimizer": "adam",
         "lr": 0.05,
@@ -275,7 +276,7 @@ _PUBLISHED_CFLOW = {
 PRESETS: dict[str, Preset] = {
     "quick-look": Preset(
         title="Quick look",
-        about="A first result within minutes on a CPU: the best available backbone, 256 px, 20 epochs.",
+        about="A first result within minutes on a CPU: the best available backbone, 256 px, 6 epochs.",
         settings={},
     ),
     "fastflow-resnet18": Preset(

@@ -10,7 +10,7 @@ implementations that exist differ; all of them are settings of one small schedul
 | strict          | 5 epochs | flow alone          | Adam, lr 0.05, gradient norm clipped at 100        | none      |
 
 author-tabular is the code of the paper's first author for tabular data, public-fastflow a public FastFlow with AltUB.
-They were called A, B and C. The default is public-fastflow's optimizer with epochs as its unit.
+They were called A, B and C. The default is public-fastflow's optimizer, every 2nd epoch and on top of the flow's.
 
 "moments" is ours: with the flow frozen, the best mu and sigma are the mean and standard deviation of z over the
 training set, so that a base epoch is one pass without gradients and has no learning rate.
@@ -50,7 +50,7 @@ class BaseSchedule(BaseModel):
         basic=True,
         choices={"gradient": "Gradient", "moments": "Moments", "off": "Off"},
     )
-    interval: int = setting(5, "Interval", "Update the base every N epochs (or steps).", group="base", ge=1)
+    interval: int = setting(2, "Interval", "Update the base every N epochs (or steps).", group="base", ge=1)
     interval_unit: Literal["epoch", "step"] = setting(
         "epoch",
         "Interval unit",
@@ -59,7 +59,7 @@ class BaseSchedule(BaseModel):
         choices={"epoch": "epochs", "step": "steps"},
     )
     on_top: bool = setting(
-        False,
+        True,
         "Base epochs",
         "Whether base epochs (or steps) replace flow epochs or follow them, at no cost to the flow's training.",
         group="base",

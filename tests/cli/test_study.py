@@ -16,14 +16,14 @@ def test_a_study_from_the_command_line(
     altub: Callable[..., Ended], data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    grid = ("--data", data_folder, "--categories", "weave", "--base-updates", "off,moments:interval=2", "--seeds", "0")
+    grid = ("--data", data_folder, "--categories", "weave", "--base-updates", "off,moments:interval=3", "--seeds", "0")
     settings = {"backbone": "filter-bank", "image_size": SIDE, "epochs": 2, "batch_size": 6, "flow.steps": 2}
     small = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     trained = altub("study", "--study-dir", tmp_path, *grid, *small, "--json")
     assert trained.code == 0, trained
     study = json.loads(trained.out)
     assert [run["run"] for run in study["runs"]] == [
-        f"weave-fastflow-{update}-seed0" for update in ("off", "moments-interval-2")
+        f"weave-fastflow-{update}-seed0" for update in ("off", "moments-interval-3")
     ]
     assert METRICS & set(study["summary"][0]["metrics"])
 

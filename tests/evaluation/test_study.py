@@ -21,33 +21,35 @@ SMALL = {"backbone": "filter-bank", "image_size": 64, "epochs": 3, "batch_size":
 
 
 def grid(data: Path, **choices: Any) -> StudyGrid:
-    given = {"categories": ["weave"], "base_updates": ["off", "moments:interval=2"], "seeds": [0], "settings": SMALL}
+    given = {"categories": ["weave"], "base_updates": ["off", "moments:interval=3"], "seeds": [0], "settings": SMALL}
     return StudyGrid(data=str(data), **{**given, **choices})
 
 
 def test_the_grid_and_its_names(data_folder: Path, tmp_path: Path) -> None:
-    planned = plan_runs(grid(data_folder, seeds=[0, 1], base_updates=["off", "B", "moments:interval=2"]), tmp_path)
+    planned = plan_runs(grid(data_folder, seeds=[0, 1], base_updates=["off", "B", "moments:interval=3"]), tmp_path)
     assert [entry.name for entry in planned] == [
         f"weave-fastflow-{update}-seed{seed}"
         for seed in (0, 1)
-        for update in ("off", "public-fastflow", "moments-interval-2")
+        for update in ("off", "public-fastflow", "moments-interval-3")
     ]
     moments = planned[2].config
-    assert (moments.base.base_update, moments.base.interval, moments.epochs, moments.flow.steps) == ("moments", 2, 3, 2)
+    assert (moments.base.base_update, moments.base.interval, moments.epochs, moments.flow.steps) == ("moments", 3, 3, 2)
     assert list(tmp_path.iterdir()) == [], "planning writes nothing"
 
 
 def test_two_words_for_one_update_are_one_run(data_folder: Path, tmp_path: Path) -> None:
-    planned = plan_runs(grid(data_folder, base_updates=["gradient", "B:interval_unit=epoch"]), tmp_path)
+    planned = plan_runs(
+        grid(data_folder, base_updates=["gradient", "B:interval_unit=epoch:interval=2:on_top=true"]), tmp_path
+    )
     assert [entry.name for entry in planned] == ["weave-fastflow-gradient-seed0"]
 
 
 def test_settings_of_all_runs_leave_the_plain_flow_plain(data_folder: Path, tmp_path: Path) -> None:
-    settings = {**SMALL, "base": {"interval": 3}}
+    settings = {**SMALL, "base": {"interval": 4}}
     off, moments, own = plan_runs(
-        grid(data_folder, settings=settings, base_updates=["off", "moments", "moments:interval=2"]), tmp_path
+        grid(data_folder, settings=settings, base_updates=["off", "moments", "moments:interval=3"]), tmp_path
     )
-    assert "off" in off.name and (moments.config.base.interval, own.config.base.interval) == (3, 2)
+    assert "off" in off.name and (moments.config.base.interval, own.config.base.interval) == (4, 3)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_a_study_trains_goes_on_extends_and_reports(
     assert [run.run for run in results.failed] == [more[3].name] and results.failed[0].message
     assert any("finished seeds" in note for note in results.notes)
     off, moments = results.summaries
-    assert (off.update, off.seeds, moments.update, moments.seeds) == ("off", [0, 1], "moments:interval=2", [0])
+    assert (off.update, off.seeds, moments.update, moments.seeds) == ("off", [0, 1], "moments:interval=3", [0])
     lasts = [entry.run.last_and_best()[0].test.pixel_auroc for entry in (more[0], more[2])]
     assert off.metrics["pixel_auroc"].mean_last == pytest.approx(sum(lasts) / 2)
     assert off.metrics["pixel_auroc"].std_last == pytest.approx(abs(lasts[0] - lasts[1]) / 2**0.5)

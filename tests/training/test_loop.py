@@ -165,7 +165,7 @@ def test_second_start_of_the_same_run_is_refused(small_config: TrainingConfig, t
 
 @pytest.mark.parametrize("update", ["gradient", "moments", "off"])
 def test_what_moves_in_whose_turn(small_config: TrainingConfig, tmp_path: Path, update: str) -> None:
-    base = {"base_update": update, "interval": 2, "joint": False}
+    base = {"base_update": update, "interval": 2, "on_top": False, "joint": False}
     run = Run.create(tmp_path / "r", variant(small_config, base=base, epochs=2))
     flows = []
     for event in train(run):

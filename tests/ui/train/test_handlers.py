@@ -103,7 +103,7 @@ def test_sources_bring_their_categories(services: Services, tmp_path: Path) -> N
 def test_choices_of_the_form_fill_its_fields() -> None:
     names = [entry.name for entry in form_settings()]
     chosen = dict(zip(names, form_handlers.choose_kind("cflow", "quick-look"), strict=True))
-    assert chosen["epochs"] == 6 and chosen["flow.clamp"] == 1.9 and chosen["batch_size"] == gr.skip()
+    assert chosen["flow.clamp"] == 1.9 and chosen["flow.hidden_ratio"] == 2.0 and chosen["batch_size"] == gr.skip()
     base = dict(zip(form_handlers.base_names(), form_handlers.choose_variant("strict", "quick-look"), strict=True))
     assert base["base.joint"] is False and base["base.lr_factor"] == gr.skip()
     assert form_handlers.choose_variant(form_handlers.CUSTOM, "quick-look") == [gr.skip()] * len(base)

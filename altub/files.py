@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,17 @@ from typing import Any, BinaryIO
 
 from altub.errors import AltUBError, DiskFullError
 
-__all__ = ["PACKAGE", "explain_full_disk", "printable", "read_json", "replacing", "write_atomically", "write_json"]
+__all__ = [
+    "PACKAGE",
+    "explain_full_disk",
+    "open_regular",
+    "printable",
+    "read_bytes",
+    "read_json",
+    "replacing",
+    "write_atomically",
+    "write_json",
+]
 
 PACKAGE = Path(__file__).resolve().parent  # of the code; its parent is on the import path
 
@@ -79,6 +90,30 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file to read from; a pipe or a device of this name is refused and not waited for.
+
+    Raises:
+        OSError: there is no such file, it cannot be read, or it is none: IsADirectoryError for a folder.
+        ValueError: no file can have this name.
+    """
+    # O_NONBLOCK: opening a pipe would wait for its writer. It has no effect on a regular file.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "it is a pipe, socket or device", str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """All of a regular file; errors as in `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
 def read_json(path: Path) -> Any:
     """The value that `write_json` wrote.
 
@@ -86,9 +121,8 @@ def read_json(path: Path) -> Any:
         OSError: there is no such file, or it cannot be read.
         ValueError: it is no JSON, no UTF-8, or nested too deeply.
     """
-    text = path.read_text(encoding="utf-8")
     try:
-        return json.loads(text)
+        return json.loads(read_bytes(path).decode())
     except RecursionError:  # a file may come from elsewhere
         raise ValueError("it is nested too deeply") from None
 

@@ -28,6 +28,7 @@ RANKS = {
     "inference": 2,
     "evaluation.metrics": 3,
     "evaluation.evaluate": 3,
+    "evaluation.examples": 3,
     "training": 4,
     "runs": 5,
     "hub": 6,

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from altub.data.fetch import FetchError
+from altub.data.xz import open_xz
 from altub.files import explain_full_disk
 
 __all__ = ["MAX_BYTES", "MAX_MEMBERS", "extract"]
@@ -96,6 +97,8 @@ def extract(
                 if watch is not None:
                     watch(min(raw.tell(), size), size)
     except _DAMAGED as error:
+        if isinstance(error, lzma.LZMAError) and "limit" in str(error):
+            raise FetchError("the archive asks for too much memory: pack it by `xz -9` at most") from error
         raise FetchError("the file is no archive, or a damaged one") from error
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         raise FetchError("the archive has a file and a folder of the same name") from error
@@ -142,7 +145,7 @@ def _decompressed(raw: BinaryIO) -> BinaryIO:
     if start.startswith(b"BZh"):
         return bz2.BZ2File(raw)
     if start == b"\xfd7zXZ\0":
-        return lzma.LZMAFile(raw)
+        return open_xz(raw)
     return raw
 
 
@@ -183,6 +186,8 @@ def _zip_members(raw: BinaryIO) -> Iterator[tuple[str, bool, Callable[[], Binary
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise FetchError(f"the archive has a link or a device in it ({_short(member.filename)})")
+            if member.compress_type == zipfile.ZIP_LZMA:  # may ask for 4 GiB of memory, and zipfile takes no limit
+                raise FetchError("the archive is compressed by LZMA, which is not read: pack it by Deflate")
             yield member.filename, not member.is_dir(), lambda member=member: archive.open(member)
 
 

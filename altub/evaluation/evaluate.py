@@ -1,33 +1,23 @@
-"""The test set's ground truth, the maps of a set of cached features, and examples that a page can watch."""
+"""The test set's ground truth, and the maps of a set of cached features."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from altub.data import Category, Sample
-from altub.data.category import interleave_defects
 from altub.device import Workers
 from altub.evaluation.metrics import Evaluator, Metrics
-from altub.files import explain_full_disk, write_atomically, write_json
-from altub.inference.calibration import Calibration
 from altub.inference.detector import AnomalyDetector
 
 if TYPE_CHECKING:
     from altub.training.features import FeatureStore
 
-__all__ = ["ExampleMaps", "TestSet", "collect_maps", "evaluate_detector"]
-
-EXAMPLES = 6  # images whose heatmaps are kept for watching
-EXAMPLE_SIDE = 256  # pixels, at most
-_FLOAT16_MAX = 65504.0  # an NLL map has no upper end; infinity in a picture is of no use
+__all__ = ["TestSet", "collect_maps", "evaluate_detector"]
 
 
 def collect_maps(
@@ -74,59 +64,3 @@ def evaluate_detector(detector: AnomalyDetector, category: Category) -> Metrics:
         maps, scales = detector.raw_maps(images)
         found.append((maps.numpy(), detector.image_scores(scales).numpy()))
     return test.evaluate(*(np.concatenate(values) for values in zip(*found, strict=True)))
-
-
-class ExampleMaps:
-    """Writes the maps of a few images after every epoch, so that one can watch them become right.
-
-    Epochs 0, 1, 2, 3, 5, 10, 20, 30, 50, 100, ... and the latest are kept.
-    """
-
-    def __init__(self, folder: Path, samples: Sequence[Sample]) -> None:
-        self.folder = folder
-        self.indices = _choose_examples(samples)
-        with explain_full_disk(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        write_json(
-            folder / "examples.json",
-            {
-                "images": [
-                    {
-                        "path": str(samples[i].path),
-                        "defect": samples[i].defect,
-                        "mask_path": str(samples[i].mask_path) if samples[i].mask_path else None,
-                    }
-                    for i in self.indices
-                ]
-            },
-        )
-
-    def write(self, epoch: int, maps: np.ndarray, calibration: Calibration) -> None:
-        """Keeps the examples' share of `maps` (N, S, S), which are of the samples given at construction."""
-        chosen = torch.from_numpy(maps[self.indices])[:, None]
-        if chosen.shape[-1] > EXAMPLE_SIDE:
-            chosen = F.interpolate(chosen, (EXAMPLE_SIDE, EXAMPLE_SIDE), mode="area")
-        buffer = BytesIO()
-        np.savez_compressed(
-            buffer,
-            maps=chosen[:, 0].clamp(-_FLOAT16_MAX, _FLOAT16_MAX).numpy().astype(np.float16),
-            low=calibration.colour_low,
-            high=calibration.colour_high,
-            threshold=float(calibration.peaks[-1]),
-        )
-        write_atomically(self.folder / f"epoch_{epoch:05d}.npz", buffer.getvalue())
-        for path in self.folder.glob("epoch_*.npz"):
-            other = int(path.stem.removeprefix("epoch_"))
-            if other > epoch or (other < epoch and not _is_milestone(other)):
-                path.unlink(missing_ok=True)
-
-
-def _is_milestone(epoch: int) -> bool:
-    return str(epoch).rstrip("0") in ("", "1", "2", "3", "5")  # "": epoch 0
-
-
-def _choose_examples(samples: Sequence[Sample]) -> list[int]:
-    """Positions of up to `EXAMPLES` samples: each defect in turn and one good one, or good ones alone."""
-    good = [position for position, sample in enumerate(samples) if not sample.is_defective]
-    defective = interleave_defects(samples)[: EXAMPLES - 1 if good else EXAMPLES]
-    return defective + good[: 1 if defective else EXAMPLES]

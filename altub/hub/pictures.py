@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
 
-import numpy as np
 from PIL import Image
 
 from altub.data import read_thumbnail
 from altub.errors import ImageError
-from altub.files import read_json
+from altub.evaluation.examples import kept_epochs, maps_file, read_examples, read_maps
 from altub.metrics import MAIN_METRICS, METRICS
 from altub.plots import channel_drift_image, figure_to_image, overlay, training_curves
 from altub.runs.run import Run
@@ -20,7 +18,6 @@ from altub.training.records import curve
 __all__ = ["card_pictures"]
 
 SIDE = 256  # pixels of an example
-MOST_EXAMPLES = 6
 
 
 def card_pictures(run: Run, include_examples: bool) -> dict[str, tuple[str, bytes]]:
@@ -54,24 +51,18 @@ def card_pictures(run: Run, include_examples: bool) -> dict[str, tuple[str, byte
 
 def _examples(run: Run) -> list[list[Image.Image]]:
     """Two rows: photos, and the same with their heatmaps; empty if the images are gone."""
-    try:
-        images = read_json(run.examples_dir / "examples.json")["images"][:MOST_EXAMPLES]
-        latest = max(run.examples_dir.glob("epoch_*.npz"), default=None)
-        if latest is None:
-            return []
-        with np.load(latest, allow_pickle=False) as arrays:
-            maps = arrays["maps"].astype(np.float32)
-            low, high, threshold = (float(arrays[name]) for name in ("low", "high", "threshold"))
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile):
+    epochs = kept_epochs(run.examples_dir)
+    found = read_maps(maps_file(run.examples_dir, epochs[-1])) if epochs else None
+    if found is None:
         return []
     photos, heats = [], []
-    for image, values in zip(images, maps, strict=False):
+    for image, values in zip(read_examples(run.examples_dir), found.maps, strict=False):
         try:
-            photo = read_thumbnail(Path(image["path"]), SIDE)
-        except (ImageError, KeyError):  # moved away since
+            photo = read_thumbnail(Path(image.path), SIDE)
+        except ImageError:  # moved away since
             continue
         photos.append(photo)
-        heats.append(overlay(photo, values, low, high, opacity=0.6, threshold=threshold))
+        heats.append(overlay(photo, values, found.low, found.high, opacity=0.6, threshold=found.threshold))
     return [photos, heats] if photos else []
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from altub.errors import ModelError, validation_problem
-from altub.files import explain_full_disk, write_atomically, write_json
+from altub.files import explain_full_disk, read_bytes, read_json, write_atomically, write_json
 from altub.flows.config import unknown_flow
 from altub.inference.config import ModelConfig
 from altub.version import __version__
@@ -69,7 +69,7 @@ def read_model(folder: Path) -> tuple[dict[str, Any], bytes]:
         config = _read_config(folder)
         for name in (WEIGHTS_FILE, NEXT_WEIGHTS_FILE):
             try:
-                weights = (folder / name).read_bytes()
+                weights = read_bytes(folder / name)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -115,7 +115,7 @@ def parse_config(config: dict[str, Any], folder: Path) -> ModelConfig:
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(read_bytes(path).decode())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(
             f"There is no model in {folder}: {CONFIG_FILE} is missing. A model is a run's `model` folder."
@@ -158,8 +158,8 @@ def read_header(content: bytes) -> dict[str, Any]:
 def _interrupted(folder: Path) -> bool:
     """Was a writer killed between its last two steps, so that config.json names the weights beside the old ones?"""
     try:
-        named = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["weights_sha256"]
-        return _sha256((folder / NEXT_WEIGHTS_FILE).read_bytes()) == named
+        named = read_json(folder / CONFIG_FILE)["weights_sha256"]
+        return _sha256(read_bytes(folder / NEXT_WEIGHTS_FILE)) == named
     except (OSError, ValueError, KeyError, TypeError):  # nothing was interrupted, or what is there was no model
         return False
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from altub.errors import AltUBError, RunError
 from altub.inference.model_files import CONFIG_FILE, read_config
+from altub.runs.launchers.base import find_launcher
 from altub.runs.run import Run, list_runs
 from altub.settings import runs_root
 
@@ -42,7 +43,7 @@ def remove_run(run_id: str, root: Path | None = None) -> None:
         RunError: there is none, it is being trained, or this user may not delete it; it is then as it was.
     """
     run = Run.find(run_id, root)
-    if run.status.state in ("queued", "running"):
+    if run.status.state in ("queued", "running") and not _is_lost(run):
         raise RunError(f"Run {run.id} is being trained: stop it first.")
     try:
         # Renamed first: in one step it is gone from every list, even where deleting it takes long.
@@ -55,9 +56,19 @@ def remove_run(run_id: str, root: Path | None = None) -> None:
         ) from None
 
 
+def _is_lost(run: Run) -> bool:
+    """Is it trained elsewhere, and nobody knows any more where?"""
+    try:
+        find_launcher(run).place(run)
+    except AltUBError:
+        return True
+    return False
+
+
 def _what_is_wrong(run: Run) -> str | None:
     try:
         run.config  # noqa: B018 - raises where it is damaged
+        find_launcher(run).place(run)  # likewise
         if (run.model_dir / CONFIG_FILE).exists():
             read_config(run.model_dir)
     except AltUBError as error:

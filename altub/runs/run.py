@@ -33,7 +33,7 @@ import filelock
 from pydantic import ValidationError
 
 from altub.errors import AltUBError, RunError, validation_problem
-from altub.files import explain_full_disk, read_json, write_atomically, write_json
+from altub.files import explain_full_disk, read_bytes, read_json, write_atomically, write_json
 from altub.runs.base_history import read_base_history, write_base_history
 from altub.settings import runs_root
 from altub.training.config import TrainingConfig
@@ -303,7 +303,7 @@ class Run:
 
     def _event_lines(self) -> list[tuple[str, EpochRecord]]:
         try:
-            text = (self.path / "events.jsonl").read_text(encoding="utf-8", errors="replace")
+            text = read_bytes(self.path / "events.jsonl").decode(errors="replace")
         except OSError:
             return []
         return parse_records(text)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from altub.errors import RunError
-from altub.files import explain_full_disk, write_atomically
+from altub.files import explain_full_disk, read_bytes, write_atomically
 from altub.inference.model_files import read_header
 
 __all__ = ["Restored", "load_checkpoint", "previous_checkpoint", "save_checkpoint"]
@@ -92,7 +92,7 @@ def _load(path: Path, model: nn.Module, optimizers: Mapping[str, torch.optim.Opt
     try:
         if path.stat().st_size > LARGEST:
             raise _DamagedError("it is far too large")
-        content = path.read_bytes()  # not mapped: what lies in memory stays as it was checked
+        content = read_bytes(path)  # not mapped: what lies in memory stays as it was checked
         tensors = safetensors.torch.load(content)
         counters = json.loads(read_header(content)["__metadata__"][_COUNTERS])
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:

@@ -14,7 +14,8 @@ from altub.backbones.catalogue import usual_flow_lr
 from altub.data import MEMORY, Category, load_category
 from altub.data.augment import augmentation
 from altub.device import Workers, autocast, choose_device, choose_precision, describe_device
-from altub.evaluation.evaluate import ExampleMaps, TestSet
+from altub.evaluation.evaluate import TestSet
+from altub.evaluation.examples import ExampleMaps
 from altub.flows import FlowPyramid
 from altub.flows.registry import get_flow
 from altub.inference.config import DetectorConfig

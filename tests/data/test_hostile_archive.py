@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import tarfile
 import tracemalloc
 import zipfile
@@ -20,6 +21,7 @@ from altub.errors import DataError
 from tests.data.downloads import category_files, names, png, tar_of, zip_of
 
 FILES = category_files("bottle")
+LARGE_DICTIONARY = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 30}]
 LONG = "x" * 260 + ".png"
 
 
@@ -67,6 +69,8 @@ HOSTILE = {
     "tar, flipped bit in a header": (damaged_header(FILES), "damaged"),
     "tar, cut off between members": (tar_of(FILES, "w").rstrip(b"\0").ljust(12800, b"\0")[: 512 * 4], "damaged"),
     "long pax header": (pax_records(1 << 20), "headers that are too long"),
+    "xz that asks for a gigabyte": (lzma.compress(tar_of(FILES, "w"), filters=LARGE_DICTIONARY), "too much memory"),
+    "zip with LZMA": (zip_of(FILES, zipfile.ZIP_LZMA), "by LZMA"),
     "junk named .png": (tar_of(FILES | {"bottle/train/good/001.png": b"<html>not found</html>"}), "not an image"),
     "empty .png": (zip_of(FILES | {"bottle/test/hole/001.png": b""}), "not an image"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import struct
 import zipfile
@@ -23,8 +24,15 @@ JSON_FILES = (
     "model/config.json",
     "examples/examples.json",
     "model/training.json",
+    "remote.json",
 )
-FILES = (*JSON_FILES, "events.jsonl", "base_history.npz", "checkpoint/state.safetensors", "model/model.safetensors")
+ARCHIVES = ("base_history.npz", "examples/epoch_00004.npz")
+FILES = (*JSON_FILES, *ARCHIVES, "events.jsonl", "checkpoint/state.safetensors", "model/model.safetensors")
+ODD_NAMES = ("epoch_4.npz", "epoch_-0001.npz", "epoch_one.npz", "epoch_\u0664.npz", "epoch_99999.npz")  # of heatmaps
+LINK = {
+    **{"repo": "someone/part", "job": "1", "namespace": "someone", "url": "https://hf.invalid/jobs/1", "attempt": "a"},
+    **{"flavor": "cpu-basic", "timeout": "1h", "data": {"kind": "sample"}},
+}
 Change = Callable[[np.random.Generator, Path], None]
 
 
@@ -40,10 +48,12 @@ def hostile_runs(seed: int, count: int, run: Path, folder: Path) -> Iterator[tup
             file = copy / name
             if not file.exists():
                 file.parent.mkdir(exist_ok=True)
-                file.write_bytes(b"{}")
+                file.write_text(json.dumps(LINK) if name == "remote.json" else "{}")
             if not file.is_file():
                 continue
             change = _change(rng, name)
+            if name == "examples/epoch_00004.npz" and rng.random() < 0.2:
+                file = file.rename(file.with_name(pick(rng, ODD_NAMES)))
             change(rng, file)
             done.append(f"{name}: {change.__name__.strip('_')}")
         yield f"run {number} ({', '.join(done)})", root
@@ -51,12 +61,12 @@ def hostile_runs(seed: int, count: int, run: Path, folder: Path) -> Iterator[tup
 
 def _change(rng: np.random.Generator, name: str) -> Change:
     if rng.random() < 0.15:
-        return pick(rng, (_gone, _folder, _link_to_itself, _empty))
+        return pick(rng, (_gone, _folder, _link_to_itself, _empty, _pipe))
     if name in JSON_FILES:
         return _json
     if name == "events.jsonl":
         return _lines
-    if name == "base_history.npz" and rng.random() < 0.6:
+    if name in ARCHIVES and rng.random() < 0.6:
         return _arrays
     return _bytes
 
@@ -74,6 +84,12 @@ def _folder(rng: np.random.Generator, file: Path) -> None:
 def _link_to_itself(rng: np.random.Generator, file: Path) -> None:
     file.unlink()
     file.symlink_to(file)
+
+
+def _pipe(rng: np.random.Generator, file: Path) -> None:
+    """Opening it as if it were a file waits for a writer, forever."""
+    file.unlink()
+    os.mkfifo(file)
 
 
 def _empty(rng: np.random.Generator, file: Path) -> None:

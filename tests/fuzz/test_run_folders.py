@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from altub import AnomalyDetector
+from altub.hub.pictures import card_pictures
 from altub.runs.damaged import list_damaged, remove_run
+from altub.runs.launchers.base import find_launcher
 from altub.runs.run import Run, list_runs
 from altub.training.checkpoint import load_checkpoint
 from altub.ui.offers import find_model, list_offers
+from altub.ui.train.heatmaps import example_cards
 from altub.ui.watch import RunWatch, describe_view
 from tests.fuzz.run_folders import hostile_runs
 from tests.fuzz.verdict import LONGEST, count, problem, report
@@ -35,6 +38,9 @@ def questions(run: Run) -> Iterable[tuple[str, Callable[[], Any]]]:
     yield "settings", lambda: run.config
     yield "epochs", lambda: run.last_and_best()
     yield "base history", lambda: run.base_history()
+    yield "heatmaps", lambda: example_cards(run, 1)
+    yield "pictures of a card", lambda: card_pictures(run, include_examples=True)
+    yield "place", lambda: find_launcher(run).place(run)
     yield "model", lambda: find_model(run.id, run.path.parent)
 
 

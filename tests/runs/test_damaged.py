@@ -42,6 +42,8 @@ def damage_json(path: Path, key: str, value: object) -> None:
         ("model/config.json", lambda path: damage_json(path, "info", {"epoch": "two"}), "epoch"),
         ("model/config.json", lambda path: damage_json(path, "format_version", 99), "newer"),
         ("model/config.json", lambda path: path.write_text("[" * 100_000), "damaged"),
+        ("model/config.json", lambda path: (path.unlink(), os.mkfifo(path)), "pipe"),
+        ("remote.json", lambda path: path.write_text("{}"), "remote.json"),
     ],
 )
 def test_it_is_listed_with_its_reason_and_the_others_stay(root: Path, name: str, harm, words: str) -> None:

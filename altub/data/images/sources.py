@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from altub.errors import ImageError
-from altub.files import printable
+from altub.files import open_regular, printable
 
 __all__ = ["Encoded", "ImageSource", "open_encoded"]
 
@@ -69,8 +69,7 @@ def _open_regular(path: Path) -> BinaryIO:
     """A regular file, opened such that a pipe or a device of this name is not waited for."""
     shown = printable(str(path))
     try:
-        # O_NONBLOCK: opening a pipe would wait for its writer. It has no effect on a regular file.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        return open_regular(path)
     except FileNotFoundError as error:
         raise ImageError(f"{shown} does not exist: check the path.") from error
     except (IsADirectoryError, PermissionError) as error:
@@ -79,15 +78,10 @@ def _open_regular(path: Path) -> BinaryIO:
         raise ImageError(
             f"{printable(path.name)} cannot be opened: permission denied. Check the file's permissions."
         ) from error
-    except (OSError, ValueError) as error:  # a socket, a name that no file can have
+    except (OSError, ValueError) as error:  # a pipe, socket or device, a name that no file can have
+        if isinstance(error, OSError) and error.errno == errno.EINVAL:
+            raise ImageError(f"{shown} is a pipe, socket or device, not an image file.") from error
         raise ImageError(f"{shown} cannot be opened as a file: give an image file.") from error
-    mode = os.fstat(handle).st_mode
-    if stat.S_ISREG(mode):
-        return os.fdopen(handle, "rb")
-    os.close(handle)
-    if stat.S_ISDIR(mode):
-        raise ImageError(f"{shown} is a folder, not an image file.")
-    raise ImageError(f"{shown} is a pipe, socket or device, not an image file.")
 
 
 def _checked(name: str, file: BinaryIO, path: Path | None = None) -> Encoded:

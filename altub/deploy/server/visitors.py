@@ -12,7 +12,7 @@ import secrets
 
 from altub import settings
 from altub.errors import RunError
-from altub.files import write_atomically
+from altub.files import read_bytes, write_atomically
 from altub.runs.run import Run
 
 __all__ = ["check_may_control", "may_control", "new_visitor", "remember"]
@@ -36,7 +36,7 @@ def may_control(run: Run, visitor: str | None) -> bool:
     if not settings.on_space():
         return True
     try:
-        owner = (run.path / OWNER_FILE).read_bytes()
+        owner = read_bytes(run.path / OWNER_FILE)
     except OSError:
         return False
     return _is_token(visitor) and hmac.compare_digest(owner, _hash(visitor))

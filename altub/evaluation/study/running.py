@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from altub.errors import AltUBError
 from altub.evaluation.study.grid import PlannedRun
+from altub.files import read_bytes
 from altub.runs.launchers.process import spawn_training
 from altub.runs.run import Run, Status
 from altub.settings import feature_memory_bytes
@@ -166,7 +167,7 @@ def _final_status(slot: _Slot) -> Status:
 def _last_line(run: Run) -> str:
     """The last line of the run's log."""
     try:
-        text = run.log_file.read_bytes()[-_LOG_END:].decode(errors="replace")
+        text = read_bytes(run.log_file)[-_LOG_END:].decode(errors="replace")
     except OSError:
         return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -48,6 +48,8 @@ def spawn_training(
         RunError: no process could be started.
         DiskFullError: no room for the log.
     """
+    if run.log_file.exists() and not run.log_file.is_file():  # opening a pipe would wait for its reader
+        raise RunError(f"{run.log_file.name} of run {run.id} is no file: remove it.")
     arguments = ("train", "--run-dir", str(run.path), "--resume", "--quiet", *options)
     try:
         with explain_full_disk(run.log_file), run.log_file.open("wb" if new_log else "ab") as log:

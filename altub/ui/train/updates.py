@@ -13,9 +13,10 @@ from typing import Any
 
 import gradio as gr
 
+from altub.evaluation.examples import kept_epochs, maps_file
 from altub.training.records import EpochRecord
 from altub.ui.train.curves import channel_picture, drift_charts, loss_chart, metric_chart, metric_tiles
-from altub.ui.train.heatmaps import example_cards, kept_epochs
+from altub.ui.train.heatmaps import example_cards
 from altub.ui.train.status import no_run_card, status_card
 from altub.ui.watch import RunView, describe_view, stamp
 
@@ -113,11 +114,11 @@ def show_progress(
     shown.put("metrics", progress, lambda: metric_chart(events))
     shown.put("tiles", progress, lambda: metric_tiles(events))
 
-    epochs = kept_epochs(run)
+    epochs = kept_epochs(run.examples_dir)
     earlier = epochs[:-1]
     epoch = epoch if epoch in earlier else (earlier[0] if earlier else NO_EARLY)
     shown.put("early", (run.id, earlier, epoch), lambda: gr.update(choices=earlier, value=epoch or None))
-    newest = run.examples_dir / f"epoch_{epochs[-1]:05d}.npz" if epochs else run.examples_dir
+    newest = maps_file(run.examples_dir, epochs[-1]) if epochs else run.examples_dir
     live = view.state == "running"
     shown.put_calmly(
         "examples", (run.id, epoch), (epochs[-1:], stamp(newest)), lambda: example_cards(run, epoch), live=live

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from altub.evaluation.examples import kept_epochs
 from altub.runs.run import Run
 from altub.training.config import TrainingConfig
-from altub.ui.train.heatmaps import example_cards, kept_epochs
+from altub.ui.train.heatmaps import example_cards
 
 
 def test_heatmaps_of_a_real_run(trained_run: Run) -> None:
-    epochs = kept_epochs(trained_run)
+    epochs = kept_epochs(trained_run.examples_dir)
     assert epochs[-1] == 4
     alone, compared = example_cards(trained_run, None), example_cards(trained_run, epochs[0])
     assert "epoch 4" in alone and f"epoch {epochs[0]}<" not in alone

@@ -7,10 +7,8 @@ the user's own data: no path of the mirror is ever opened.
 
 from __future__ import annotations
 
-import io
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +17,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from altub.data import load_category
+from altub.data.npz import read_npz
 from altub.errors import AltUBError, DataError, ModelError
-from altub.files import explain_full_disk, write_atomically, write_json
+from altub.evaluation.examples import MOST_BYTES, ExampleImage, write_examples
+from altub.files import explain_full_disk, write_atomically
 from altub.hub.checks import check_content, parse_pushed_config
 from altub.hub.errors import HubError, explain_hub_errors
 from altub.hub.fetch import ANSWER_TIMEOUT
@@ -43,7 +43,6 @@ from altub.runs.run import ENDED, Run, Status
 __all__ = ["JobFollower", "cancel"]
 
 MOST_EXAMPLES = 100  # files of heatmaps
-UNPACKED = 4  # times as large as its file may a file of heatmaps be
 
 
 class JobFollower:
@@ -181,17 +180,13 @@ class JobFollower:
         images = []
         for example in progress.examples:
             sample = names.get(example.name)
-            mask = sample and sample.mask_path
-            images.append(
-                {
-                    "path": str(sample.path) if sample else "",
-                    "defect": sample.defect if sample else "",
-                    "mask_path": str(mask) if mask else None,
-                }
-            )
-        if images and all(image["path"] for image in images):
+            if sample is None:
+                return
+            mask = str(sample.mask_path) if sample.mask_path else None
+            images.append(ExampleImage(str(sample.path), sample.defect, mask))
+        if images:
             self.run.examples_dir.mkdir(exist_ok=True)
-            write_json(self.run.examples_dir / "examples.json", {"images": images})
+            write_examples(self.run.examples_dir, images)
 
     def _note_settings(self, progress: Progress) -> None:
         config = self.run.config
@@ -282,13 +277,9 @@ def _parse_progress(repo: str, path: Path) -> Progress:
 
 
 def _checked_maps(repo: str, path: Path) -> bytes:
-    """A file of heatmaps that unpacks to no more than its like."""
-    content = path.read_bytes()
+    """A file of heatmaps, which unpacks to no more than its like."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            sound = sum(entry.file_size for entry in archive.infolist()) <= UNPACKED * max(len(content), 1 << 24)
-    except zipfile.BadZipFile:
-        sound = False
-    if not sound:
-        raise _NotSoundError(f"{path.name} in {repo} is no file of heatmaps, so following has ended.")
-    return content
+        read_npz(path, most_bytes=MOST_BYTES)
+    except ValueError as error:
+        raise _NotSoundError(f"{path.name} in {repo} is no file of heatmaps, so following has ended.") from error
+    return path.read_bytes()

@@ -10,7 +10,7 @@ The mirror repo:
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -62,6 +62,9 @@ MOST_EXAMPLE_BYTES = 64 << 20
 MVTEC = "mvtec-ad"  # as --data: MVTec AD, fetched by the job itself
 
 
+_Word = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
@@ -77,13 +80,13 @@ class Data(_Message):
 class Link(_Message):
     """remote.json: where the run is trained. Nothing secret is in it."""
 
-    repo: str = Field(pattern=r"[\w.-]+/[\w.-]+")
-    job: str
-    namespace: str
-    url: str
-    attempt: str  # which of the mirror's jobs this is: status of an earlier one says nothing about it
-    flavor: str
-    timeout: str
+    repo: str = Field(pattern=r"^[\w.-]{1,96}/[\w.-]{1,96}$")
+    job: _Word
+    namespace: _Word
+    url: str = Field(max_length=1000, pattern=r"^[!-~]+$")
+    attempt: _Word  # which of the mirror's jobs this is: status of an earlier one says nothing about it
+    flavor: _Word
+    timeout: _Word
     data: Data
 
     @field_validator("url")

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from altub.data import load_category
 from altub.errors import AltUBError, ModelError, RunError
+from altub.evaluation.examples import kept_epochs, maps_file, read_examples
 from altub.files import read_json
 from altub.hub.history import pack_history
 from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_model
@@ -108,7 +109,7 @@ class Mirror:
                 config, weights = read_model(run.model_dir)
                 files[f"run/model/{CONFIG_FILE}"] = (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()
                 files[f"run/model/{WEIGHTS_FILE}"] = weights
-        for path in sorted(run.examples_dir.glob("epoch_*.npz")):
+        for path in (maps_file(run.examples_dir, epoch) for epoch in kept_epochs(run.examples_dir)):
             with suppress(FileNotFoundError):  # replaced by a later epoch's just now
                 files[f"run/examples/{path.name}"] = path.read_bytes()
         history = pack_history(run)
@@ -131,14 +132,11 @@ class Mirror:
         )
 
     def _examples(self, config: TrainingConfig) -> list[Example]:
-        try:
-            images = read_json(self.run.examples_dir / "examples.json")["images"]
-        except (OSError, ValueError, KeyError):  # not there yet
-            return []
-        if not self._names:  # the images do not change while they are trained on
+        images = read_examples(self.run.examples_dir)
+        if images and not self._names:  # the images do not change while they are trained on
             category = load_category(config.data, config.category)
             self._names = {str(sample.path): name for name, sample in image_names(category).items()}
-        return [Example(name=self._names[image["path"]], defect=image["defect"]) for image in images]
+        return [Example(name=self._names[image.path], defect=image.defect) for image in images]
 
     def _is_new(self, name: str, content: bytes) -> bool:
         return self._sent.get(name) != hash(content)

@@ -39,7 +39,6 @@ def questions(run: Run) -> Iterable[tuple[str, Callable[[], Any]]]:
     yield "settings", lambda: run.config
     yield "epochs", lambda: run.last_and_best()
     yield "base history", lambda: run.base_history()
-    yield "heatmaps", lambda: example_cards(run, 1)
     yield "place", lambda: find_launcher(run).place(run)
     yield "model", lambda: find_model(run.id, run.path.parent)
 
@@ -76,6 +75,8 @@ def test_damaged_runs_take_nothing_else_down(trained_run: Run, tmp_path: Path) -
         problems += [(f"{name}, {what}", problem(action, tmp_path)) for what, action in questions(run)]
         if number % PICTURED == 0:
             problems.append((f"{name}, card", problem(lambda run=run: card_pictures(run, include_examples=True))))
+        if "examples/" in name:
+            problems.append((f"{name}, heatmaps", problem(lambda run=run: example_cards(run, 1))))
         problems.append((f"{name}, weights", problem(lambda run=run, name=name: load(run, name), tmp_path)))
     report(problems)
 

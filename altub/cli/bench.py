@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -9,6 +10,8 @@ import typer
 from altub.cli.options import Json
 
 __all__ = ["register"]
+
+BOUND_BROKEN = 1  # exit code
 
 
 def register(app: typer.Typer) -> None:
@@ -19,9 +22,24 @@ def register(app: typer.Typer) -> None:
 def bench(
     repeats: Annotated[int, typer.Option(help="Measurements of which the median is taken.")] = 7,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+    load: Annotated[
+        int | None,
+        typer.Option(metavar="CLIENTS", min=1, max=1000, help="Load the page with so many clients at once instead."),
+    ] = None,
+    requests: Annotated[int, typer.Option(min=1, help="Requests of each of these clients.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Our coupling step and training epoch beside FrEIA's block and the published loop, at equal mathematics."""
-    from altub.evaluation.bench import run_bench
+    """Our coupling step and training epoch beside FrEIA's block and the published loop, at equal mathematics; or, with
+    --load, the page with many clients at once: errors, wrong answers, latency, memory and files left. Exit code 1 if
+    it broke a bound."""
+    if load is None:
+        from altub.evaluation.bench import run_bench
 
-    run_bench(repeats=repeats, threads=threads, as_json=as_json)
+        run_bench(repeats=repeats, threads=threads, as_json=as_json)
+        return
+    from altub.ui.bench.load import print_load, run_load
+
+    result = run_load(load, requests, tell=lambda text: print(text, file=sys.stderr, flush=True))
+    print_load(result, as_json)
+    if result.problems:
+        raise typer.Exit(BOUND_BROKEN)

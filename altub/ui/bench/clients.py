@@ -1,0 +1,121 @@
+"""Clients of the page's API, each with images of its own, and whether the answers are the ones to these images."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from altub.data.category import GOOD
+from altub.data.sample import SAMPLE_CATEGORIES, render_example
+from altub.inference.detector import AnomalyDetector
+
+__all__ = ["Answer", "Photo", "Visitors", "draw_photos"]
+
+LONGEST_ANSWER = 300  # seconds; later is lost
+FORMATS = ("png", "jpg", "webp", "tif")
+SMALLEST = 120  # pixels of a side
+TOLERANCE = 1e-4  # of a score, relative: another number of threads adds up in another order
+
+Outcome = Literal["right", "wrong", "lost", "error"]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A file and what a page must answer to it: the score, and maps of (width, height)."""
+
+    path: Path
+    score: float
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one request ended, and after how many seconds. text: of an error."""
+
+    outcome: Outcome
+    seconds: float
+    text: str = ""
+
+
+def draw_photos(folder: Path, count: int, category: str, detector: AnomalyDetector) -> list[Photo]:
+    """`count` images of the sample, good and defective, no two of one size, in the usual formats."""
+    folder.mkdir()
+    kinds = (GOOD, *SAMPLE_CATEGORIES[category])
+    photos = []
+    for number in range(count):
+        image = render_example(category, kinds[number % len(kinds)], number).image
+        size = SMALLEST + 7 * (number % 40), SMALLEST + 11 * (number // 40)
+        path = folder / f"part-{number:04d}.{FORMATS[number % len(FORMATS)]}"
+        image.resize(size).save(path)
+        photos.append(Photo(path, detector.predict(path).score, size))
+    return photos
+
+
+class Visitors:
+    """Clients that stay connected and send requests at the same time.
+
+    Args:
+        url: of the page.
+        photos: as many for each client as there are more than clients.
+        count: of clients.
+        folder: where they put what they get.
+    """
+
+    def __init__(self, url: str, photos: Sequence[Photo], count: int, folder: Path) -> None:
+        folder.mkdir()
+        self.photos, self.count = photos, count
+        with ThreadPoolExecutor(min(count, 8)) as pool:  # building one asks the page for its endpoints
+            self.clients = list(
+                pool.map(lambda k: Client(url, verbose=False, download_files=str(folder / str(k))), range(count))
+            )
+
+    def send(self, requests: int) -> list[Answer]:
+        """Each client sends `requests` images, one after the other, all clients at once."""
+        start = threading.Barrier(self.count)
+
+        def work(number: int) -> list[Answer]:
+            start.wait()
+            own = self.photos[number :: self.count]
+            return [_ask(self.clients[number], own[turn % len(own)]) for turn in range(requests)]
+
+        with ThreadPoolExecutor(self.count) as pool:
+            return [answer for answers in pool.map(work, range(self.count)) for answer in answers]
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+
+
+def _ask(client: Client, photo: Photo) -> Answer:
+    began = time.perf_counter()
+    try:
+        result = client.submit(handle_file(photo.path), api_name="/predict").result(LONGEST_ANSWER)
+    except FutureTimeoutError:
+        return Answer("lost", time.perf_counter() - began)
+    except Exception as error:  # whatever it is, it is counted
+        return Answer("error", time.perf_counter() - began, f"{type(error).__name__}: {error}"[:200])
+    seconds = time.perf_counter() - began
+    try:
+        return Answer("right" if _is_right(result, photo) else "wrong", seconds)
+    except Exception as error:  # an answer that cannot be read
+        return Answer("error", seconds, f"{type(error).__name__}: {error}"[:200])
+
+
+def _is_right(result: Any, photo: Photo) -> bool:
+    """Is this what the page must answer to this photo, and to no other? Removes the files that came with it."""
+    overlay, anomaly_map, score, *_ = result
+    sizes = []
+    for file in (overlay, anomaly_map):
+        with Image.open(file) as image:
+            sizes.append(image.size)
+        Path(file).unlink()
+    return sizes == [photo.size] * 2 and abs(score - photo.score) <= TOLERANCE * max(1.0, abs(photo.score))

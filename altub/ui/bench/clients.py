@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from altub.data.category import GOOD
 from altub.data.sample import SAMPLE_CATEGORIES, render_example
 from altub.inference.detector import AnomalyDetector
 
-__all__ = ["Answer", "Photo", "Visitors", "draw_photos"]
+__all__ = ["Answer", "Photo", "Visitors", "ask", "draw_photos"]
 
 LONGEST_ANSWER = 300  # seconds; later is lost
 FORMATS = ("png", "jpg", "webp", "tif")
@@ -85,7 +84,7 @@ class Visitors:
         def work(number: int) -> list[Answer]:
             start.wait()
             own = self.photos[number :: self.count]
-            return [_ask(self.clients[number], own[turn % len(own)]) for turn in range(requests)]
+            return [ask(self.clients[number], own[turn % len(own)]) for turn in range(requests)]
 
         with ThreadPoolExecutor(self.count) as pool:
             return [answer for answers in pool.map(work, range(self.count)) for answer in answers]
@@ -95,11 +94,12 @@ class Visitors:
             client.close()
 
 
-def _ask(client: Client, photo: Photo) -> Answer:
+def ask(client: Client, photo: Photo) -> Answer:
+    """One request, from the start of the upload to the files of the answer."""
     began = time.perf_counter()
     try:
         result = client.submit(handle_file(photo.path), api_name="/predict").result(LONGEST_ANSWER)
-    except FutureTimeoutError:
+    except TimeoutError:
         return Answer("lost", time.perf_counter() - began)
     except Exception as error:  # whatever it is, it is counted
         return Answer("error", time.perf_counter() - began, f"{type(error).__name__}: {error}"[:200])

@@ -12,7 +12,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from altub.data.sample import render_example
 from altub.runs.fit import fit_detector
-from altub.ui.bench.clients import Answer, Visitors, draw_photos
+from altub.ui.bench.clients import Visitors, draw_photos
 from altub.ui.bench.page import MemoryPeak, PageProcess
 
 __all__ = ["LoadResult", "print_load", "run_load"]
@@ -110,7 +110,7 @@ def run_load(clients: int = 50, requests: int = 20, tell: Callable[[str], None] 
             visitors = Visitors(page.url, photos, clients, folder / "answers")
             try:
                 tell(f"Warm-up: {clients} clients, {WARM_UP} requests each")
-                answers = visitors.send(WARM_UP)
+                warm_up = visitors.send(WARM_UP)
                 memory["warm"] = page.settled_memory()
                 tell(f"Load: {clients} clients, {requests} requests each")
                 with MemoryPeak(page) as peak:
@@ -123,25 +123,10 @@ def run_load(clients: int = 50, requests: int = 20, tell: Callable[[str], None] 
                 visitors.close()
             page.end()
             tracebacks, (left, _) = page.errors(), page.files()
-        return _summary(clients, requests, answers, measured, seconds, memory, tracebacks, files, size, left)
-
-
-def _summary(
-    clients: int,
-    requests: int,
-    warm_up: Sequence[Answer],
-    measured: Sequence[Answer],
-    seconds: float,
-    memory: dict[str, int],
-    tracebacks: int,
-    files: int,
-    size: int,
-    left: int,
-) -> LoadResult:
-    """Counts the warm-up's failures too, but not its times."""
-    outcomes = Counter(answer.outcome for answer in [*warm_up, *measured])
-    texts = Counter(answer.text for answer in [*warm_up, *measured] if answer.text)
-    p50, p95, slowest = np.quantile([answer.seconds for answer in measured], [0.5, 0.95, 1.0])
+    everything = [*warm_up, *measured]  # a failure counts in the warm-up too, its time does not
+    outcomes = Counter(answer.outcome for answer in everything)
+    texts = Counter(answer.text for answer in everything if answer.text)
+    p50, p95, slowest = np.quantile([answer.seconds for answer in measured], [0.5, 0.95, 1.0]).round(3).tolist()
     return LoadResult(
         clients=clients,
         requests=requests,
@@ -150,9 +135,9 @@ def _summary(
         wrong=outcomes["wrong"],
         tracebacks=tracebacks,
         seconds=round(seconds, 2),
-        p50=round(float(p50), 3),
-        p95=round(float(p95), 3),
-        slowest=round(float(slowest), 3),
+        p50=p50,
+        p95=p95,
+        slowest=slowest,
         memory=memory,
         files=files,
         bytes=size,

@@ -22,6 +22,7 @@ __all__ = ["Answer", "Photo", "Visitors", "ask", "draw_photos"]
 LONGEST_ANSWER = 300  # seconds; later is lost
 FORMATS = ("png", "jpg", "webp", "tif")
 SMALLEST = 120  # pixels of a side
+MOST_DRAWN = 24  # images that are different in more than their size
 TOLERANCE = 1e-4  # of a score, relative: another number of threads adds up in another order
 
 Outcome = Literal["right", "wrong", "lost", "error"]
@@ -49,9 +50,10 @@ def draw_photos(folder: Path, count: int, category: str, detector: AnomalyDetect
     """`count` images of the sample, good and defective, no two of one size, in the usual formats."""
     folder.mkdir()
     kinds = (GOOD, *SAMPLE_CATEGORIES[category])
+    drawn = [render_example(category, kinds[k % len(kinds)], k).image for k in range(min(count, MOST_DRAWN))]
     photos = []
     for number in range(count):
-        image = render_example(category, kinds[number % len(kinds)], number).image
+        image = drawn[number % len(drawn)]
         size = SMALLEST + 7 * (number % 40), SMALLEST + 11 * (number // 40)
         path = folder / f"part-{number:04d}.{FORMATS[number % len(FORMATS)]}"
         image.resize(size).save(path)

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from altub.cli import bench, data, deploy, hub, labels, list_settings, predict, runs, serve, study, train
+from altub.cli import bench, data, deploy, detectability, hub, labels, list_settings, predict, runs, serve, study, train
 from altub.cli.options import BAD_INPUT, STOPPED
 from altub.errors import AltUBError
 from altub.settings import wait_passively
@@ -24,7 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-GROUPS = (data, train, predict, labels, runs, study, list_settings, bench, serve, hub, deploy)  # as --help lists them
+# As --help lists them.
+GROUPS = (data, train, predict, detectability, labels, runs, study, list_settings, bench, serve, hub, deploy)
 for group in GROUPS:
     group.register(app)
 

@@ -60,13 +60,19 @@ def check_licence(licence: str | None) -> str | None:
 
 
 def make_card(
-    info: ModelInfo, detector: DetectorConfig, repo: str, licence: str | None, pictures: Mapping[str, str]
+    info: ModelInfo,
+    detector: DetectorConfig,
+    repo: str,
+    licence: str | None,
+    pictures: Mapping[str, str],
+    section: str = "",
 ) -> str:
     """README.md of a repo.
 
     Args:
         info: of the pushed model; says what kind of data it was.
         pictures: file in the repo -> what it shows, in the order of the card.
+        section: a further one, Markdown, before what it was trained on.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -123,7 +129,7 @@ then offers it under Inspect.
 A score counts as a defect when it lies above the threshold for the share of false alarms that is asked for (5 % unless
 said otherwise). Thresholds and p-values come from {_held_out(info)} that were never trained on; they hold for pictures
 taken in the same way as those.
-
+{section}
 ## What it was trained on
 
 {_DATA[data][0].upper() + _DATA[data][1:]}; category {category}{_counts(info)}.

@@ -14,6 +14,7 @@ from altub.data.catalog import SAMPLE
 from altub.errors import RunError
 from altub.hub.card import check_licence, make_card
 from altub.hub.checks import CARD_FILE, HISTORY_FILE, LIMITS, parse_pushed_config
+from altub.hub.detectability import detectability_pictures, detectability_section, read_detectability
 from altub.hub.errors import HubError, explain_hub_errors, not_signed_in
 from altub.hub.fetch import ANSWER_TIMEOUT, Report, Token
 from altub.hub.history import pack_history
@@ -101,8 +102,12 @@ def push(
         # What could not be pulled again is not pushed.
         detector = parse_pushed_config(where.repo, _json(config)).detector
         pictures = card_pictures(run, include_examples) if run else {}
+        measured = read_detectability(folder, hashlib.sha256(weights).hexdigest())
+        if measured is not None:
+            pictures |= detectability_pictures(folder, include_examples)
         texts = {name: text for name, (text, _) in pictures.items()}
-        card = make_card(about, detector, where.repo, licence, texts).encode()
+        section = detectability_section(measured) if measured is not None else ""
+        card = make_card(about, detector, where.repo, licence, texts, section).encode()
         card_kept = old_card is not None and not _is_ours(old_card, old_config)
         config[CARD_HASH] = hashlib.sha256(card).hexdigest()
         content = {CONFIG_FILE: _json(config), WEIGHTS_FILE: weights}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Curve = Sequence[tuple[int, float]]  # (epoch, value)
 
-__all__ = ["channel_drift_image", "figure_to_image", "training_curves"]
+__all__ = ["channel_drift_image", "figure_to_image", "plain_figure", "training_curves"]
 
 
 def channel_drift_image(
@@ -56,7 +56,7 @@ def channel_drift_image(
             f"{len(base_trained)} epochs do not fit {columns} rows: one for each epoch, with or without the start"
         )
     limit = max(float(np.percentile(np.abs(history), 99)), 0.01)
-    figure, axes = _figure(size, dark)
+    figure, axes = plain_figure(size, dark)
     ink, _ = inks(dark)
     picture = axes.imshow(
         history[:, np.argsort(-history[-1], kind="stable")].T,
@@ -112,7 +112,7 @@ def training_curves(
     tests = [(name, points, *style) for (name, points), style in zip(metrics.items(), styles, strict=False)]
     measured = any(metrics.values())
     panels = [("loss per dimension (nats)", losses)] + ([("test set", tests)] if measured else [])
-    figure, axes = _figure((760, 540 if measured else 320), dark, rows=len(panels))
+    figure, axes = plain_figure((760, 540 if measured else 320), dark, rows=len(panels))
     for panel, (title, lines) in zip(np.atleast_1d(axes), panels, strict=True):
         for label, points, colour, style in lines:
             if points:
@@ -143,7 +143,7 @@ def figure_to_image(figure: Figure) -> Image.Image:
     return Image.fromarray(np.array(canvas.buffer_rgba()))
 
 
-def _figure(size: tuple[int, int], dark: bool, rows: int = 1) -> tuple[Figure, Any]:
+def plain_figure(size: tuple[int, int], dark: bool, rows: int = 1) -> tuple[Figure, Any]:
     """Transparent figure of a size in pixels (drawn at twice that, for sharp text) with plain axes."""
     from matplotlib.figure import Figure
 

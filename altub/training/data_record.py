@@ -78,6 +78,27 @@ class DataRecord(BaseModel):
             pixel_range=split.pixel_range,
         )
 
+    @classmethod
+    def read(cls, path: Path, run_id: str) -> DataRecord:
+        """The record at `path`.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
+        try:
+            return cls.model_validate(read_json(path))
+        except (OSError, ValueError, ValidationError) as error:
+            raise RunError(
+                f"{path.name} of run {run_id} is damaged: which images it trained on is not known any more. Start a "
+                "new run."
+            ) from error
+
+    def untrained(self, samples: Sequence[Sample]) -> list[Sample]:
+        """Those whose content was not trained on, whatever their names."""
+        trained = {entry.sha256 for entry in self.images if entry.part == "trained"}
+        hashes = _hashes(samples)
+        return [sample for sample, (_, sha256) in zip(samples, hashes, strict=True) if sha256 not in trained]
+
     def restore(self, run_id: str, category: Category) -> Split:
         """The recorded images as they are now; images that came later are left out, and the note says so.
 
@@ -132,14 +153,7 @@ def split_data(path: Path, run_id: str, category: Category, share: float, seed: 
         DataError: too few images.
     """
     if begun and path.exists():
-        try:
-            record = DataRecord.model_validate(read_json(path))
-        except (OSError, ValueError, ValidationError) as error:
-            raise RunError(
-                f"{path.name} of run {run_id} is damaged: which images it trained on is not known any more. Start a "
-                "new run."
-            ) from error
-        return record.restore(run_id, category)
+        return DataRecord.read(path, run_id).restore(run_id, category)
     trained, held_out = split_held_out(category.train, share, seed)
     pixel_range = None if begun else measure_pixel_range(sample.source for sample in trained)
     split = Split(trained=trained, held_out=held_out, tested=list(category.test), pixel_range=pixel_range)

@@ -35,7 +35,7 @@ __all__ = [
 #: Names of the kinds, as `draw_defect` takes them.
 DEFECT_KINDS = ("scratch", "spot", "cut-paste", "colour", "texture")
 
-ASPECT = 12.0  # length of a scratch in widths, where only its area is given
+ASPECT, LONGEST = 12.0, 0.8  # length of a scratch whose area alone is given: in widths; at most, in image sides
 SOURCES = 12  # places that a piece may be cut from
 SCALED = 3  # times that a change is scaled to its contrast
 LARGEST = 0.5  # share of the part that a defect may cover
@@ -85,7 +85,7 @@ def draw_defect(
     """
     part = find_part(image) if part is None else part
     if kind == "scratch":
-        length = math.sqrt(ASPECT * area)
+        length = min(math.sqrt(ASPECT * area), LONGEST * max(part.shape))  # a larger one is wider
         width = max(area / length, 1.0)
         return draw_scratch(image, rng, length=area / width, width=width, contrast=contrast, part=part)
     if kind == "cut-paste":

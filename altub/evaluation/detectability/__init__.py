@@ -1,0 +1,24 @@
+"""Detectability: the smallest defects that a model finds, by synthetic defects on good images it was not trained on.
+
+`measure` draws defects and lets the model look, `pod` fits the probability of detection over size, `record` keeps what
+was found, `report` tells it; `unseen` finds the good images, `coverage` checks the bounds by simulation, and
+`agreement` compares synthetic with real defects.
+"""
+
+from __future__ import annotations
+
+from altub.evaluation.detectability.measure import Plan, measure_detectability
+from altub.evaluation.detectability.pod import PodCurve, fit_pod
+from altub.evaluation.detectability.record import Detectability, RealDefect, Trial
+from altub.evaluation.detectability.unseen import unseen_good
+
+__all__ = [
+    "Detectability",
+    "Plan",
+    "PodCurve",
+    "RealDefect",
+    "Trial",
+    "fit_pod",
+    "measure_detectability",
+    "unseen_good",
+]

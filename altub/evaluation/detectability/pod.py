@@ -8,7 +8,7 @@ pair (b0, b1) is plausible where twice the log-likelihood ratio to the best one 
 bounds of POD(a) and of a90 are the extremes over the plausible pairs. Trials that share an image are not independent;
 the quantile then grows by the ratio of the cluster-robust variance to the naive one.
 
-`coverage` measures how often the bound a90/95 holds; the figures are in docs/results.md.
+`coverage` measures how often the bound a90/95 holds; the figures are in docs/detectability.md.
 
 References: MIL-HDBK-1823A, "Nondestructive Evaluation System Reliability Assessment", 2009, appendix G (hit/miss data);
 D. Firth, "Bias reduction of maximum likelihood estimates", Biometrika 80(1), 1993; G. Heinze, M. Schemper, "A solution

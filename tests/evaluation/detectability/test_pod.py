@@ -104,7 +104,7 @@ def test_what_is_no_experiment_is_refused(sizes: list, hits: list) -> None:
 
 @pytest.mark.parametrize(("case", "experiments"), [(CASES[0], 150), (Case(60, 20, spread=1.0), 150)])
 def test_the_bound_holds_as_often_as_it_says(case: Case, experiments: int) -> None:
-    """In short; docs/results.md has the figures of many experiments. By chance alone 150 of them give 0.95 ± 0.018."""
+    """In short; docs/detectability.md has the figures of many. By chance alone 150 experiments give 0.95 ± 0.018."""
     held, undetermined = simulate_coverage(case, experiments, seed=1)
     assert 0.9 <= held <= 0.995
     assert undetermined < 0.25, "a bound that always holds says nothing"

@@ -66,14 +66,16 @@ class PositionWhitening(FittedNorm):
     def forward(self, features: Tensor) -> Tensor:
         count, channels, height, width = features.shape
         mean, vectors, gains, rest = self._at(height, width)
-        white = F.conv2d(features - mean, self.matrix[:, :, None, None])
-        # A small matrix product for every position: (positions, channels, images) in the middle.
-        columns = white.permute(2, 3, 1, 0).reshape(height * width, channels, count)
-        own = torch.bmm(vectors, gains * torch.bmm(vectors.transpose(1, 2), columns))
-        return white * rest + own.view(height, width, channels, count).permute(3, 2, 0, 1)
+        # A small matrix product for every position, (positions, images, channels): with images as columns it takes 2 to
+        # 8 times as long on a CPU.
+        rows = (features - mean).permute(2, 3, 0, 1).reshape(-1, channels) @ self.matrix.T
+        rows = rows.view(height * width, count, channels)
+        own = torch.bmm(rows, vectors).mul_(gains)
+        z = torch.baddbmm(rows * rest.reshape(-1, 1, 1), own, vectors.transpose(1, 2))
+        return z.view(height, width, count, channels).permute(2, 3, 0, 1).contiguous()
 
     def _at(self, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Constants in float32 for maps of this size: (C, h, w), (h w, C, rank), (h w, rank, 1), (h, w)."""
+        """Constants in float32 for maps of this size: (C, h, w), (h w, C, rank), (h w, 1, rank), (h, w)."""
         key = (height, width, self.vectors._version)
         kept = self._in_use
         if kept is not None and kept[0] == key and kept[1].device == self.mean.device:
@@ -86,7 +88,7 @@ class PositionWhitening(FittedNorm):
                 for now, before in zip((height, width), rest.shape, strict=True)
             )
             vectors, gains, rest = (values[rows][:, columns] for values in (vectors, gains, rest))
-        found = mean, vectors.flatten(0, 1).float(), gains.flatten(0, 1)[..., None], rest
+        found = mean, vectors.flatten(0, 1).float(), gains.flatten(0, 1)[:, None], rest
         self._in_use = (key, *found)
         return found
 

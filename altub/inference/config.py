@@ -43,7 +43,7 @@ class DetectorConfig(BaseModel):
     def score_unit(self) -> str:
         """What a score counts in."""
         if self.score_kind == "range":
-            return "ranges of good images"
+            return "log(1 + ranges of good images)"
         return "negative likelihood" if self.map_kind == "likelihood" else "nats per dimension"
 
 

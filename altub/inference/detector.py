@@ -131,10 +131,11 @@ class AnomalyDetector(nn.Module):
         """Scores (N,) of scale maps (N, scales, H, W): the mean of the highest share of pixels, before smoothing.
 
         A share keeps apart what a maximum does not: likelihood maps end at 0, and strong defects all reach it. The
-        pixels are those of the map, or of the mean of the scales in units of their range on good images.
+        pixels are those of the map, or log(1 + r) of the mean r of the scales in units of their range on good images.
         """
         if self.config.score_kind == "range":
-            values = self.pyramid.in_range(scales, self.config.map_kind).mean(dim=1)
+            ranges = self.pyramid.in_range(scales, self.config.map_kind).mean(dim=1)
+            values = ranges.clamp_min(0).log1p()  # a flow may send a strong defect millions of ranges away
         elif self.config.map_kind == "mixture":
             values = nll_of(self._joined(scales))
         else:

@@ -25,12 +25,20 @@ from filelock import FileLock
 from PIL import Image
 
 from altub import settings
-from altub.data.category import GOOD
+from altub.data.category import GOOD, Category, Sample
 from altub.data.products import bracket, fabric, label
 from altub.data.products.drawing import SIZE, changed_pixels, photograph
 from altub.errors import DataError, DiskFullError
 
-__all__ = ["SAMPLE_CATEGORIES", "SAMPLE_VERSION", "Example", "ensure_sample", "make_sample", "render_example"]
+__all__ = [
+    "SAMPLE_CATEGORIES",
+    "SAMPLE_VERSION",
+    "Example",
+    "ensure_sample",
+    "make_sample",
+    "outline_sample",
+    "render_example",
+]
 
 #: Goes up whenever the images change; a sample of another version is replaced.
 SAMPLE_VERSION = 2
@@ -85,6 +93,25 @@ def render_example(category: str, defect: str = GOOD, index: int = 0, *, seed: i
 def ensure_sample(progress: Callable[[int, int], None] | None = None) -> Path:
     """The sample's folder under the data root, made first if it is not there or from another version."""
     return make_sample(settings.data_root() / "sample", progress=progress)
+
+
+def outline_sample(category: str) -> Category:
+    """A category of the sample under the data root as it will be, whether or not it was drawn yet.
+
+    Raises:
+        DataError: there is no such category.
+    """
+    if category not in SAMPLE_CATEGORIES:
+        raise DataError(f"The sample has no {category!r}. There is: {', '.join(_PRODUCTS)}.")
+    folder = settings.data_root() / "sample" / category
+
+    def samples(split: str, defect: str, count: int) -> list[Sample]:
+        return [Sample(folder / split / defect / f"{k:03d}.png", defect) for k in range(count)]
+
+    test = samples("test", GOOD, _TEST_GOOD)
+    for defect in SAMPLE_CATEGORIES[category]:
+        test += samples("test", defect, _TEST_EACH_DEFECT)
+    return Category(category, folder, tuple(samples("train", GOOD, _TRAIN_GOOD)), tuple(test), "mvtec")
 
 
 def make_sample(root: str | Path, seed: int = 0, progress: Callable[[int, int], None] | None = None) -> Path:

@@ -23,6 +23,7 @@ from altub.data import (
     render_example,
 )
 from altub.data import sample as sample_module
+from altub.data.sample import outline_sample
 from altub.errors import DataError, DiskFullError
 
 EVERY_DEFECT = [(category, defect) for category, defects in SAMPLE_CATEGORIES.items() for defect in defects]
@@ -134,6 +135,17 @@ def test_sample_is_a_data_set(small, tmp_path, monkeypatch):
     assert np.array_equal(read_mask(sample.mask_path), example.mask)
     with pytest.raises(DataError, match=r"no category .bottle. in the built-in sample\. There is: fabric"):
         load_category("sample", "bottle")
+
+
+def test_the_outline_is_what_is_drawn(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALTUB_DATA", str(tmp_path))
+    outline = outline_sample("fabric")
+    assert not list(tmp_path.iterdir())
+    drawn = load_category(make_sample(tmp_path / "sample"), "fabric")
+    for ours, theirs in ((outline.train, drawn.train), (outline.test, drawn.test)):
+        assert {(one.path, one.defect) for one in ours} == {(one.path, one.defect) for one in theirs}
+    with pytest.raises(DataError, match="no 'velvet'"):
+        outline_sample("velvet")
 
 
 def test_same_seed_same_bytes_and_written_once(small, tmp_path):

@@ -13,11 +13,12 @@ import gradio as gr
 from pydantic import ValidationError
 
 from altub.data import load_category
+from altub.data.sample import outline_sample
 from altub.deploy.server import limits
 from altub.errors import AltUBError, ConfigError
 from altub.training.preflight import Outlook, Problem, examine
 from altub.ui.errors import notice
-from altub.ui.train.data_source import find_category
+from altub.ui.train.data_source import SAMPLE, find_category
 from altub.ui.train.form_values import config_from, form_settings
 
 __all__ = ["FormChecks", "check_line", "find_problems"]
@@ -37,7 +38,9 @@ def find_problems(data: str, category: str, preset: str, *values: Any) -> tuple[
     problems = [Problem(name, text) for name, text in limits.exceeded(config).items()]
     if problems:  # an image size beyond the limit is not even sketched
         return problems, None
-    found = examine(config, load_category(data, category))
+    # The sample may still be being drawn: neither this nor the start of a training waits for it.
+    images = outline_sample(category) if data == SAMPLE else load_category(data, category)
+    found = examine(config, images)
     return list(found.problems), found.outlook
 
 

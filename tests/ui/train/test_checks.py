@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from altub.training.config import make_config
-from altub.ui.train.checks import WRONG, FormChecks
-from altub.ui.train.data_source import MVTEC
+from altub.ui.train.checks import WRONG, FormChecks, find_problems
+from altub.ui.train.data_source import MVTEC, SAMPLE
 from altub.ui.train.form_values import form_settings, values_of
 from tests.conftest import write_category
 
@@ -57,6 +57,13 @@ def test_what_is_wrong_stands_beside_its_field(look, setting: str, value: Any, w
     assert "marked red" in line
     line, marked, touched = look(marked=(setting,))  # corrected
     assert marked == [] and touched[setting]["info"] == "help" and touched[setting]["elem_classes"] == []
+
+
+def test_the_sample_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALTUB_DATA", str(tmp_path))
+    values = values_of(make_config("quick-look", category="any", backbone="filter-bank")).values()
+    problems, outlook = find_problems(SAMPLE, "fabric", "quick-look", *values)
+    assert problems == [] and outlook is not None and not list(tmp_path.iterdir())
 
 
 def test_limits_of_the_owner_are_said_beside_the_field(look, monkeypatch: pytest.MonkeyPatch) -> None:

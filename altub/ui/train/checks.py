@@ -1,6 +1,6 @@
 """What is wrong with the form, said beside the field, and what the training would take: before it is started.
 
-A problem belongs to one field. The field gets a red frame and the sentence in place of its help; what has no field
+A problem belongs to one field. The field gets a coloured frame and the sentence in place of its help; what has no field
 (the images, and settings for programs alone) is said above the button. The same is checked when a training starts.
 """
 
@@ -86,8 +86,8 @@ def check_line(problems: list[Problem], beside: Mapping[str, str], outlook: Outl
     if problems:
         said = [f'<p class="error">{notice(problem.text)}</p>' for problem in problems if problem.setting not in beside]
         if beside:
-            fields = "the field that is" if len(beside) == 1 else f"the {len(beside)} fields that are"
-            said.append(f'<p class="error">Correct {fields} marked red first.</p>')
+            fields = "the marked field" if len(beside) == 1 else f"the {len(beside)} marked fields"
+            said.append(f'<p class="error">Correct {fields} first.</p>')
         return "".join(said)
     if outlook is None:
         return ""

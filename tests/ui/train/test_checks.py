@@ -54,7 +54,7 @@ def test_what_is_wrong_stands_beside_its_field(look, setting: str, value: Any, w
     line, marked, touched = look(**{setting: value})
     assert marked == [setting] and set(touched) == {setting}
     assert words in touched[setting]["info"] and touched[setting]["elem_classes"] == [WRONG]
-    assert "marked red" in line
+    assert "Correct the marked field first" in line
     line, marked, touched = look(marked=(setting,))  # corrected
     assert marked == [] and touched[setting]["info"] == "help" and touched[setting]["elem_classes"] == []
 

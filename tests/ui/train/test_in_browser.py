@@ -142,7 +142,7 @@ def test_a_wrong_field_is_a_sentence_and_starts_nothing(visit, server) -> None:
     page.fill("#train-image-size input", "7")
     page.keyboard.press("Tab")
     expect(page.locator("#train-image-size")).to_contain_text("greater than or equal to 32")
-    expect(page.locator("#train-check")).to_contain_text("marked red")
+    expect(page.locator("#train-check")).to_contain_text("marked field")
     page.click("#train-start")
     expect(page.locator(".toast-body")).to_contain_text("image_size")
     page.fill("#train-image-size input", "256")

@@ -24,7 +24,7 @@ from tests.conftest import REPOSITORY
 README = REPOSITORY / "README.md"
 DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
 PAGES = [README, REPOSITORY / "CONTRIBUTING.md", *DOCS]
-LONGEST_README, LONGEST_PAGE = 130, 320  # lines
+LONGEST_README, LONGEST_PAGE = 130, 350  # lines
 
 
 def read(path: Path) -> str:

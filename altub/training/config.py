@@ -53,7 +53,7 @@ class TrainingConfig(_Settings):
     held_out: float = setting(
         0.1,
         "Held-out share",
-        "Share of good images kept out of training, for the held-out loss and the threshold.",
+        "Share of good images kept out of training, for the held-out loss and the threshold; of 60 at least 19.",
         group="data",
         step=0.05,
         gt=0,

@@ -358,6 +358,11 @@ def test_held_out_images_are_never_trained_on(data_folder: Path) -> None:
     assert split_held_out(samples, 0.1, seed=3) == (trained, held_out)
 
 
+@pytest.mark.parametrize(("good", "share", "held_out"), [(59, 0.1, 6), (60, 0.1, 19), (64, 0.5, 32), (400, 0.1, 40)])
+def test_where_there_are_enough_good_images_5_percent_can_be_promised(good: int, share: float, held_out: int) -> None:
+    assert [len(part) for part in split_held_out(list(range(good)), share, seed=0)] == [good - held_out, held_out]
+
+
 def test_abandoned_generator_leaves_a_stopped_run(small_config: TrainingConfig, tmp_path: Path) -> None:
     run = Run.create(tmp_path / "r", small_config)
     for event in train(run):

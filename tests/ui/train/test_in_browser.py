@@ -141,14 +141,14 @@ def test_a_wrong_field_is_a_sentence_and_starts_nothing(visit, server) -> None:
     known = len(list_runs(server.runs))
     page.fill("#train-image-size input", "7")
     page.keyboard.press("Tab")
-    expect(page.locator("#train-image-size")).to_contain_text("greater than or equal to 32")
-    expect(page.locator("#train-check")).to_contain_text("marked field")
+    expect(page.locator("#train-image-size")).to_contain_text("greater than or equal to 32", timeout=LONG)
+    expect(page.locator("#train-check")).to_contain_text("marked field", timeout=LONG)
     page.click("#train-start")
     expect(page.locator(".toast-body")).to_contain_text("image_size")
     page.fill("#train-image-size input", "256")
     page.keyboard.press("Tab")
-    expect(page.locator("#train-check")).to_contain_text("of memory")
-    expect(page.locator("#train-image-size")).not_to_contain_text("greater than")
+    expect(page.locator("#train-check")).to_contain_text("of memory", timeout=LONG)
+    expect(page.locator("#train-image-size")).not_to_contain_text("greater than", timeout=LONG)
     assert len(list_runs(server.runs)) == known
     assert "Traceback" not in "".join(server.output)
 

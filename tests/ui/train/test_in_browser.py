@@ -144,7 +144,7 @@ def test_a_wrong_field_is_a_sentence_and_starts_nothing(visit, server) -> None:
     expect(page.locator("#train-image-size")).to_contain_text("greater than or equal to 32", timeout=LONG)
     expect(page.locator("#train-check")).to_contain_text("marked field", timeout=LONG)
     page.click("#train-start")
-    expect(page.locator(".toast-body")).to_contain_text("image_size")
+    expect(page.locator(".toast-body")).to_contain_text("image_size", timeout=LONG)
     page.fill("#train-image-size input", "256")
     page.keyboard.press("Tab")
     expect(page.locator("#train-check")).to_contain_text("of memory", timeout=LONG)

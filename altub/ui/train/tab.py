@@ -53,7 +53,7 @@ def build(demo: gr.Blocks, services: Services, *, may_name_folders: bool = True)
         "outputs": [check, marked, *form.fields.values()],
         "api_visibility": "private",
         "show_progress": "hidden",
-        "concurrency_limit": 2,
+        "concurrency_limit": 1,  # in the order in which they were asked for: each goes on from the marks of the last
         "concurrency_id": "check",
     }
     gr.on([field.change for field in (data.category, *form.fields.values())], **checked, trigger_mode="always_last")

@@ -21,8 +21,8 @@ GOOD_IMAGES_TO_SPARE_THEM = 60
 def split_held_out(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
     """Good images to train on, and good images that give the held-out loss and the calibration.
 
-    `share` of them, at least 4, chosen by `seed`; of 60 or more at least 19, with which the usual false-alarm rate of 5 %
-    can be promised.
+    `share` of them, at least 4, chosen by `seed`; of 60 or more at least 19, with which the usual false-alarm rate of
+    5 % can be promised.
 
     Raises:
         DataError: fewer than 8 good images.

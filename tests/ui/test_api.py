@@ -96,9 +96,8 @@ def test_inspect_names_score_threshold_and_model(client, trained_run, defective)
     detector = AnomalyDetector.load(trained_run.model_dir)
     assert Threshold.from_dict(report["threshold"]) == detector.threshold
     assert "held-out" in report["threshold"]["promise"] and report["threshold"]["origin"]["kind"] == "held-out"
-    assert (
-        report["score_name"].startswith("Mean of the highest 1 %") and report["score_unit"] == "log(1 + ranges of good images)"
-    )
+    assert report["score_name"].startswith("Mean of the highest 1 %")
+    assert report["score_unit"] == "log(1 + ranges of good images)"
     assert 0 < report["marked_area"] < 1
     model = report["model"]
     assert (model["run"], model["category"], model["backbone"]) == (trained_run.id, "weave", "filter-bank")

@@ -23,6 +23,7 @@ class Metrics(BaseModel):
     image_auroc: float | None = None
     pixel_auroc: float | None = None
     aupro: float | None = None
+    aupimo: float | None = None  # None too in records of 0.1.0
     f1_max: float | None = None  # of pixels
     image_f1_max: float | None = None
 
@@ -69,6 +70,11 @@ METRICS: dict[str, Metric] = {
     "aupro": Metric(
         "AUPRO",
         "Overlap with each defect, small ones counting as much as large ones, up to 30 % false alarms.",
+        needs_masks=True,
+    ),
+    "aupimo": Metric(
+        "AUPIMO",
+        "Share of each defect found while at most 1 in 100,000 to 1 in 10,000 pixels of good images are marked.",
         needs_masks=True,
     ),
     "f1_max": Metric(

@@ -28,6 +28,8 @@ RANKS = {
     "inference": 2,
     "evaluation.metrics": 3,
     "evaluation.evaluate": 3,
+    "evaluation.aupimo": 3,
+    "evaluation.verdict_counts": 3,
     "evaluation.examples": 3,
     "training": 4,
     "runs": 5,

@@ -11,7 +11,9 @@ import typer
 
 from altub.cli.options import BAD_INPUT, Data, Device, Json, Model
 from altub.errors import DataError
+from altub.files import printable
 from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE
+from altub.metrics import METRICS
 
 __all__ = ["register"]
 
@@ -31,18 +33,23 @@ def evaluate(
 ) -> None:
     """Metrics of a trained model on a test set."""
     from altub.data import load_category
-    from altub.evaluation.evaluate import evaluate_detector
+    from altub.evaluation.evaluate import evaluate_verdicts
     from altub.inference.detector import AnomalyDetector
 
     chosen = load_category(data, category)
     if not chosen.test:
         raise DataError(f"Category {category} has no test images, so there is nothing to evaluate on.")
-    metrics = evaluate_detector(AnomalyDetector.load(model, device), chosen).as_dict()
+    detector = AnomalyDetector.load(model, device)
+    metrics, verdicts = evaluate_verdicts(detector, chosen)
     if as_json:
-        print(json.dumps(metrics))
-    else:
-        for name, value in metrics.items():
-            print(f"{name:<14} {'-' if value is None else f'{value:.4f}'}")
+        print(json.dumps({**metrics.as_dict(), "verdicts": verdicts.to_dict()}))
+        return
+    for name, value in metrics.as_dict().items():
+        print(f"{METRICS[name].label:<14} {'-' if value is None else f'{value:.4f}'}")
+    print(f"{detector.threshold.origin.promise} {verdicts.sentence}")
+    for what, names in (("Missed", verdicts.missed), ("False alarms", verdicts.false_alarms)):
+        if names:
+            print(f"{what}: {', '.join(map(printable, names))}")
 
 
 def predict(

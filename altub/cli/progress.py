@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CountBar", "DownloadBar", "StudyBar", "TrainingBar"]
 
-SHOWN_METRICS = ("image_auroc", "pixel_auroc", "aupro", "f1_max")
+SHOWN_METRICS = ("image_auroc", "pixel_auroc", "aupro", "aupimo", "f1_max")
 
 
 LINE_EVERY = 30.0  # seconds between two lines of a study's progress where there is no terminal

@@ -110,12 +110,13 @@ def result_table(results: StudyResults) -> str:
         return "No run has finished yet."
     from altub.metrics import MAIN_METRICS, METRICS
 
-    labels = [METRICS[name].label for name in MAIN_METRICS]
+    shown = (*MAIN_METRICS, "aupimo")
+    labels = [METRICS[name].label for name in shown]
     first = [["category", "flow", "base update", "seeds", *labels, "NLL held out", "|mu|", "|sigma-1|"]]
     second = [["category", "flow", "base update", "best-last", "over epochs", "x plain", "over seeds", "x plain"]]
     for summary in results.summaries:
         name = [summary.category, summary.flow, summary.update]
-        cells = [_mean_std(summary, metric) for metric in MAIN_METRICS]
+        cells = [_mean_std(summary, metric) for metric in shown]
         rest = [_number(value) for value in (summary.held_out, summary.drift_mean, summary.drift_std)]
         first.append([*name, str(len(summary.seeds)), *cells, *rest])
         pixel = summary.metrics.get("pixel_auroc") or summary.metrics.get("image_auroc")

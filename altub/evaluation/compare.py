@@ -33,7 +33,7 @@ __all__ = [
 
 #: What runs are compared by, by the name that `EpochRecord.value` takes.
 COMPARED: dict[str, Metric] = {
-    **{name: METRICS[name] for name in ("image_auroc", "pixel_auroc", "aupro", "f1_max")},
+    **{name: METRICS[name] for name in ("image_auroc", "pixel_auroc", "aupro", "aupimo", "f1_max")},
     "held_out": HELD_OUT,
 }
 

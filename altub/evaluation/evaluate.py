@@ -12,12 +12,14 @@ from torch import Tensor
 from altub.data import Category, Sample
 from altub.device import Workers
 from altub.evaluation.metrics import Evaluator, Metrics
+from altub.evaluation.verdict_counts import VerdictCounts
 from altub.inference.detector import AnomalyDetector
+from altub.inference.threshold import Threshold
 
 if TYPE_CHECKING:
     from altub.training.features import FeatureStore
 
-__all__ = ["TestSet", "collect_maps", "evaluate_detector"]
+__all__ = ["TestSet", "collect_maps", "evaluate_detector", "evaluate_verdicts"]
 
 
 def collect_maps(
@@ -58,9 +60,18 @@ class TestSet:
 
 def evaluate_detector(detector: AnomalyDetector, category: Category) -> Metrics:
     """Metrics of a loaded detector on a category's test set, at the detector's input size."""
+    return evaluate_verdicts(detector, category)[0]
+
+
+def evaluate_verdicts(
+    detector: AnomalyDetector, category: Category, threshold: Threshold | None = None
+) -> tuple[Metrics, VerdictCounts]:
+    """`evaluate_detector`, and what its verdicts at a threshold (None: the model's own) get wrong."""
+    threshold = threshold or detector.threshold
     test = TestSet(category.test, detector.config.image_size)
     found = []
     for images in detector.open_images(sample.source for sample in test.samples):
         maps, scales = detector.raw_maps(images)
         found.append((maps.numpy(), detector.image_scores(scales).numpy()))
-    return test.evaluate(*(np.concatenate(values) for values in zip(*found, strict=True)))
+    maps, scores = (np.concatenate(values) for values in zip(*found, strict=True))
+    return test.evaluate(maps, scores), VerdictCounts.of(test.samples, scores, threshold)

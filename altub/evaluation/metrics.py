@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from altub.evaluation.aupimo import aupimo_of_values
 from altub.metrics import Metrics
 
 __all__ = ["Evaluator", "Metrics", "aupro", "f1_max", "image_auroc", "pixel_auroc"]
@@ -59,6 +60,9 @@ class Evaluator:
         self._shape = shapes.pop() if shapes else None
         self._used = np.array([mask is not None or not bad for bad, mask in zip(self._labels, flat, strict=True)], bool)
         self._truth = _Truth.of(self._shape, [m for m, used in zip(flat, self._used, strict=True) if used])
+        outlined = [(place, mask) for place, mask in enumerate(flat) if mask is not None and mask.any()]
+        self._outlined = [place for place, _ in outlined]
+        self._outlines = np.stack([mask for _, mask in outlined]) if outlined else None
 
     def __call__(self, maps: np.ndarray, scores: np.ndarray) -> Metrics:
         """Metrics of anomaly maps (N, H, W) and image scores (N,), higher meaning more anomalous.
@@ -88,9 +92,17 @@ class Evaluator:
             image_auroc=images and images.area(),
             pixel_auroc=pixels and pixels.area(),
             aupro=pixels and pixels.area(self._truth.weights, limit=0.3),
+            aupimo=self._aupimo(maps),
             f1_max=pixels and pixels.f1_max()[0],
             image_f1_max=images and images.f1_max()[0],
         )
+
+    def _aupimo(self, maps: np.ndarray) -> float | None:
+        if self._outlines is None:
+            return None
+        counts = self._outlines.sum(axis=(1, 2))
+        weights = np.repeat(1 / (counts * len(counts)), counts)  # every image counts the same
+        return aupimo_of_values(maps[self._outlined][self._outlines], weights, maps[~self._labels].ravel())
 
 
 def image_auroc(scores: np.ndarray, labels: np.ndarray) -> float | None:

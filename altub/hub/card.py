@@ -35,6 +35,7 @@ _HUB_TYPES = {
     "image_auroc": "roc_auc",
     "pixel_auroc": "roc_auc",
     "aupro": "aupro",
+    "aupimo": "aupimo",
     "f1_max": "f1",
     "image_f1_max": "f1",
 }

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import precision_recall_curve, roc_auc_score
 
-from altub.evaluation.metrics import Evaluator, aupro, f1_max, image_auroc, pixel_auroc
+from altub.evaluation.metrics import Evaluator, Metrics, aupro, f1_max, image_auroc, pixel_auroc
 
 
 def brute_force_aupro(maps: np.ndarray, masks: np.ndarray, limit: float) -> float:
@@ -143,7 +143,7 @@ def test_evaluator_equals_single_functions_and_can_be_reused() -> None:
         assert result.aupro == pytest.approx(aupro(maps, masks, 0.3))
         assert result.f1_max == f1_max(maps, masks)[0]
         assert result.image_f1_max == f1_max(scores, labels)[0]
-        assert list(result.as_dict()) == ["image_auroc", "pixel_auroc", "aupro", "f1_max", "image_f1_max"]
+        assert list(result.as_dict()) == list(Metrics.model_fields)
     maps, masks = random_case(0, 4)
     before = maps.copy()
     assert evaluators[0](maps, maps.mean((1, 2))) == first[0]

@@ -1,8 +1,7 @@
 """Detectability: the smallest defects that a model finds, by synthetic defects on good images it was not trained on.
 
 `measure` draws defects and lets the model look, `pod` fits the probability of detection over size, `record` keeps what
-was found, `report` tells it; `unseen` finds the good images, `coverage` checks the bounds by simulation, and
-`agreement` compares synthetic with real defects.
+was found, `report` tells it; `unseen` finds the good images, and `coverage` checks the bounds by simulation.
 """
 
 from __future__ import annotations

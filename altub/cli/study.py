@@ -42,21 +42,42 @@ def study(
         list[str] | None,
         typer.Option("--set", help="key=value for all runs: epochs=10, flow.norm=layer, base.lr=0.01."),
     ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE,VALUE: a setting that is crossed with all else: flow.norm=position,whiten."),
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Trainings at a time; default: one per device.")] = None,
     devices: Annotated[str, typer.Option(help="auto, cpu, or GPUs such as cuda:0,cuda:1.")] = "auto",
     report: Annotated[
         bool, typer.Option("--report", help="Train nothing: tables and figures of the existing runs.")
     ] = False,
+    rescore: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE,VALUE: train nothing, score the finished runs under other read-outs."),
+    ] = None,
+    forget_cache: Annotated[
+        bool, typer.Option("--forget-cache", help="Delete what --rescore has kept beside the runs.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """How stable training is: categories x flows x base updates x seeds, as a table, CSV, JSON and figures.
+    """What training gives, and how stable it is: categories x flows x base updates x --vary x seeds, as a table, CSV,
+    JSON and figures.
 
     The same command again continues what is unfinished; another grid in the same folder extends it. Exit code 1 if a
     run failed, 130 if it was stopped (Ctrl+C: every run saves its state).
     """
     from altub.cli.progress import StudyBar
-    from altub.evaluation.study import StudyGrid, collect_results, parse_settings, plan_runs, run_study
+    from altub.evaluation.study import StudyGrid, collect_results, parse_settings, parse_varied, plan_runs, run_study
 
+    if forget_cache:
+        from altub.evaluation.study.rescored import forget_caches
+
+        print(f"Deleted the kept energies of {forget_caches(study_dir)} runs.", file=sys.stderr)
+        if not rescore:
+            return
+    if rescore:
+        _rescore(study_dir, rescore, _words(categories), _words(devices), as_json)
+        return
     if report:
         _report(collect_results(study_dir), study_dir, as_json)
         return
@@ -69,6 +90,7 @@ def study(
         base_updates=_words(base_updates),
         seeds=[_seed(word) for word in _words(seeds)],
         settings=parse_settings(settings or ()),
+        axes=parse_varied(vary or ()),
     )
     planned = plan_runs(grid, study_dir)
     places = _words(devices) or ["auto"]
@@ -85,6 +107,25 @@ def study(
         status = entry.run.status
         print(f"{entry.name} {status.state}: {status.message}", file=sys.stderr)
     if unfinished:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _rescore(study_dir: Path, pairs: list[str], categories: list[str], places: list[str], as_json: bool) -> None:
+    from altub.cli.progress import CountBar
+    from altub.evaluation.study.rescored import markdown, parse_readouts, rescore_study, write_rescored
+
+    axes = parse_readouts(pairs)
+    with CountBar("runs scored") as bar:
+        found = rescore_study(
+            study_dir, axes, categories=categories, device=(places or ["auto"])[0], on_progress=bar.update
+        )
+    written = write_rescored(found, study_dir)
+    for note in found.notes:
+        print(f"Note: {note}", file=sys.stderr)
+    print(json.dumps(found.as_json()) if as_json else markdown(found))
+    if not as_json:
+        print(f"{study_dir}: {', '.join(path.name for path in written)}")
+    if found.notes:
         raise typer.Exit(SOME_FAILED)
 
 
@@ -112,10 +153,11 @@ def result_table(results: StudyResults) -> str:
 
     shown = (*MAIN_METRICS, "aupimo")
     labels = [METRICS[name].label for name in shown]
-    first = [["category", "flow", "base update", "seeds", *labels, "NLL held out", "|mu|", "|sigma-1|"]]
-    second = [["category", "flow", "base update", "best-last", "over epochs", "x plain", "over seeds", "x plain"]]
+    head = ["category", "flow", *results.axes, "base update"]
+    first = [[*head, "seeds", *labels, "NLL held out", "|mu|", "|sigma-1|"]]
+    second = [[*head, "best-last", "over epochs", "x plain", "over seeds", "x plain"]]
     for summary in results.summaries:
-        name = [summary.category, summary.flow, summary.update]
+        name = [summary.category, summary.flow, *summary.variant.values(), summary.update]
         cells = [_mean_std(summary, metric) for metric in shown]
         rest = [_number(value) for value in (summary.held_out, summary.drift_mean, summary.drift_std)]
         first.append([*name, str(len(summary.seeds)), *cells, *rest])

@@ -1,4 +1,4 @@
-"""Metrics, evaluation of a detector, comparison of runs, studies and benchmarks."""
+"""Metrics, evaluation of a detector, comparison and re-scoring of runs, studies and benchmarks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from altub.lazy import lazy_exports
 if TYPE_CHECKING:
     from altub.evaluation.evaluate import evaluate_detector
     from altub.evaluation.metrics import Evaluator, Metrics
+    from altub.evaluation.rescoring import Rescored, rescore
 
-__all__ = ["Evaluator", "Metrics", "evaluate_detector"]
+__all__ = ["Evaluator", "Metrics", "Rescored", "evaluate_detector", "rescore"]
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
@@ -18,5 +19,7 @@ __getattr__, __dir__ = lazy_exports(
         "evaluate_detector": ".evaluate",
         "Evaluator": ".metrics",
         "Metrics": ".metrics",
+        "Rescored": ".rescoring",
+        "rescore": ".rescoring",
     },
 )

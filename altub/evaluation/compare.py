@@ -57,7 +57,7 @@ def drift(records: Sequence[EpochRecord], what: Literal["mean", "std"]) -> Curve
 
 @dataclass(frozen=True)
 class CurveStats:
-    """How one curve ended.
+    """How one curve ended. Epoch 0, before any training, does not count.
 
     best: chosen on the test set (the lowest for the loss). gap: from the best to the last, never negative.
     spread: sample standard deviation over the last third of the epochs; None with fewer than two values in it.
@@ -72,7 +72,8 @@ class CurveStats:
 
 
 def curve_stats(points: Curve, metric: str) -> CurveStats | None:
-    """The end of a curve; None where it has no point."""
+    """The end of a curve; None where it has no point after epoch 0."""
+    points = [point for point in points if point[0] > 0]
     if not points:
         return None
     last_epoch, last = points[-1]

@@ -95,13 +95,19 @@ class FlowPyramid(nn.Module):
     def scale_maps(
         self, normalised: Sequence[Tensor], size: tuple[int, int], kind: str, log_det_weight: float = 0.0
     ) -> Tensor:
+        """`scale_maps_of` the energies of normalised features."""
+        return self.scale_maps_of(self.energy_maps(normalised, log_det_weight), size, kind)
+
+    @torch.no_grad()
+    def scale_maps_of(self, energies: Sequence[Tensor], size: tuple[int, int], kind: str) -> Tensor:
         """Anomaly map of every scale at `size`: (N, scales, H, W), higher is more anomalous.
 
+        energies: (N, h, w) of every scale, from `energy_maps`.
         kind "likelihood": -`FlowHead.likelihood` of the energy, in [-1, 0] on what looks like good images;
         others: the energy, unbounded.
         """
         maps = []
-        for head, energy in zip(self.heads, self.energy_maps(normalised, log_det_weight), strict=True):
+        for head, energy in zip(self.heads, energies, strict=True):
             scale_map = (-head.likelihood(energy) if kind == "likelihood" else energy)[:, None]
             maps.append(F.interpolate(scale_map, size, mode="bilinear", align_corners=False))
         return torch.cat(maps, dim=1)

@@ -106,8 +106,15 @@ class AnomalyDetector(nn.Module):
     @torch.no_grad()
     def maps_from_features(self, features: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Feature pyramid to the anomaly map (N, H, W) at `size` and its scales (N, scales, H, W)."""
-        config, pyramid = self.config, self.pyramid
-        scales = pyramid.scale_maps(pyramid.normalise(features), size, config.map_kind, config.log_det_weight)
+        pyramid = self.pyramid
+        energies = pyramid.energy_maps(pyramid.normalise(features), self.config.log_det_weight)
+        return self.maps_from_energies(energies, size)
+
+    @torch.no_grad()
+    def maps_from_energies(self, energies: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """`maps_from_features` from the energies (N, h, w) of every scale, taken at the config's `log_det_weight`."""
+        config = self.config
+        scales = self.pyramid.scale_maps_of(energies, size, config.map_kind)
         anomaly_map = self._joined(scales)
         if config.smoothing > 0:
             reach = min(math.ceil(3 * config.smoothing), min(size) - 1)

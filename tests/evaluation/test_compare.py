@@ -66,6 +66,7 @@ def test_how_a_curve_ended() -> None:
     loss = curve_stats(points, "held_out")
     assert (loss.best, loss.best_epoch) == (0.5, 1) and loss.gap == pytest.approx(0.34)
     assert curve_stats([], "aupro") is None and curve_stats([(1, 0.5)], "aupro").spread is None
+    assert curve_stats([(0, 0.99), *points], "pixel_auroc") == stats, "epoch 0 is before any training"
 
 
 def test_mean_and_band_at_common_epochs() -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from altub.errors import AltUBError, ConfigError, RunError
 from altub.evaluation.study import StudyGrid, collect_results, parse_settings, plan_runs, run_study, write_results
 from altub.evaluation.study.figures import write_figures
+from altub.evaluation.study.results import NO_FLOW
 from altub.runs.run import Run
 from altub.training.config import make_config
 
@@ -128,12 +129,18 @@ def test_a_study_trains_goes_on_extends_and_reports(
     results = collect_results(tmp_path)
     assert [run.run for run in results.failed] == [more[3].name] and results.failed[0].message
     assert any("finished seeds" in note for note in results.notes)
-    off, moments = results.summaries
+    start, off, moments = results.summaries
     assert (off.update, off.seeds, moments.update, moments.seeds) == ("off", [0, 1], "moments:interval=3", [0])
     lasts = [entry.run.last_and_best()[0].test.pixel_auroc for entry in (more[0], more[2])]
     assert off.metrics["pixel_auroc"].mean_last == pytest.approx(sum(lasts) / 2)
     assert off.metrics["pixel_auroc"].std_last == pytest.approx(abs(lasts[0] - lasts[1]) / 2**0.5)
     assert off.metrics["pixel_auroc"].ratio_std == 1 and off.drift_mean == 0 and moments.drift_mean > 0
+
+    # Epoch 0 is a row of its own and the curves' first point; the ends of the curves are those of trained epochs.
+    zero = more[0].run.events(start=True)[0].test
+    assert (start.update, start.seeds, start.metrics["pixel_auroc"].mean_gap) == (NO_FLOW, [0, 1], None)
+    assert results.runs[0].start["pixel_auroc"] == zero.pixel_auroc and results.runs[0].stats["aupro"].best_epoch > 0
+    assert results.curves["weave", "fastflow", "", "off", "aupro"][0][0] == (0, zero.aupro)
 
     write_results(results, tmp_path)
     rows = list(csv.DictReader((tmp_path / "results.csv").open()))

@@ -1,4 +1,4 @@
-"""Figures of a study for paper and README: AUROC over the epochs with the band over seeds, and the base's drift."""
+"""Figures of a study for paper and README: AUROC over the epochs from 0 on, band over seeds; and the base's drift."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["write_figures"]
 
 Curves = dict[str, list[list[tuple[int, float]]]]  # by update, one list of points per seed
+Panels = dict[str, Curves]  # by the settings that the study varies, in words
 
 INK, FAINT = "#1F2937", "#6B7280"
 # Okabe and Ito's palette; every line is also told apart by its dashes. The plain flow is always grey and dashed.
@@ -44,43 +45,59 @@ def write_figures(results: StudyResults, study_dir: Path) -> list[Path]:
     pairs = dict.fromkeys((category, flow) for category, flow, *_ in results.curves)
     for category, flow in pairs:
 
-        def of(name: str, category: str = category, flow: str = flow) -> Curves:
-            found = {
-                key[2]: lines for key, lines in results.curves.items() if key[:2] + key[3:] == (category, flow, name)
+        def of(name: str, category: str = category, flow: str = flow) -> Panels:
+            found: Panels = {}
+            for (of_category, of_flow, variant, update, what), lines in results.curves.items():
+                if (of_category, of_flow, what) == (category, flow, name):
+                    found.setdefault(variant, {})[update] = lines
+            return {
+                variant: dict(sorted(curves.items(), key=lambda item: update_order(item[0])))
+                for variant, curves in found.items()
             }
-            return dict(sorted(found.items(), key=lambda item: update_order(item[0])))
 
         title = f"{category}, {flow_title(flow)}"
         figures = {metric: _metric_figure(title, metric, of(metric)) for metric in MAIN_METRICS if of(metric)}
-        if any(update != "off" for update in of("drift_mean")):
+        if any(update != "off" for curves in of("drift_mean").values() for update in curves):
             figures["drift"] = _drift_figure(title, of("drift_mean"), of("drift_std"))
         for name, figure in figures.items():
             written += _save(figure, study_dir / f"figure-{_file_name(category)}-{_file_name(flow)}-{name}")
     return written
 
 
-def _metric_figure(title: str, metric: str, curves: Curves) -> Figure:
-    figure, (axes,) = _figure(1)
-    _draw(axes, curves)
-    axes.set_ylabel(METRICS[metric].title)
-    axes.set_ylim(*_bulk(curves))
-    _finish(figure, axes, title, curves)
+def _metric_figure(title: str, metric: str, panels: Panels) -> Figure:
+    """A panel for each choice of the varied settings, all on one scale."""
+    figure, grid = _figure(1, len(panels))
+    for axes, (variant, curves) in zip(grid[0], panels.items(), strict=True):
+        _draw(axes, curves, _updates(panels))
+        axes.set_title(variant, fontsize=9, color=INK)
+        axes.set_ylim(*_bulk(panels))
+    grid[0][0].set_ylabel(METRICS[metric].title)
+    _finish(figure, title, panels)
     return figure
 
 
-def _drift_figure(title: str, means: Curves, stds: Curves) -> Figure:
-    figure, panels = _figure(2)
-    for axes, curves, name in zip(panels, (means, stds), ("median |μ|", "median |σ − 1|"), strict=True):
-        start = {update: [[(0, 0.0), *line] for line in lines] for update, lines in curves.items()}  # N(0, I)
-        _draw(axes, start)
-        axes.set_ylim(bottom=0 if any(y for lines in start.values() for line in lines for _, y in line) else None)
-        axes.set_ylabel(f"{name} of the base")
-    _finish(figure, panels[0], title, means)
+def _drift_figure(title: str, means: Panels, stds: Panels) -> Figure:
+    """Mean and standard deviation beside each other, one row for each choice of the varied settings."""
+    figure, grid = _figure(len(means), 2)
+    for row, variant in zip(grid, means, strict=True):
+        for axes, panels, name in zip(row, (means, stds), ("median |μ|", "median |σ − 1|"), strict=True):
+            curves = panels.get(variant, {})
+            start = {update: [[(0, 0.0), *line] for line in lines] for update, lines in curves.items()}  # N(0, I)
+            _draw(axes, start, _updates(means))
+            axes.set_ylim(bottom=0 if any(y for lines in start.values() for line in lines for _, y in line) else None)
+            axes.set_ylabel(f"{name} of the base")
+        row[0].set_title(variant, fontsize=9, color=INK, loc="left")
+    _finish(figure, title, means)
     return figure
 
 
-def _draw(axes: Axes, curves: Curves) -> None:
-    moved = [update for update in curves if update != "off"]
+def _updates(panels: Panels) -> list[str]:
+    """The base updates of all panels, each of which has one colour everywhere."""
+    return sorted({update for curves in panels.values() for update in curves}, key=update_order)
+
+
+def _draw(axes: Axes, curves: Curves, updates: Sequence[str]) -> None:
+    moved = [update for update in updates if update != "off"]
     for update, lines in curves.items():
         colour, dashes = _PLAIN if update == "off" else _STYLES[moved.index(update) % len(_STYLES)]
         rows = mean_and_band(lines)
@@ -111,9 +128,12 @@ def _name(update: str) -> str:
     return f"{name} ({details})" if details else name
 
 
-def _finish(figure: Figure, axes: Axes, title: str, curves: Curves) -> None:
+def _finish(figure: Figure, title: str, panels: Panels) -> None:
     """Title, legend above the panels, and a line that says what line and band are."""
-    handles, names = axes.get_legend_handles_labels()
+    named = {name: line for axes in figure.axes for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    order = [_name(update) for update in _updates(panels)]
+    names = [name for name in order if name in named]
+    handles = [named[name] for name in names]
     figure.legend(
         handles,
         names,
@@ -128,20 +148,21 @@ def _finish(figure: Figure, axes: Axes, title: str, curves: Curves) -> None:
         handlelength=3.4,
         borderaxespad=0,
     )
-    counts = sorted({len(lines) for lines in curves.values()})
+    counts = sorted({len(lines) for curves in panels.values() for lines in curves.values()})
     words = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     seeds = "one seed" if counts == [1] else f"line: mean of {words} seeds, band: lowest to highest"
-    figure.supxlabel(f"epoch   ({seeds})", fontsize=9.5, color=INK)
+    figure.supxlabel(f"epoch, 0: before training   ({seeds})", fontsize=9.5, color=INK)
 
 
-def _figure(columns: int) -> tuple[Figure, Sequence[Axes]]:
+def _figure(rows: int, columns: int) -> tuple[Figure, Sequence[Sequence[Axes]]]:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(6.6, 3.7) if columns == 1 else (7.6, 3.4), dpi=300, layout="constrained")
+    width, height = (6.6, 3.7) if columns == 1 else (3.8 * columns, 3.4)
+    figure = Figure(figsize=(width, 0.9 + (height - 0.9) * rows), dpi=300, layout="constrained")
     figure.patch.set_facecolor("white")
-    panels = figure.subplots(1, columns, squeeze=False)[0]
-    for axes in panels:
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(FAINT)
         axes.tick_params(colors=INK, labelsize=9, color=FAINT)
@@ -149,14 +170,15 @@ def _figure(columns: int) -> tuple[Figure, Sequence[Axes]]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.yaxis.label.set(color=INK, fontsize=10)
         axes.margins(x=0.015)
-    return figure, panels
+    return figure, grid
 
 
-def _bulk(curves: Curves) -> tuple[float | None, float | None]:
+def _bulk(panels: Panels) -> tuple[float | None, float | None]:
     """Where the later two thirds of the epochs lie, and some room: the first rise would hide the variation."""
-    values = [y for lines in curves.values() for line in lines for _, y in line]
-    last = max(x for lines in curves.values() for line in lines for x, _ in line)
-    late = [y for lines in curves.values() for line in lines for x, y in line if 3 * x > last] or values
+    points = [point for curves in panels.values() for lines in curves.values() for line in lines for point in line]
+    values = [y for _, y in points]
+    last = max(x for x, _ in points)
+    late = [y for x, y in points if 3 * x > last] or values
     low, high = min(late), max(values)
     room = max(high - low, 0.002)
     bottom = max(min(values), low - 0.5 * room) - 0.05 * room

@@ -13,12 +13,13 @@ from altub.data import load_category
 from altub.data.catalog import SAMPLE
 from altub.errors import ConfigError, RunError
 from altub.evaluation.compare import effective_settings, update_name
+from altub.evaluation.study.axes import combinations, is_read_by, parse_axes
 from altub.runs.run import Run
 from altub.training.config import TrainingConfig, make_config
-from altub.training.fields import find_setting, parse_pairs
+from altub.training.fields import find_setting, nested, parse_pairs, value_of
 from altub.training.schedule import FORMER_VARIANTS, VARIANTS, BaseSchedule, current_variant
 
-__all__ = ["RUNS", "PlannedRun", "StudyGrid", "parse_settings", "plan_runs"]
+__all__ = ["RUNS", "PlannedRun", "StudyGrid", "parse_settings", "parse_varied", "plan_runs"]
 
 RUNS = "runs"  # folder of the run directories below the study's
 PLAIN_FLOW = "fastflow"
@@ -37,7 +38,7 @@ _NOT_TO_SET = ("category", "data", "seed", "device", "base.base_update", "flow.k
 class StudyGrid:
     """What is combined with what. base_updates: off, gradient (the default schedule), a name of `VARIANTS`, or moments,
     each with settings behind it where wanted ("moments:interval=2"). settings: of all runs alike, as `make_config`
-    takes them."""
+    takes them. axes: further settings by their dotted names, each with the values to cross with all else."""
 
     data: str
     categories: Sequence[str]
@@ -45,6 +46,7 @@ class StudyGrid:
     seeds: Sequence[int]
     flows: Sequence[str] = (PLAIN_FLOW,)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,19 @@ def plan_runs(grid: StudyGrid, study_dir: Path) -> list[PlannedRun]:
         for category in grid.categories:
             load_category(data, category)
     planned: dict[str, PlannedRun] = {}
-    for seed, category, flow, update in itertools.product(grid.seeds, grid.categories, grid.flows, grid.base_updates):
-        config = _config(grid, data, category, flow, update, seed)
-        name = _run_name(category, flow, config.base, seed)
-        run = Run(study_dir / RUNS / _name_on_disk(study_dir, name))
-        if name not in planned:  # two words for one update are one run
+    seen: set[str] = set()
+    _refuse_set_and_varied(grid)
+    for seed, category, flow, chosen, update in itertools.product(
+        grid.seeds, grid.categories, grid.flows, combinations(grid.axes), grid.base_updates
+    ):
+        chosen = {name: value for name, value in chosen.items() if is_read_by(name, flow)}
+        config = _config(grid, data, category, flow, chosen, update, seed)
+        name, content = _run_name(category, flow, chosen, config), config.model_dump_json()
+        if name not in planned and content not in seen:  # two words for one update, or for one norm, are one run
+            run = Run(study_dir / RUNS / _name_on_disk(study_dir, name))
             planned[name] = PlannedRun(run, config)
             _refuse_other_settings(run, config)
+        seen.add(content)
     return list(planned.values())
 
 
@@ -98,8 +106,29 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     return parse_pairs(pairs, dict.fromkeys(_NOT_TO_SET, "the study has an option for it"))
 
 
-def _config(grid: StudyGrid, data: str, category: str, flow: str, update: str, seed: int) -> TrainingConfig:
+def parse_varied(pairs: Sequence[str]) -> dict[str, list[Any]]:
+    """["flow.norm=position,whiten"] -> {"flow.norm": ["position", "whiten"]}.
+
+    Raises:
+        ConfigError: as `parse_axes`, or a setting that the grid itself chooses.
+    """
+    return parse_axes(pairs, reserved=_NOT_TO_SET)
+
+
+def _refuse_set_and_varied(grid: StudyGrid) -> None:
+    for name, values in grid.axes.items():
+        outer, _, inner = name.partition(".")
+        given = grid.settings.get(outer, {}) if inner else grid.settings
+        if not values or (inner or outer) in given:
+            raise ConfigError(f"{name} needs values to vary over, or one value for all runs: give one of the two.")
+
+
+def _config(
+    grid: StudyGrid, data: str, category: str, flow: str, chosen: Mapping[str, Any], update: str, seed: int
+) -> TrainingConfig:
     settings = dict(grid.settings)
+    for key, value in nested(chosen).items():
+        settings[key] = {**settings.get(key, {}), **value} if isinstance(value, dict) else value
     base = _schedule_settings(update)
     if base.get("base_update") != "off":
         base = {**base, **settings.get("base", {})}
@@ -136,10 +165,13 @@ def _require_flow(flow: str) -> None:
         raise ConfigError(f"There is no flow {flow!r} in this version of AltUB: leave it out of --flows.") from error
 
 
-def _run_name(category: str, flow: str, base: BaseSchedule, seed: int) -> str:
-    parts = (category, flow, update_name(base))
+def _run_name(category: str, flow: str, chosen: Mapping[str, Any], config: TrainingConfig) -> str:
+    """Settings of the base are in the name of its update."""
+    varied = [name for name in chosen if not name.startswith("base.")]
+    values = [f"{name.rpartition('.')[2]} {find_setting(name).show(value_of(config, name))}" for name in varied]
+    parts = (category, flow, update_name(config.base), *values)
     words = [re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-.") or "run" for part in parts]
-    return "-".join([*words, f"seed{seed}"])
+    return "-".join([*words, f"seed{config.seed}"])
 
 
 def _name_on_disk(study_dir: Path, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,35 @@ from altub.evaluation.compare import (
     COMPARED,
     CurveStats,
     curve_stats,
-    differing_settings,
     drift,
     sample_std,
     update_name,
 )
-from altub.evaluation.study.grid import PLAIN_FLOW, RUNS
+from altub.evaluation.study.grid import RUNS
+from altub.evaluation.study.variants import find_variants, value_order, variant_words, with_variant
 from altub.files import write_atomically, write_json
 from altub.runs.run import list_runs
 from altub.training.config import TrainingConfig
 from altub.training.records import Curve, curve
 from altub.training.schedule import VARIANTS
 
-__all__ = ["RunResult", "StudyResults", "Summary", "collect_results", "rows_to_csv", "update_order", "write_results"]
+__all__ = [
+    "NO_FLOW",
+    "RunResult",
+    "StudyResults",
+    "Summary",
+    "collect_results",
+    "rows_to_csv",
+    "update_order",
+    "write_results",
+]
 
+NO_FLOW = "no flow (epoch 0)"  # the "update" of what the features and their norm give before any training
 TEST_METRICS = tuple(name for name in COMPARED if name != "held_out")
 
 #: How the numbers are to be read; goes into results.json.
 DEFINITIONS = {
+    "start": "value of epoch 0, before any training; in the summary the rows of update " + NO_FLOW,
     "last": "value of the last epoch",
     "best": "best value of any epoch, each metric for itself: chosen on the test set and therefore optimistic",
     "gap": "best minus last",
@@ -44,7 +55,8 @@ DEFINITIONS = {
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run. stats: by metric; lacks what was not measured. message: why a run failed or was stopped."""
+    """One run. variant: value, in words, of every further setting that the study varies, by its dotted name. stats: by
+    metric; lacks what was not measured. start: values of epoch 0. message: why a run failed or was stopped."""
 
     run: str
     category: str
@@ -55,11 +67,13 @@ class RunResult:
     epoch: int
     epochs: int
     stats: dict[str, CurveStats]
+    start: dict[str, float]
     held_out: float | None
     drift_mean: float | None
     drift_std: float | None
     seconds: float
     message: str
+    variant: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_finished(self) -> bool:
@@ -70,10 +84,12 @@ class RunResult:
         row: dict[str, Any] = {
             key: getattr(self, key) for key in ("run", "category", "flow", "update", "seed", "state", "epoch", "epochs")
         }
+        row = with_variant(row, self.variant)
         for metric in TEST_METRICS:
             stats = self.stats.get(metric)
             for name in ("last", "best", "best_epoch", "gap", "spread"):
                 row[f"{metric}_{name}"] = getattr(stats, name) if stats else None
+            row[f"{metric}_start"] = self.start.get(metric)
         row |= {key: getattr(self, key) for key in ("held_out", "drift_mean", "drift_std", "seconds")}
         return {**row, "message": self.message}
 
@@ -84,8 +100,8 @@ class MetricSummary:
 
     mean_last: float
     std_last: float | None
-    mean_best: float
-    mean_gap: float
+    mean_best: float | None
+    mean_gap: float | None
     mean_spread: float | None
     ratio_std: float | None = None
     ratio_spread: float | None = None
@@ -93,10 +109,14 @@ class MetricSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """One way to train, over its finished seeds."""
+    """One way to train, over its finished seeds; or, with update `NO_FLOW`, epoch 0 of the runs beside it.
+
+    variant: as in `RunResult`.
+    """
 
     category: str
     flow: str
+    variant: dict[str, str]
     update: str
     seeds: list[int]
     metrics: dict[str, MetricSummary]
@@ -108,22 +128,27 @@ class Summary:
     def row(self) -> dict[str, Any]:
         """Flat, as in summary.csv."""
         row: dict[str, Any] = {"category": self.category, "flow": self.flow, "update": self.update}
-        row["runs"] = len(self.seeds)
+        row = with_variant({**row, "runs": len(self.seeds)}, self.variant)
         for metric in TEST_METRICS:
             for name in MetricSummary.__dataclass_fields__:
                 row[f"{metric}_{name}"] = getattr(self.metrics.get(metric), name, None)
         return row | {key: getattr(self, key) for key in ("held_out", "drift_mean", "drift_std", "seconds")}
 
 
+CurveKey = tuple[str, str, str, str, str]
+
+
 @dataclass(frozen=True)
 class StudyResults:
-    """notes: what a reader should know before comparing. curves: of the finished runs, for the figures, by (category,
-    flow, update, metric or "drift_mean" or "drift_std"), one list of points per seed."""
+    """notes: what a reader should know before comparing. axes: settings that the runs of a category and flow vary,
+    beside the base's. curves: of the finished runs, for the figures, by (category, flow, variant in words, update,
+    metric or "drift_mean" or "drift_std"), one list of points per seed, from epoch 0 on where it was recorded."""
 
     runs: list[RunResult]
     summaries: list[Summary]
     notes: list[str]
-    curves: dict[tuple[str, str, str, str], list[Curve]]
+    axes: list[str]
+    curves: dict[CurveKey, list[Curve]]
 
     @property
     def failed(self) -> list[RunResult]:
@@ -138,7 +163,7 @@ def collect_results(study_dir: Path) -> StudyResults:
     """
     results: list[RunResult] = []
     configs: list[TrainingConfig] = []
-    curves: dict[tuple[str, str, str, str], list[Curve]] = {}
+    lines: list[dict[str, Curve]] = []
     notes: list[str] = []
     for run in list_runs(study_dir / RUNS):
         try:
@@ -147,38 +172,45 @@ def collect_results(study_dir: Path) -> StudyResults:
             notes.append(f"{error} Skipped.")
             continue
         status, records = run.status, run.events(start=True)
-        flow, update = getattr(config.flow, "kind", PLAIN_FLOW), update_name(config.base)
-        lines = {name: curve(records, name) for name in COMPARED}
-        lines |= {"drift_mean": drift(records, "mean"), "drift_std": drift(records, "std")}
-        result = RunResult(
-            run=run.id,
-            category=config.category,
-            flow=flow,
-            update=update,
-            seed=config.seed,
-            state=status.state,
-            epoch=status.epoch,
-            epochs=config.epochs,
-            stats={name: stats for name in COMPARED if (stats := curve_stats(lines[name], name))},
-            held_out=_last(lines["held_out"]),
-            drift_mean=_last(lines["drift_mean"]),
-            drift_std=_last(lines["drift_std"]),
-            seconds=round(status.seconds, 1),
-            message=status.message if status.state != "finished" else "",
+        measured = {name: curve(records, name) for name in COMPARED}
+        measured |= {"drift_mean": drift(records, "mean"), "drift_std": drift(records, "std")}
+        results.append(
+            RunResult(
+                run=run.id,
+                category=config.category,
+                flow=config.flow.kind,
+                update=update_name(config.base),
+                seed=config.seed,
+                state=status.state,
+                epoch=status.epoch,
+                epochs=config.epochs,
+                stats={name: stats for name in COMPARED if (stats := curve_stats(measured[name], name))},
+                start={name: points[0][1] for name, points in measured.items() if points and points[0][0] == 0},
+                held_out=_last(measured["held_out"]),
+                drift_mean=_last(measured["drift_mean"]),
+                drift_std=_last(measured["drift_std"]),
+                seconds=round(status.seconds, 1),
+                message=status.message if status.state != "finished" else "",
+            )
         )
-        results.append(result)
         configs.append(config)
-        if result.is_finished:
-            for name, points in lines.items():
-                if points:
-                    curves.setdefault((config.category, flow, update, name), []).append(points)
+        lines.append(measured)
     if not results:
         raise RunError(
             f"There are no runs in {study_dir / RUNS}: start the study first, with --categories and --seeds."
         )
+    begun = [result.epoch > 0 for result in results]  # "auto" has come to mean something by then
+    variants = find_variants(configs, begun)
+    results = [replace(result, variant=variant) for result, variant in zip(results, variants, strict=True)]
     order = sorted(range(len(results)), key=lambda k: _place(results[k]))
-    results, configs = [results[k] for k in order], [configs[k] for k in order]
-    return StudyResults(results, _summaries(results), notes + _warnings(results, configs), curves)
+    curves: dict[CurveKey, list[Curve]] = {}
+    for k in order:
+        if results[k].is_finished:
+            for name, points in lines[k].items():
+                if points:
+                    curves.setdefault((*_group(results[k]), name), []).append(points)
+    results = [results[k] for k in order]
+    return StudyResults(results, _summaries(results), notes + _warnings(results), list(variants[0]), curves)
 
 
 def write_results(results: StudyResults, study_dir: Path) -> list[Path]:
@@ -224,7 +256,13 @@ def update_order(update: str) -> tuple[int, str]:
 
 
 def _place(result: RunResult) -> tuple[Any, ...]:
-    return result.category, result.flow, update_order(result.update), result.seed
+    values = tuple(value_order(value) for value in result.variant.values())
+    return result.category, result.flow, values, update_order(result.update), result.seed
+
+
+def _group(result: RunResult) -> tuple[str, str, str, str]:
+    """What the runs of several seeds have in common."""
+    return result.category, result.flow, variant_words(result.variant), result.update
 
 
 def _last(points: Sequence[tuple[int, float]]) -> float | None:
@@ -232,23 +270,54 @@ def _last(points: Sequence[tuple[int, float]]) -> float | None:
 
 
 def _summaries(results: Sequence[RunResult]) -> list[Summary]:
-    groups: dict[tuple[str, str, str], list[RunResult]] = {}
+    beside: dict[tuple[str, str, str], dict[str, list[RunResult]]] = {}  # what is compared: by update
     for result in results:
         if result.is_finished:
-            groups.setdefault((result.category, result.flow, result.update), []).append(result)
-    plain = {key[:2]: _of_metrics(runs, None) for key, runs in groups.items() if key[2] == "off"}
-    return [
-        Summary(
-            *key,
-            seeds=[run.seed for run in runs],
-            metrics=_of_metrics(runs, plain.get(key[:2])),
-            held_out=_mean([run.held_out for run in runs]),
-            drift_mean=_mean([run.drift_mean for run in runs]),
-            drift_std=_mean([run.drift_std for run in runs]),
-            seconds=round(statistics.fmean(run.seconds for run in runs), 1),
-        )
-        for key, runs in groups.items()
-    ]
+            *where, update = _group(result)
+            beside.setdefault(tuple(where), {}).setdefault(update, []).append(result)
+    found = []
+    for updates in beside.values():
+        plain = _of_metrics(updates["off"], None) if "off" in updates else None
+        started = {run.seed: run for runs in updates.values() for run in runs if run.start}  # alike in all updates
+        if started:
+            found.append(_start_summary([started[seed] for seed in sorted(started)]))
+        for update, runs in updates.items():
+            found.append(
+                Summary(
+                    runs[0].category,
+                    runs[0].flow,
+                    runs[0].variant,
+                    update,
+                    seeds=[run.seed for run in runs],
+                    metrics=_of_metrics(runs, plain),
+                    held_out=_mean([run.held_out for run in runs]),
+                    drift_mean=_mean([run.drift_mean for run in runs]),
+                    drift_std=_mean([run.drift_std for run in runs]),
+                    seconds=round(statistics.fmean(run.seconds for run in runs), 1),
+                )
+            )
+    return found
+
+
+def _start_summary(runs: Sequence[RunResult]) -> Summary:
+    """Epoch 0: one run a seed."""
+    values = {metric: [run.start[metric] for run in runs if metric in run.start] for metric in TEST_METRICS}
+    return Summary(
+        runs[0].category,
+        runs[0].flow,
+        runs[0].variant,
+        NO_FLOW,
+        seeds=[run.seed for run in runs],
+        metrics={
+            metric: MetricSummary(statistics.fmean(of), sample_std(of), None, None, None)
+            for metric, of in values.items()
+            if of
+        },
+        held_out=_mean([run.start.get("held_out") for run in runs]),
+        drift_mean=_mean([run.start.get("drift_mean") for run in runs]),
+        drift_std=_mean([run.start.get("drift_std") for run in runs]),
+        seconds=0.0,
+    )
 
 
 def _of_metrics(runs: Sequence[RunResult], plain: dict[str, MetricSummary] | None) -> dict[str, MetricSummary]:
@@ -280,24 +349,18 @@ def _ratio(value: float | None, plain: float | None) -> float | None:
     return value / plain if value is not None and plain else None
 
 
-def _warnings(results: Sequence[RunResult], configs: Sequence[TrainingConfig]) -> list[str]:
-    """Where a comparison would not be one: other settings than the base's differ, or seeds are missing."""
+def _warnings(results: Sequence[RunResult]) -> list[str]:
+    """Where a comparison would not be one: seeds are missing."""
     notes = []
-    groups: dict[tuple[str, str], list[int]] = {}
-    for index, result in enumerate(results):
-        groups.setdefault((result.category, result.flow), []).append(index)
-    for (category, flow), indices in groups.items():
-        begun = [k for k in indices if results[k].epoch]  # "auto" has come to mean something by then
-        differing = differing_settings([configs[k] for k in begun])
-        names = [key for key in differing if not key.startswith("base.") and key not in ("seed", "device")]
-        if names:
-            notes.append(f"The runs of {category}, {flow}, differ in more than the base: {', '.join(names)}.")
-        seeds: dict[str, set[int]] = {}
-        for k in indices:
-            seeds.setdefault(results[k].update, set())
-            if results[k].is_finished:
-                seeds[results[k].update].add(results[k].seed)
-        if len({frozenset(values) for values in seeds.values()}) > 1:
-            counts = ", ".join(f"{update}: {len(values)}" for update, values in seeds.items())
-            notes.append(f"The finished seeds of {category}, {flow}, are not the same for every update ({counts}).")
+    groups: dict[tuple[str, str, str], dict[str, set[int]]] = {}
+    for result in results:
+        *where, update = _group(result)
+        seeds = groups.setdefault(tuple(where), {}).setdefault(update, set())
+        if result.is_finished:
+            seeds.add(result.seed)
+    for where, updates in groups.items():
+        if len({frozenset(values) for values in updates.values()}) > 1:
+            counts = ", ".join(f"{update}: {len(values)}" for update, values in updates.items())
+            name = ", ".join(filter(None, where))
+            notes.append(f"The finished seeds of {name}, are not the same for every update ({counts}).")
     return notes

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import zipfile
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from altub.files import explain_full_disk, write_atomically
+from altub.data.npz import read_npz
+from altub.files import explain_full_disk, read_bytes, write_atomically
 from altub.inference.model_files import read_config
 from altub.training.fields import all_settings
 from altub.version import __version__
@@ -51,7 +51,7 @@ class EnergyCache:
 
     def __init__(self, run: Run, name: str, device: str) -> None:
         self.path = run.path / FOLDER / f"{name}.npz"
-        self.key = f"{_key(run)} {device}"
+        self.key = f"{_key(run)} {device}".encode()
         self._arrays = self._read()
 
     def missing(self, weights: Iterable[float]) -> list[float]:
@@ -81,18 +81,18 @@ class EnergyCache:
             for part, scales in parts.items():
                 self._arrays |= {_name(part, weight, scale): array for scale, array in enumerate(scales)}
         buffer = BytesIO()
-        np.savez(buffer, key=np.array(self.key), **self._arrays)
+        np.savez(buffer, key=np.frombuffer(self.key, np.uint8), **self._arrays)
         with explain_full_disk(self.path):
             self.path.parent.mkdir(exist_ok=True)
         write_atomically(self.path, buffer.getvalue())
 
     def _read(self) -> dict[str, np.ndarray]:
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # none yet, or damaged
+            arrays = read_npz(self.path)
+        except (OSError, ValueError):  # none yet, or damaged
             return {}
-        return arrays if str(arrays.pop("key", "")) == self.key else {}
+        key = arrays.pop("key", np.zeros(0, np.uint8))
+        return arrays if key.tobytes() == self.key else {}
 
 
 def forget_energies(run: Run) -> bool:
@@ -119,7 +119,7 @@ def _key(run: Run) -> str:
 
 def _hash_of(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_bytes(path)).hexdigest()
     except OSError:  # runs of 0.1 have no record of their images
         return ""
 

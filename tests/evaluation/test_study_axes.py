@@ -43,10 +43,10 @@ def test_axes_are_in_the_names_and_what_changes_nothing_is_one_run(data_folder: 
         "fastflow-off-norm-layer-epochs-1-seed0",
         "fastflow-off-norm-channel-epochs-1-seed0",
     ]
-    assert names(data_folder, tmp_path, axes={"base.interval": [1, 2]}) == [
+    assert names(data_folder, tmp_path, axes={"base.interval": [1, 3]}) == [
         "fastflow-off-seed0",
         "fastflow-moments-interval-1-seed0",
-        "fastflow-moments-interval-2-seed0",
+        "fastflow-moments-interval-3-seed0",
     ], "settings of the base are in the name of its update, and the plain flow has none"
     both = names(data_folder, tmp_path, axes={"flow.position_code": [0, 4]}, flows=["fastflow", "cflow"])
     assert sum("cflow" in name for name in both) == sum("position-code-4" in name for name in both) == 2

@@ -22,7 +22,7 @@ from altub.training.fields import find_setting
 
 __all__ = ["RescoredStudy", "forget_caches", "parse_readouts", "rescore_study", "write_rescored"]
 
-SHOWN = ("image_auroc", "pixel_auroc", "aupro", "f1_max", "image_f1_max")
+SHOWN = ("image_auroc", "pixel_auroc", "aupro", "aupimo", "f1_max", "image_f1_max")
 
 
 @dataclass

@@ -29,7 +29,7 @@ READOUTS = (
 
 
 def trained(path: Path, data: Path, flow: dict[str, Any], readout: dict[str, Any]) -> Run:
-    small = {"backbone": "filter-bank", "image_size": 64, "epochs": 1, "batch_size": 6, "device": "cpu"}
+    small: dict[str, Any] = {"backbone": "filter-bank", "image_size": 64, "epochs": 1, "batch_size": 6, "device": "cpu"}
     config = make_config(
         data=str(data), category="weave", flow=flow, base={"base_update": "moments"}, **small, **readout
     )

@@ -71,6 +71,7 @@ def _metric_figure(title: str, metric: str, panels: Panels) -> Figure:
         _draw(axes, curves, _updates(panels))
         axes.set_title(variant, fontsize=9, color=INK)
         axes.set_ylim(*_bulk(panels))
+        _name_start_below(axes, curves)
     grid[0][0].set_ylabel(METRICS[metric].title)
     _finish(figure, title, panels)
     return figure
@@ -119,6 +120,15 @@ def _draw(axes: Axes, curves: Curves, updates: Sequence[str]) -> None:
             marker=marker,
             markersize=3.5,
         )
+
+
+def _name_start_below(axes: Axes, curves: Curves) -> None:
+    """Writes down epoch 0, which is alike in all updates, where it lies below the panel."""
+    start = [y for lines in curves.values() for line in lines for x, y in line if x == 0]
+    bottom, _ = axes.get_ylim()
+    if start and max(start) < bottom:
+        place = {"textcoords": "offset points", "xytext": (4, 4), "fontsize": 8, "color": INK}
+        axes.annotate(f"↓ {sum(start) / len(start):.3f}", (0, bottom), **place)
 
 
 def _name(update: str) -> str:

@@ -78,7 +78,8 @@ class FormChecks:
     def _update(self, name: str, text: str | None, is_marked: bool) -> Any:
         if text is not None:
             return gr.update(info=notice(text), elem_classes=[WRONG])
-        return gr.update(info=self.infos[name], elem_classes=[]) if is_marked else gr.skip()
+        # Not None: the page takes that for "as it is", and a corrected field would keep its sentence.
+        return gr.update(info=self.infos[name] or "", elem_classes=[]) if is_marked else gr.skip()
 
 
 def check_line(problems: list[Problem], beside: Mapping[str, str], outlook: Outlook | None) -> str:

@@ -85,7 +85,7 @@ def test_sample_start_watch_reload_stop_resume_finish_inspect(visit, server) -> 
     expect(page.locator("#run-metrics b")).to_have_count(4)
     (run,) = list_runs(server.runs)
     assert [event.epoch for event in run.events()] == list(range(1, EPOCHS + 1))
-    base_turns = sum(event.phase == "base" for event in run.events())
+    base_turns = sum(event.base_trained for event in run.events())
     expect(page.locator("#loss-chart svg rect")).to_have_count(base_turns)
 
     open_tab(page, "Inspect")

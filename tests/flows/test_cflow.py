@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 
 from altub.data import load_category
@@ -20,11 +19,11 @@ from altub.flows import AffineCoupling, CFlowHead, FastFlowHead, FlowConfig, Flo
 from altub.flows.coupling import random_rotation
 from altub.flows.position import position_code
 from altub.inference.detector import AnomalyDetector
-from altub.inference.model_files import WEIGHTS_FILE
 from altub.runs.run import Run
 from altub.training.config import TrainingConfig, make_config
 from altub.training.loop import train
 from tests.conftest import REPOSITORY
+from tests.training.runs import assert_same_weights, run_through, stop_after
 
 SMALL = {"kind": "cflow", "steps": 2, "hidden_ratio": 0.5, "condition": 8, "norm": "layer", "fibres": 64}
 
@@ -46,21 +45,7 @@ def cflow_config(small_config: TrainingConfig) -> TrainingConfig:
 
 @pytest.fixture(scope="module")
 def cflow_run(cflow_config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    run = Run.create(tmp_path_factory.mktemp("cflow") / "run", cflow_config)
-    for _ in train(run):
-        pass
-    return run
-
-
-def weights(run: Run) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(run.model_dir / WEIGHTS_FILE)
-
-
-def assert_same_weights(a: Run, b: Run) -> None:
-    left, right = weights(a), weights(b)
-    assert left.keys() == right.keys()
-    for name in left:
-        assert torch.equal(left[name], right[name]), f"{name} differs"
+    return run_through(tmp_path_factory.mktemp("cflow") / "run", cflow_config)
 
 
 @pytest.mark.parametrize("permutation", ["hard", "soft"])
@@ -184,9 +169,7 @@ def test_offsets_come_from_held_out_good_images_alone(cflow_run: Run, cflow_conf
 
 def test_it_learns_and_finds_the_blot(cflow_config: TrainingConfig, tmp_path: Path) -> None:
     settings = {**cflow_config.model_dump(), "epochs": 8, "lr": 1e-2, "flow": {**SMALL, "norm": "whiten"}}
-    run = Run.create(tmp_path / "r", make_config(**settings))
-    for _ in train(run):
-        pass
+    run = run_through(tmp_path / "r", make_config(**settings))
     events = run.events()
     assert events[-1].held_out < events[0].held_out - 0.05
     assert run.last_and_best()[0].test.image_auroc > 0.9
@@ -198,9 +181,7 @@ def test_it_learns_and_finds_the_blot(cflow_config: TrainingConfig, tmp_path: Pa
 )
 def test_the_alternation_moves_what_it_should(cflow_config: TrainingConfig, tmp_path: Path, change: dict) -> None:
     base = {**cflow_config.base.model_dump(), **change}
-    run = Run.create(tmp_path / "r", make_config(**{**cflow_config.model_dump(), "epochs": 2, "base": base}))
-    for _ in train(run):
-        pass
+    run = run_through(tmp_path / "r", make_config(**{**cflow_config.model_dump(), "epochs": 2, "base": base}))
     means = [mean for mean, _ in run.base_history()]
     moved = [[bool(np.any(mean[i + 1] != mean[i])) for mean in means] for i in range(2)]
     if change.get("base_update") == "off":
@@ -216,9 +197,7 @@ def test_logsigmoid_is_another_training_but_the_loss_told_is_nats_per_dimension(
     cflow_config: TrainingConfig, cflow_run: Run, tmp_path: Path
 ) -> None:
     flow = {**SMALL, "loss": "logsigmoid"}
-    run = Run.create(tmp_path / "r", make_config(**{**cflow_config.model_dump(), "epochs": 1, "flow": flow}))
-    for _ in train(run):
-        pass
+    run = run_through(tmp_path / "r", make_config(**{**cflow_config.model_dump(), "epochs": 1, "flow": flow}))
     event, other = run.events()[0], cflow_run.events()[0]
     assert event.loss != other.loss
     assert event.loss == pytest.approx(other.loss, rel=0.05)
@@ -229,8 +208,8 @@ def test_logsigmoid_is_another_training_but_the_loss_told_is_nats_per_dimension(
 def test_stopped_and_resumed_is_undisturbed(
     cflow_config: TrainingConfig, cflow_run: Run, tmp_path: Path, asked: int
 ) -> None:
-    run, calls = Run.create(tmp_path / "r", cflow_config), iter(range(10**9))
-    kinds = [event.kind for event in train(run, should_stop=lambda: next(calls) >= asked)]
+    run = Run.create(tmp_path / "r", cflow_config)
+    kinds = [event.kind for event in train(run, should_stop=stop_after(asked))]
     assert kinds[-1] == "stopped" and run.status.epoch < 3
     for _ in train(run):
         pass

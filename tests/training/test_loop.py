@@ -12,46 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 
 from altub import files
 from altub.data.splits import split_held_out
 from altub.errors import DataError, DiskFullError, RunError
-from altub.inference.model_files import WEIGHTS_FILE
 from altub.runs.run import Run
-from altub.training.config import TrainingConfig, make_config
+from altub.training.config import TrainingConfig
 from altub.training.loop import NonFiniteLossError, train
 from altub.training.steps import Alternation
 from tests.conftest import REPOSITORY, SIDE, write_category
-
-
-def variant(config: TrainingConfig, **settings) -> TrainingConfig:
-    return make_config(**{**config.model_dump(), **settings})
-
-
-def run_through(folder: Path, config: TrainingConfig, **options) -> Run:
-    run = Run.create(folder, config)
-    for _ in train(run, **options):
-        pass
-    return run
-
-
-def weights(run: Run) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(run.model_dir / WEIGHTS_FILE)
-
-
-def assert_same_weights(a: Run, b: Run) -> None:
-    left, right = weights(a), weights(b)
-    assert left.keys() == right.keys()
-    for name in left:
-        assert torch.equal(left[name], right[name]), f"{name} differs"
-
-
-def stop_after(steps: int):
-    """A should_stop that says yes once it was asked so often."""
-    asked = iter(range(10**9))
-    return lambda: next(asked) >= steps
+from tests.training.runs import assert_same_weights, run_through, stop_after, variant, weights
 
 
 def test_finished_run_tells_the_whole_story(trained_run: Run) -> None:

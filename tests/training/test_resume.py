@@ -13,7 +13,7 @@ from altub.runs.run import Run
 from altub.training.config import TrainingConfig
 from altub.training.loop import train
 from tests.conftest import SIDE, write_category
-from tests.training.test_loop import assert_same_weights, run_through, stop_after, variant
+from tests.training.runs import assert_same_weights, run_through, stop_after, variant
 
 
 @pytest.fixture

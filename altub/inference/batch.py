@@ -25,7 +25,7 @@ from altub.inference.calibration import Calibration
 from altub.inference.detector import AnomalyDetector
 from altub.inference.exports import PredictionArchive
 from altub.inference.marked_area import MarkedAreas
-from altub.inference.prediction import Prediction, Verdict
+from altub.inference.prediction import Prediction, Verdict, peak_level
 from altub.inference.table import VALUE_COLUMNS, Row, error_row, table_to_csv, verdict_row
 from altub.inference.threshold import Threshold
 from altub.plots.enlarge import enlarged_strips
@@ -66,6 +66,8 @@ class Inspected:
         number: from 1 on, in the order of arrival.
         size: (width, height) of the image.
         areas: how much of it is marked, at any threshold.
+        peak_level: map value above which it is marked where it is anomalous and has no pixel above the threshold.
+        reasons: as in `Prediction`.
     """
 
     number: int
@@ -74,6 +76,8 @@ class Inspected:
     score: float
     p_value: float
     areas: MarkedAreas
+    peak_level: float
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +123,13 @@ class Batch:
         Raises:
             RunError: the map is needed for it and was cleaned away meanwhile.
         """
-        area = item.areas.above(threshold.pixel_value, lambda: self._strips(item))
-        return Verdict(threshold.is_exceeded_by(item.score), area, threshold)
+        level, is_anomalous = threshold.pixel_value, threshold.is_exceeded_by(item.score)
+        area = item.areas.above(level, lambda: self._strips(item))
+        if is_anomalous and not area:
+            level = item.peak_level
+            area = item.areas.above(level, lambda: self._strips(item))
+        borderline = threshold.is_borderline(item.score)
+        return Verdict(is_anomalous, area, threshold, borderline, level, item.reasons)
 
     def maps(self, item: Inspected) -> tuple[np.ndarray, np.ndarray]:
         """The map (h, w) and the scales (scales, h, w), float32, at the model's input size.
@@ -138,7 +147,7 @@ class Batch:
             RunError: the files were cleaned away meanwhile.
         """
         anomaly_map, scales = map(torch.from_numpy, self.maps(item))
-        return Prediction.from_maps(anomaly_map, scales, item.size, item.score, item.p_value)
+        return Prediction.from_maps(anomaly_map, scales, item.size, item.score, item.p_value, item.reasons)
 
     def read(self, item: Inspected, read: Callable[[], T]) -> T:
         """What `read` gives from the files of an image.
@@ -272,5 +281,7 @@ def _keep(
     with explain_full_disk(folder / f"{number}.npy"):
         np.save(folder / f"{number}.npy", torch.cat([anomaly_map[None], scales]).numpy())
     strips = (strip for _, strip in enlarged_strips(anomaly_map.numpy(), size))
-    areas = MarkedAreas.measure(strips, calibration.peaks)
-    return Inspected(number, source, size, score, calibration.p_value(score), areas)
+    level = peak_level(anomaly_map.numpy(), np.inf)
+    areas = MarkedAreas.measure(strips, [*calibration.peaks, level])
+    level = peak_level(anomaly_map.numpy(), areas.highest)
+    return Inspected(number, source, size, score, calibration.p_value(score), areas, level)

@@ -32,6 +32,8 @@ from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE, ROUNDING, HeldOu
 
 __all__ = ["Calibration"]
 
+_LARGEST = float(np.finfo(np.float64).max)
+
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
@@ -126,6 +128,12 @@ class Calibration:
         No threshold can promise a rate below 1 / (n + 1), because the new image is the largest of n + 1 that
         often. For such a rate the largest held-out score is taken, and ``warning`` says what it promises.
 
+        One held-out image more or fewer moves the value by one place in the order of the held-out scores at most: to
+        somewhere between the (k+2)-th and the k-th largest. Verdicts on scores between these two are borderline:
+        (low, high] is the threshold's `band`. Where there is no score on one side (for k = 0 none is higher, and one
+        more image might lie anywhere above), the distance to the neighbour on the other side is taken; a single
+        held-out image has no band.
+
         Raises:
             ConfigError: the rate is not between 0 and 1.
         """
@@ -137,8 +145,18 @@ class Calibration:
             )
         k = math.floor(rate * (n + 1) - 1 + ROUNDING)
         k = min(max(k, 0), n - 1)  # above n - 1 only by rounding, where the rate is just below 1
-        origin = HeldOut(n, rate, (k + 1) / (n + 1))
-        return Threshold(float(self.scores[n - 1 - k]), float(self.peaks[n - 1 - k]), origin)
+        origin, place = HeldOut(n, rate, (k + 1) / (n + 1)), n - 1 - k
+        return Threshold(float(self.scores[place]), float(self.peaks[place]), origin, self._band(place))
+
+    def _band(self, place: int) -> tuple[float, float] | None:
+        """From the held-out score before this place in ascending order to the one after it."""
+        scores, last = self.scores.tolist(), self.scores.size - 1
+        if last == 0:
+            return None
+        value = scores[place]
+        low = scores[place - 1] if place > 0 else 2 * value - scores[1]
+        high = scores[place + 1] if place < last else 2 * value - low
+        return max(low, -_LARGEST), min(high, _LARGEST)
 
     def to_dict(self) -> dict[str, object]:
         """Plain numbers that JSON keeps exactly."""

@@ -3,7 +3,7 @@
     predictions.csv           one row an image, see `altub.inference.table`
     overlays/<name>.png       the photo with the heatmap over it and a line around the defects
     maps/<name>.tiff          the anomaly map at the image's own size, as a float32 TIFF, values as they are
-    masks/<name>_mask.png     255 where the map is above its threshold, 0 elsewhere
+    masks/<name>_mask.png     255 where the map is above the pixel threshold (see `Verdict.pixel_value`), 0 elsewhere
 
 The command line and the page write the same files. Nothing here imports gradio.
 """
@@ -155,8 +155,7 @@ class PredictionWriter:
             "map": f"maps/{name}.tiff",
             "mask": f"masks/{name}_mask.png" if self.masks else None,
         }
-        line = self.threshold.pixel_value
-        shown = overlay(image, prediction.model_map, *self._range, threshold=line, **self._look)
+        shown = overlay(image, prediction.model_map, *self._range, threshold=verdict.pixel_value, **self._look)
         with self._writing(row["overlay"]) as file:
             _write_png(shown, file)
         with self._writing(row["map"]) as file:

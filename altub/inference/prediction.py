@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from torch import Tensor
@@ -15,7 +15,13 @@ from altub.plots.enlarge import enlarged, enlarged_strips
 if TYPE_CHECKING:
     from altub.inference.threshold import Threshold
 
-__all__ = ["MaskedVerdict", "Prediction", "Verdict"]
+__all__ = ["KINDS", "Kind", "MaskedVerdict", "Prediction", "Verdict", "peak_level"]
+
+#: What a verdict says, as a word. "not comparable": the image differs from the training images as a whole.
+Kind = Literal["good", "borderline", "defect", "not comparable"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+PEAK_SHARE = 0.01  # of the map's pixels, marked where a defect has none above the threshold: those that make the score
 
 
 @dataclass(frozen=True)
@@ -24,13 +30,30 @@ class Verdict:
 
     Attributes:
         is_anomalous: the score is above the threshold.
-        marked_area: share of the image's pixels whose map is above the threshold's `pixel_value`, 0 to 1.
+        marked_area: share of the image's pixels whose map is above `pixel_value`, 0 to 1; never 0 where the image is
+            anomalous.
         threshold: with its origin.
+        is_borderline: one held-out image more or fewer could turn the verdict (`Threshold.band`).
+        pixel_value: map value above which pixels are marked. The threshold's; where an anomalous image has no pixel
+            above that, a lower one that marks the region with the highest values, which made the score.
+        reasons: why the image cannot be compared with the training images, in words; empty where it can.
     """
 
     is_anomalous: bool
     marked_area: float
     threshold: Threshold
+    is_borderline: bool
+    pixel_value: float
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """The verdict in a word."""
+        if self.reasons:
+            return "not comparable"
+        if self.is_borderline:
+            return "borderline"
+        return "defect" if self.is_anomalous else "good"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +61,10 @@ class MaskedVerdict(Verdict):
     """A verdict with the marked pixels.
 
     Attributes:
-        mask: bool (H, W), at the image's own size.
+        mask: bool (H, W), at the image's own size: where the map is above `pixel_value`.
     """
 
-    mask: np.ndarray
+    mask: np.ndarray = field(kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +77,7 @@ class Prediction:
         score: mean of the highest values of that mean map (the share `DetectorConfig.score_share`), or its maximum.
         p_value: share of good images at least this anomalous, estimated from the held-out ones (conformal).
         size: (width, height) of the image; None: that of the model's map.
+        reasons: why the image cannot be compared with the training images, in words; empty where it can.
     """
 
     model_map: np.ndarray
@@ -61,13 +85,20 @@ class Prediction:
     score: float
     p_value: float
     size: tuple[int, int] | None = None
+    reasons: tuple[str, ...] = ()
 
     @classmethod
     def from_maps(
-        cls, anomaly_map: Tensor, scale_maps: Tensor, size: tuple[int, int], score: float, p_value: float
+        cls,
+        anomaly_map: Tensor,
+        scale_maps: Tensor,
+        size: tuple[int, int],
+        score: float,
+        p_value: float,
+        reasons: tuple[str, ...] = (),
     ) -> Prediction:
         """From the map (h, w) and the scales (scales, h, w) of a model, for an image of (width, height)."""
-        return cls(anomaly_map.numpy(), scale_maps.numpy(), score, p_value, size)
+        return cls(anomaly_map.numpy(), scale_maps.numpy(), score, p_value, size, reasons)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -87,13 +118,45 @@ class Prediction:
         """Verdict, mask and marked area at this threshold."""
         width, height = self.image_size
         mask = np.empty((height, width), bool)
-        for top, strip in enlarged_strips(self.model_map, self.image_size):
-            mask[top : top + len(strip)] = threshold.mask(strip)
-        marked_area = np.count_nonzero(mask) / mask.size
-        return MaskedVerdict(threshold.is_exceeded_by(self.score), marked_area, threshold, mask)
+        verdict = self._verdict(threshold, mask)
+        return MaskedVerdict(**vars(verdict), mask=mask)
 
     def verdict(self, threshold: Threshold) -> Verdict:
         """`at` without the mask, for images too large to hold one."""
+        return self._verdict(threshold, None)
+
+    def _verdict(self, threshold: Threshold, mask: np.ndarray | None) -> Verdict:
+        level, (marked, highest) = threshold.pixel_value, self._mark(threshold.pixel_value, mask)
+        is_anomalous = threshold.is_exceeded_by(self.score)
+        if is_anomalous and not marked:
+            level = peak_level(self.model_map, highest)
+            marked, _ = self._mark(level, mask)
         width, height = self.image_size
-        marked = sum(np.count_nonzero(threshold.mask(strip)) for strip in self.strips())
-        return Verdict(threshold.is_exceeded_by(self.score), marked / (width * height), threshold)
+        share, borderline = marked / (width * height), threshold.is_borderline(self.score)
+        return Verdict(is_anomalous, share, threshold, borderline, level, self.reasons)
+
+    def _mark(self, level: float, mask: np.ndarray | None) -> tuple[int, float]:
+        """Fills the mask with what is above the level; how many pixels that is, and the highest value."""
+        marked, highest = 0, -np.inf
+        for top, strip in enlarged_strips(self.model_map, self.image_size):
+            above = strip > level  # compared in float32
+            marked, highest = marked + int(np.count_nonzero(above)), max(highest, float(strip.max()))
+            if mask is not None:
+                mask[top : top + len(strip)] = above
+        return marked, highest
+
+
+def peak_level(model_map: np.ndarray, highest: float) -> float:
+    """The map value above which lies the region that made the score: the highest pixels, by `PEAK_SHARE`.
+
+    Args:
+        model_map: float32 (h, w) at the model's input size.
+        highest: value of the map at the image's own size, where the peak of the small one may be missing.
+
+    Returns:
+        A value of float32 that at least one pixel of either map is above.
+    """
+    values = np.asarray(model_map, dtype=np.float32).ravel()
+    place = values.size - max(round(PEAK_SHARE * values.size), 1)
+    level = min(np.partition(values, place)[place], np.float32(highest))
+    return float(np.nextafter(level, np.float32(-np.inf)))

@@ -24,15 +24,20 @@ __all__ = [
     "verdict_row",
 ]
 
-#: Columns of predictions.csv. `anomalous_area` is the share of pixels above `pixel_threshold`; `overlay`, `map` and
-#: `mask` are paths within the folder; `error` says why an image has no prediction, and is empty elsewhere.
+#: Columns of predictions.csv. `verdict` is the verdict's kind, and `reason` says why an image is not comparable;
+#: `anomalous_area` is the share of pixels above `marked_above`, which is `pixel_threshold` or, where a defect has no
+#: pixel above that, lower (`Verdict.pixel_value`); `overlay`, `map` and `mask` are paths within the folder; `error`
+#: says why an image has no prediction, and is empty elsewhere.
 COLUMNS = (
     "image",
+    "verdict",
+    "reason",
     "score",
     "p_value",
     "is_anomalous",
     "threshold",
     "pixel_threshold",
+    "marked_above",
     "anomalous_area",
     "overlay",
     "map",
@@ -55,11 +60,14 @@ def verdict_row(image_name: str, score: float, p_value: float, verdict: Verdict)
     """The row of an image with a prediction, without the pictures' paths."""
     return dict.fromkeys(COLUMNS) | {
         "image": image_name,
+        "verdict": verdict.kind,
+        "reason": "; ".join(verdict.reasons) or None,
         "score": score,
         "p_value": p_value,
         "is_anomalous": verdict.is_anomalous,
         "threshold": verdict.threshold.value,
         "pixel_threshold": verdict.threshold.pixel_value,
+        "marked_above": verdict.pixel_value,
         "anomalous_area": verdict.marked_area,
     }
 

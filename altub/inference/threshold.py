@@ -123,9 +123,10 @@ class Threshold:
         value: for the score.
         pixel_value: for the anomaly map.
         origin: where the two come from, and so what they promise.
+        band: (low, high) around `value`: the verdict on a score in (low, high] is borderline. None: no score is.
 
     Raises:
-        ConfigError: a value is not a finite number.
+        ConfigError: a value is not a finite number, or the band does not hold `value`.
 
     Example:
         >>> threshold = Threshold.fixed(0.5, 0.4)
@@ -138,6 +139,7 @@ class Threshold:
     value: float
     pixel_value: float
     origin: Origin
+    band: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for name in ("value", "pixel_value"):
@@ -148,6 +150,13 @@ class Threshold:
             if not math.isfinite(value):
                 raise ConfigError(f"The threshold {getattr(self, name)!r} is not a finite number: give one.")
             object.__setattr__(self, name, value)  # the dataclass is frozen for everybody else
+        if self.band is not None:
+            low, high = map(float, self.band)
+            if not (math.isfinite(low) and math.isfinite(high) and low <= self.value <= high):
+                raise ConfigError(
+                    f"The band {low:g} to {high:g} does not hold the threshold {self.value:g}: give one that does."
+                )
+            object.__setattr__(self, "band", (low, high))
 
     @classmethod
     def fixed(cls, value: float, pixel_value: float) -> Threshold:
@@ -163,6 +172,13 @@ class Threshold:
         """Is an image with this score anomalous?"""
         return bool(score > self.value)
 
+    def is_borderline(self, score: float) -> bool:
+        """Could one held-out image more or fewer turn the verdict on this score (`Calibration.threshold`)?
+
+        False for thresholds from labels, whose promise has a confidence instead, and for those set by hand.
+        """
+        return self.band is not None and bool(self.band[0] < score <= self.band[1])
+
     def mask(self, anomaly_map: np.ndarray) -> np.ndarray:
         """bool, of the shape of the float32 map: where it is above `pixel_value`, compared in float32."""
         return anomaly_map > self.pixel_value
@@ -170,7 +186,8 @@ class Threshold:
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON keeps exactly."""
         origin = {"kind": self.origin.kind, **asdict(self.origin)}
-        return {"value": self.value, "pixel_value": self.pixel_value, "origin": origin}
+        band = None if self.band is None else list(self.band)
+        return {"value": self.value, "pixel_value": self.pixel_value, "origin": origin, "band": band}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Threshold:
@@ -182,7 +199,8 @@ class Threshold:
         try:
             origin = dict(values["origin"])
             kind = _ORIGINS[origin.pop("kind")]
-            return cls(values["value"], values["pixel_value"], kind(**origin))
+            band = values.get("band")  # version 0.1.0 wrote none
+            return cls(values["value"], values["pixel_value"], kind(**origin), band and tuple(band))
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise ModelError(
                 "The threshold of this model is incomplete or damaged. Fetch or train the model again."

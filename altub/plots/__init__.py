@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from altub.plots.charts import channel_drift_image, figure_to_image, training_curves
 from altub.plots.overlays import COLOUR_MAPS, colourise, overlay, placeholder
-from altub.plots.palette import BASE_PHASE, COLOURS, DEFECT, FLOW_PHASE, GOOD, HELD_OUT
+from altub.plots.palette import (
+    BASE_PHASE,
+    BORDERLINE,
+    COLOURS,
+    DEFECT,
+    FLOW_PHASE,
+    GOOD,
+    HELD_OUT,
+    NOT_COMPARABLE,
+)
 
 __all__ = [
     "BASE_PHASE",
+    "BORDERLINE",
     "COLOURS",
     "COLOUR_MAPS",
     "DEFECT",
     "FLOW_PHASE",
     "GOOD",
     "HELD_OUT",
+    "NOT_COMPARABLE",
     "channel_drift_image",
     "colourise",
     "figure_to_image",

@@ -14,9 +14,10 @@ given. `/inspect` returns
 * overlay: path of a PNG, the image at its own size with the heatmap over it and a line around the defects; one of
   more than 25 million pixels is scaled down to 8 million,
 * anomaly_map: path of a float32 TIFF of the same size as the overlay, higher is more anomalous,
-* report: verdict ("defect" or "good"), score with score_name and score_unit, p_value (estimated share of good images
-  that score at least as high), marked_area (share of pixels above the threshold), threshold (value, pixel_value,
-  origin, promise, warning) and model (run, category, backbone, epoch, weights_sha256).
+* report: verdict ("defect" or "good"), kind (the same, or "borderline" or "not comparable", with its reasons), score
+  with score_name and score_unit, p_value (estimated share of good images that score at least as high), marked_area
+  (share of pixels that are outlined), threshold (value, pixel_value, origin, band, promise, warning) and model (run,
+  category, backbone, epoch, weights_sha256).
 
 `/predict` takes the same and returns, as in version 0.1.0, overlay, anomaly_map, score, p_value and verdict.
 
@@ -107,6 +108,8 @@ def inspect_image(models: ModelCache, image: str | None, run: str, category: str
         raise
     report = {
         "verdict": "defect" if row["is_anomalous"] else "good",
+        "kind": row["verdict"],
+        "reasons": list(prediction.reasons),
         "score": prediction.score,
         "score_name": score_meaning(detector.config.score_share),
         "score_unit": detector.config.score_unit,

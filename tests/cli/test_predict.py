@@ -87,7 +87,10 @@ def test_predict_writes_everything_and_reports_what_is_no_image(
         anomaly_map = np.asarray(Image.open(output / row["map"]))
         mask = np.asarray(Image.open(output / row["mask"]))
         assert anomaly_map.shape == mask.shape == (height, width) and set(np.unique(mask)) <= {0, 255}
-        np.testing.assert_array_equal(mask > 0, anomaly_map > float(row["pixel_threshold"]))
+        np.testing.assert_array_equal(mask > 0, anomaly_map > float(row["marked_above"]))
+        is_lowered = row["is_anomalous"] == "true" and anomaly_map.max() <= float(row["pixel_threshold"])
+        assert is_lowered == (row["marked_above"] != row["pixel_threshold"])
+        assert mask.any() or row["is_anomalous"] == "false"
         assert row["is_anomalous"] == ("true" if float(row["score"]) > float(row["threshold"]) else "false")
         assert 0 < float(row["p_value"]) <= 1 and row["error"] == ""
     assert len({row["map"] for row in rows.values()}) == 3, "two of one name do not overwrite each other"

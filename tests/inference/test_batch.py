@@ -50,6 +50,8 @@ def test_the_marked_area_is_right_at_any_threshold(batch: Batch) -> None:
             verdict, wanted = batch.verdict(item, threshold), batch.prediction(item).at(threshold)
             assert verdict.marked_area == wanted.marked_area == wanted.mask.mean(), (item.number, threshold)
             assert verdict.is_anomalous == wanted.is_anomalous == (item.score > threshold.value)
+            assert verdict.pixel_value == wanted.pixel_value and verdict.kind == wanted.kind
+            assert not verdict.is_anomalous or verdict.marked_area > 0, "a defect shows where"
             assert verdict.threshold is threshold
 
 
@@ -64,6 +66,8 @@ def test_the_table_and_the_archive_say_the_same_at_any_threshold(batch: Batch, t
                     archive.extract(row["mask"], tmp_path)
                     mask = np.asarray(Image.open(tmp_path / row["mask"])) == 255
                     assert float(row["anomalous_area"]) == mask.mean()
+                    assert row["verdict"] == "good" or mask.any() or float(row["score"]) <= threshold.value
+                    assert float(row["marked_above"]) <= threshold.pixel_value
         assert tuple(table[0]) == VALUE_COLUMNS and tuple(packed[0]) == COLUMNS
         assert table == [{name: row[name] for name in VALUE_COLUMNS} for row in packed]
         assert {float(row["threshold"]) for row in table if not row["error"]} == {threshold.value}

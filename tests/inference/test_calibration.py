@@ -40,6 +40,34 @@ def test_threshold_is_the_right_order_statistic(rate: float, value: float, guara
     assert t.origin.promised_rate == pytest.approx(guaranteed)
 
 
+def test_the_band_reaches_from_one_neighbour_of_the_threshold_to_the_other() -> None:
+    c = calibration([1.0, 2.0, 4.0, 8.0, 16.0])
+    bands = {rate: c.threshold(rate).band for rate in (1 / 6, 2 / 6, 4 / 6, 5 / 6)}
+    assert bands == {1 / 6: (8.0, 24.0), 2 / 6: (4.0, 16.0), 4 / 6: (1.0, 4.0), 5 / 6: (0.0, 2.0)}
+    assert calibration([3.0]).threshold().band is None
+    assert calibration([3.0, 3.0]).threshold().band == (3.0, 3.0), "no score is in it"
+    largest = float(np.finfo(float).max)
+    assert calibration([-largest, largest]).threshold().band == (-largest, largest)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.25, 0.5, 0.9])
+def test_one_held_out_image_more_or_fewer_leaves_the_threshold_within_its_band(rate: float) -> None:
+    """What borderline means: only a verdict on a score in the band can turn."""
+    rng = np.random.default_rng(5)
+    for n in (2, 7, 19, 20, 40):
+        scores = np.sort(rng.normal(size=n))
+        t = calibration(scores).threshold(rate)
+        low, high = t.band
+        more = [*scores, *((scores[1:] + scores[:-1]) / 2), scores[0] - 1, scores[-1] + 1]
+        moved = [calibration([*scores, one]).threshold(rate).value for one in more]
+        moved += [calibration(np.delete(scores, place)).threshold(rate).value for place in range(n)]
+        moved = [value for value in moved if scores[0] <= value <= scores[-1]]  # nothing is known of what lies beyond
+        assert low <= min(moved) and max(moved) <= high
+        for score in rng.normal(size=50):
+            turned = any((score > value) != t.is_exceeded_by(score) for value in moved)
+            assert not turned or t.is_borderline(score)
+
+
 def test_four_held_out_images_warn_honestly() -> None:
     t = calibration([0.4, 0.1, 0.3, 0.2]).threshold(0.05)
     assert t.value == 0.4

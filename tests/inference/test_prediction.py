@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from altub.inference.prediction import Prediction
-from altub.inference.threshold import Threshold
+from altub.inference.prediction import KINDS, Prediction
+from altub.inference.threshold import HeldOut, Threshold
 
 
 def make(height: int = 40, width: int = 30, score: float = 0.5) -> Prediction:
@@ -19,14 +19,16 @@ def make(height: int = 40, width: int = 30, score: float = 0.5) -> Prediction:
 
 
 def test_a_prediction_knows_no_threshold() -> None:
-    assert [field.name for field in fields(Prediction)] == ["model_map", "scale_maps", "score", "p_value", "size"]
+    names = ["model_map", "scale_maps", "score", "p_value", "size", "reasons"]
+    assert [field.name for field in fields(Prediction)] == names
 
 
 @pytest.mark.parametrize("pixel_value", [-9.0, -0.3, 0.0, 0.1, 1.7, 9.0])
 def test_a_verdict_has_the_mask_and_the_area_of_its_threshold(pixel_value: float) -> None:
-    prediction, threshold = make(), Threshold.fixed(0.4, pixel_value)
+    prediction, threshold = make(), Threshold.fixed(0.5, pixel_value)
     verdict = prediction.at(threshold)
-    assert verdict.is_anomalous is True and verdict.threshold is threshold
+    assert verdict.is_anomalous is False and verdict.threshold is threshold
+    assert verdict.pixel_value == pixel_value and vars(prediction.verdict(threshold)).items() <= vars(verdict).items()
     assert verdict.mask.dtype == bool and np.array_equal(verdict.mask, prediction.anomaly_map > pixel_value)
     assert verdict.marked_area == verdict.mask.mean() and isinstance(verdict.marked_area, float)
 
@@ -64,3 +66,37 @@ def test_maps_become_a_prediction_at_the_size_of_the_image(width: int, height: i
     assert (prediction.score, prediction.p_value) == (0.5, 0.25)
     if (width, height) == (64, 64):
         assert np.array_equal(prediction.anomaly_map, scales.mean(0).numpy())
+
+
+@pytest.mark.parametrize("size", [None, (30, 40), (131, 75), (3, 5), (1, 1)])
+@pytest.mark.parametrize("kind", ["noise", "spike", "flat", "saturated"])
+def test_a_defect_always_shows_where(kind: str, size: tuple[int, int] | None) -> None:
+    """Also where no pixel is above the pixel threshold, and where the image is too small for the map's peak."""
+    values = np.random.default_rng(1).normal(size=(40, 30)).astype(np.float32)
+    if kind == "spike":
+        values[17, 23] = 30
+    elif kind == "flat":
+        values[:] = 0.25
+    elif kind == "saturated":
+        values[values > 0] = 0
+    prediction = Prediction(values, values[None], 0.5, 0.25, size)
+    highest = float(prediction.anomaly_map.max())
+    for pixel_value in (highest, highest + 1, 1e6):
+        verdict = prediction.at(Threshold.fixed(0.4, pixel_value))
+        assert verdict.is_anomalous and verdict.pixel_value < highest <= pixel_value
+        assert np.array_equal(verdict.mask, prediction.anomaly_map > verdict.pixel_value)
+        assert verdict.mask.flat[np.argmax(prediction.anomaly_map)] and 0 < verdict.marked_area == verdict.mask.mean()
+        assert prediction.verdict(verdict.threshold).marked_area == verdict.marked_area
+        if kind == "noise" and size is None:
+            assert verdict.marked_area == 0.01, "the pixels that the score is the mean of, by default"
+    assert prediction.at(Threshold.fixed(0.5, 1e6)).marked_area == 0, "a good image needs no mark"
+
+
+def test_a_verdict_has_one_of_four_kinds() -> None:
+    threshold = Threshold(0.5, 0.0, HeldOut(19, 0.05, 0.05), (0.4, 0.7))
+    kinds = [make(score=score).at(threshold).kind for score in (0.4, 0.41, 0.5, 0.51, 0.7, 0.71)]
+    assert kinds == ["good", *["borderline"] * 4, "defect"]
+    assert [make(score=score).at(Threshold.fixed(0.5, 0)).kind for score in (0.5, 0.51)] == ["good", "defect"]
+    odd = replace(make(score=0.51), reasons=("It is grey.",)).at(threshold)
+    assert (odd.kind, odd.reasons, odd.is_anomalous) == ("not comparable", ("It is grey.",), True)
+    assert set(KINDS) == {*kinds, odd.kind}

@@ -21,6 +21,7 @@ LABELS = Labels(n_good=40, n_defective=12, target="recall", level=0.95, confiden
 THRESHOLDS = [
     Threshold.fixed(0.1, -0.3),
     Threshold(1 / 3, -1e-300, HeldOut(7, 0.05, 0.125)),
+    Threshold(1 / 3, 0.0, HeldOut(7, 0.05, 0.125), (-1 / 7, 0.4)),
     Threshold(-0.297, 0.0, LABELS),
     Threshold(-0.297, 0.0, replace(LABELS, target="false-alarm-rate", level=0.01)),
 ]
@@ -33,6 +34,20 @@ def calibration(n: int) -> Calibration:
 @pytest.mark.parametrize("threshold", THRESHOLDS, ids=lambda threshold: threshold.origin.kind)
 def test_round_trip_through_json_is_exact(threshold: Threshold) -> None:
     assert Threshold.from_dict(json.loads(json.dumps(threshold.to_dict()))) == threshold
+
+
+def test_a_threshold_of_an_earlier_version_has_no_band() -> None:
+    values = calibration(7).threshold().to_dict()
+    assert Threshold.from_dict(values).band == calibration(7).threshold().band is not None
+    del values["band"]
+    old = Threshold.from_dict(values)
+    assert old.band is None and not old.is_borderline(old.value)
+
+
+@pytest.mark.parametrize("band", [(0.6, 0.7), (0.1, 0.4), (0.4, float("nan")), (0.4, float("inf"))])
+def test_a_band_that_does_not_hold_the_threshold_is_refused(band: tuple[float, float]) -> None:
+    with pytest.raises(ConfigError, match="band"):
+        Threshold(0.5, 0.0, HeldOut(7, 0.05, 0.125), band)
 
 
 def test_kinds_of_origin_are_never_equal() -> None:
@@ -85,6 +100,9 @@ def test_values_that_are_no_finite_numbers_are_refused(value: Any) -> None:
         lambda values: values["origin"].pop("n"),
         lambda values: values["origin"].update(kind="guess"),
         lambda values: values["origin"].update(more=1),
+        lambda values: values.update(band=[1.0]),
+        lambda values: values.update(band="wide"),
+        lambda values: values.update(band=[5.0, 4.0]),
     ],
 )
 def test_damaged_entries_are_refused(damage: Any) -> None:

@@ -80,7 +80,7 @@ def test_predict_says_what_the_detector_says(client, trained_run, defective, arg
         values,  # a contour moves where rounding moves the map by 1e-7
         calibration.colour_low,
         calibration.colour_high,
-        threshold=threshold.pixel_value,
+        threshold=expected.at(threshold).pixel_value,
     )
     with Image.open(shown) as image:
         assert image.format == "PNG" and image.size == (64, 64)
@@ -99,6 +99,7 @@ def test_inspect_names_score_threshold_and_model(client, trained_run, defective)
     assert report["score_name"].startswith("Mean of the highest 1 %")
     assert report["score_unit"] == "log(1 + ranges of good images)"
     assert 0 < report["marked_area"] < 1
+    assert report["kind"] == detector.predict(defective).at(detector.threshold).kind and report["reasons"] == []
     model = report["model"]
     assert (model["run"], model["category"], model["backbone"]) == (trained_run.id, "weave", "filter-bank")
     assert model["epoch"] == 4 and model["weights_sha256"] == read_config(trained_run.model_dir).weights_sha256

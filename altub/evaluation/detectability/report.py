@@ -124,15 +124,16 @@ def example_picture(detector: AnomalyDetector, good: Sequence[Sample], result: D
         drawn = defective_image(image, kind, size / (result.mm_per_pixel or 1.0), contrast, result.seed + place)
         defective = Image.fromarray(np.rint(drawn.image * 255).astype(np.uint8))
         prediction = detector.predict(defective)
+        verdict = prediction.at(threshold)
         heat = overlay(
             defective,
             prediction.model_map,
             calibration.colour_low,
             calibration.colour_high,
-            threshold=threshold.pixel_value,
+            threshold=verdict.pixel_value,
         )
-        verdict = "found" if prediction.at(threshold).is_anomalous else "missed"
-        columns.append((f"{kind}, {size:.3g} {result.unit}, {verdict}", _framed(defective, drawn.mask), heat))
+        said = "found" if verdict.is_anomalous else "missed"
+        columns.append((f"{kind}, {size:.3g} {result.unit}, {said}", _framed(defective, drawn.mask), heat))
     return _sheet(columns)
 
 

@@ -261,7 +261,12 @@ def _picture(batch: PageBatch, item: Inspected | None, threshold: Threshold, loo
         views.verdict_card(batch, item, threshold),
         (str(batch.screen_file(item)), str(overlay_file(batch, item, threshold, look))),
         views.legend(batch.calibration, threshold.pixel_value, look.colour_map),
-        score_histogram_html(batch.calibration.scores, item.score, threshold.value),
+        score_histogram_html(
+            batch.calibration.scores,
+            item.score,
+            threshold.value,
+            views.VERDICTS[batch.verdict(item, threshold).kind][0],
+        ),
         views.scale_maps(batch, item, batch.maps(item)[1], look.colour_map),
     )
 

@@ -17,12 +17,13 @@ BAR_SHARE = 62  # per cent of the height; the labels stand above
 BEYOND = 3.0  # spans of the held-out scores; a score farther off is marked at the edge
 
 
-def score_histogram_html(scores: np.ndarray, score: float, threshold: float) -> str:
+def score_histogram_html(scores: np.ndarray, score: float, threshold: float, chip: str | None = None) -> str:
     """Bars, tinted side of defects, dashed threshold, and a coloured line for the image.
 
     Args:
         scores: (n,) held-out good scores, ascending.
         score, threshold: of the image shown and the current verdict.
+        chip: class of the image's verdict; None: "defect" above the threshold, else "good".
     """
     low, high = float(scores[0]), float(scores[-1])
     span = (high - low) or max(abs(high), 1.0) * 0.1
@@ -44,7 +45,7 @@ def score_histogram_html(scores: np.ndarray, score: float, threshold: float) -> 
         if count
     )
     at, cut = (98.5 if beyond else place(score)), place(threshold)
-    kind = "defect" if score > threshold else "good"
+    kind = chip or ("defect" if score > threshold else "good")
     ticks = "".join(f'<span style="left:{place(tick):.2f}%">{number(tick)}</span>' for tick in _ticks(left, right))
     return (
         f'<figure class="histogram card" role="img" aria-label="{escape(_in_words(scores, score, threshold))}">'

@@ -144,7 +144,8 @@ def overlay_file(batch: PageBatch, item: Inspected, threshold: Threshold, look: 
         ConfigError: the opacity or the colour map is not possible.
         RunError: the results are no longer kept.
     """
-    wanted = repr((item.number, threshold.pixel_value if look.contour else None, look))
+    line = batch.verdict(item, threshold).pixel_value
+    wanted = repr((item.number, line if look.contour else None, look))
     path = batch.folder / f"overlay-{hashlib.sha256(wanted.encode()).hexdigest()[:24]}.jpg"
     if path.is_file():
         return path
@@ -153,7 +154,7 @@ def overlay_file(batch: PageBatch, item: Inspected, threshold: Threshold, look: 
         batch.maps(item)[0],
         batch.calibration.colour_low,
         batch.calibration.colour_high,
-        threshold=threshold.pixel_value,
+        threshold=line,
         opacity=look.opacity,
         colour_map=look.colour_map,
         contour=look.contour,

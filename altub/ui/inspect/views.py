@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import time
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from altub.inference.batch import Inspected, Unreadable
 from altub.inference.calibration import Calibration
+from altub.inference.prediction import Kind, Verdict
 from altub.inference.threshold import Threshold
 from altub.metrics import MAIN_METRICS, METRICS
 from altub.plots import colourise
@@ -56,7 +58,13 @@ NO_IMAGE = (
 )
 SHOWN_PROBLEMS = 5
 MAP_SIDE = 320  # longest side, in pixels, of the map of a scale
-VERDICTS = {True: ("defect", "Defect"), False: ("good", "Good")}
+#: Kind of a verdict -> class of its chip, word.
+VERDICTS: dict[Kind, tuple[str, str]] = {
+    "good": ("good", "Good"),
+    "borderline": ("borderline", "Borderline"),
+    "defect": ("defect", "Defect"),
+    "not comparable": ("not-comparable", "Not comparable"),
+}
 
 
 def percent(share: float) -> str:
@@ -89,7 +97,7 @@ def score_meaning(share: float) -> str:
 def verdict_card(batch: PageBatch, item: Inspected, threshold: Threshold) -> str:
     """Chip, name, sentence, and the three numbers."""
     verdict = batch.verdict(item, threshold)
-    kind, word = VERDICTS[verdict.is_anomalous]
+    kind, word = VERDICTS[verdict.kind]
     width, height = item.size
     stats = (
         ("Score", number(item.score), score_meaning(batch.score_share)),
@@ -97,7 +105,7 @@ def verdict_card(batch: PageBatch, item: Inspected, threshold: Threshold) -> str
         (
             "Marked area",
             percent(verdict.marked_area),
-            "Share of pixels above the pixel threshold, outlined in the image",
+            "Share of the image that is outlined",
         ),
     )
     boxes = "".join(
@@ -107,8 +115,20 @@ def verdict_card(batch: PageBatch, item: Inspected, threshold: Threshold) -> str
         f'<section class="verdict {kind}"><div class="line"><span class="chip {kind}">{word}</span>'
         f'<span class="name" title="{escape(item.source.name)}">{escape(item.source.name)}</span>'
         f'<span class="size">{width} × {height}</span></div>'
-        f"<p>{p_value_in_words(item.p_value, batch.calibration.scores.size)}</p><dl>{boxes}</dl></section>"
+        f"<p>{p_value_in_words(item.p_value, batch.calibration.scores.size)}</p>{_remarks(verdict)}"
+        f"<dl>{boxes}</dl></section>"
     )
+
+
+def _remarks(verdict: Verdict) -> str:
+    """What else there is to say of a verdict, in sentences."""
+    remarks = list(verdict.reasons)
+    if verdict.is_borderline:
+        side = "above" if verdict.is_anomalous else "below"
+        remarks.append(f"Just {side} the threshold: one more held-out image could turn the verdict.")
+    if verdict.pixel_value < verdict.threshold.pixel_value:
+        remarks.append("No pixel is above the pixel threshold: the region that made the score is outlined.")
+    return "".join(f'<p class="remark">{escape(remark)}</p>' for remark in remarks)
 
 
 def threshold_note(threshold: Threshold) -> str:
@@ -198,14 +218,17 @@ def stale(is_stale: bool) -> str:
 def batch_summary(batch: PageBatch, threshold: Threshold) -> str:
     """One line over the table."""
     inspected = batch.inspected
-    defects = sum(batch.verdict(item, threshold).is_anomalous for item in inspected)
+    kinds = Counter(batch.verdict(item, threshold).kind for item in inspected)
     pending = sum(isinstance(item, Unreadable) and item.is_pending for item in batch.items)
     unreadable = len(batch.items) - len(inspected) - pending
     parts = [
         f"<b>{len(inspected)}</b> image{'s' if len(inspected) != 1 else ''}",
-        f'<span class="chip defect">{defects} defect{"s" if defects != 1 else ""}</span>',
-        f'<span class="chip good">{len(inspected) - defects} good</span>',
+        f'<span class="chip defect">{kinds["defect"]} defect{"s" if kinds["defect"] != 1 else ""}</span>',
+        f'<span class="chip borderline">{kinds["borderline"]} borderline</span>',
+        f'<span class="chip good">{kinds["good"]} good</span>',
     ]
+    if kinds["not comparable"]:
+        parts.append(f'<span class="chip not-comparable">{kinds["not comparable"]} not comparable</span>')
     if unreadable:
         parts.append(f'<span class="chip plain">{unreadable} unreadable</span>')
     if pending:
@@ -222,7 +245,7 @@ def table_rows(batch: PageBatch, threshold: Threshold) -> list[list[object]]:
             rows.append([item.number, item.source.name, f'<span class="chip plain">{word}</span>', None, None, None])
             continue
         verdict = batch.verdict(item, threshold)
-        kind, word = VERDICTS[verdict.is_anomalous]
+        kind, word = VERDICTS[verdict.kind]
         rows.append(
             [
                 item.number,

@@ -17,6 +17,7 @@ from altub.inference.batch import Source
 from altub.inference.calibration import Calibration
 from altub.inference.detector import AnomalyDetector
 from altub.inference.marked_area import MarkedAreas
+from altub.inference.table import VALUE_COLUMNS
 from altub.ui.inspect.histogram import number
 from altub.ui.inspect.inspection import (
     DEFAULT_RATE,
@@ -41,7 +42,9 @@ def test_moving_the_threshold_relabels_the_table_without_the_model(batch, sessio
     assert forward_passes == []
     *_, table, _, note = loose
     assert sum("Defect" in row[2] for row in strict[6]) == 0
-    assert {row[0] for row in table if "Defect" in row[2]} == {item.number for item in items if item.score > scores[4]}
+    assert {row[0] for row in table if "Defect" in row[2]} == {item.number for item in items if item.score > scores[5]}
+    borderline = {item.number for item in items if scores[3] < item.score <= scores[5]}
+    assert {row[0] for row in table if "Borderline" in row[2]} == borderline
     assert {row[5] for row in table} == {30.0} and {row[5] for row in strict[6]} == {0.0}
     assert loose[0] != strict[0] and loose[3] != strict[3]  # the card and the histogram follow
     assert number(scores[4]) in note and 'class="warning"' in strict[8]
@@ -64,7 +67,9 @@ def test_exports_of_the_page(batch, tmp_path, services, handlers):
     position = RATES.index(0.5)
     csv_text = Path(handlers.write_csv("me", position)).read_text(encoding="utf-8")
     lines = csv_text.splitlines()
-    assert lines[0] == "image,score,p_value,is_anomalous,threshold,pixel_threshold,anomalous_area,error"
+    assert tuple(lines[0].split(",")) == VALUE_COLUMNS
+    of_0_1_0 = "image,score,p_value,is_anomalous,threshold,pixel_threshold,anomalous_area,error"
+    assert set(of_0_1_0.split(",")) <= set(VALUE_COLUMNS)
     assert len(lines) == 1 + len(batch.items) and lines[-1].startswith("'=1+1.txt,,,")
     path = handlers.write_zip("me", position, 0.5, "cividis", True, progress=lambda *args, **kwargs: None)
     with zipfile.ZipFile(path) as archive:

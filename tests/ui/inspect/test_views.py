@@ -84,6 +84,22 @@ def test_counts_are_in_the_plural_where_they_are(batch):
     assert "1 earlier image is pending" in views.stopped(1, 2, 1)
 
 
+def test_a_verdict_is_explained_where_its_word_does_not_say_it_all(batch):
+    """Borderline, marked by the peak, not comparable: each in a sentence and with a colour of its own."""
+    item, held_out = batch.item(1), HeldOut(19, 0.05, 0.05)
+    just_below = Threshold(item.score, 1e6, held_out, (item.score - 1, item.score))
+    card = views.verdict_card(batch, item, just_below)
+    assert 'class="verdict borderline"' in card and "Just below the threshold" in card and ">0 %<" in card
+    just_above = Threshold(item.score - 1e-3, 1e6, held_out, (item.score - 1, item.score))
+    card = views.verdict_card(batch, item, just_above)
+    assert "Just above the threshold" in card and "region that made the score" in card and ">0 %<" not in card
+    odd = replace(item, reasons=("It is <grey>.",))
+    card = views.verdict_card(batch, odd, just_below)
+    assert "Not comparable" in card and "It is &lt;grey&gt;." in card
+    summary = views.batch_summary(replace(batch, items=(odd, *batch.items[1:])), just_below)
+    assert "1 not comparable" in summary
+
+
 @pytest.mark.parametrize(
     ("threshold", "words"),
     [

@@ -10,7 +10,21 @@ import sys
 
 import typer
 
-from altub.cli import bench, data, deploy, detectability, hub, labels, list_settings, predict, runs, serve, study, train
+from altub.cli import (
+    bench,
+    data,
+    deploy,
+    detectability,
+    hub,
+    labels,
+    list_settings,
+    predict,
+    runs,
+    serve,
+    study,
+    train,
+    versions,
+)
 from altub.cli.options import BAD_INPUT, STOPPED
 from altub.errors import AltUBError
 from altub.settings import wait_passively
@@ -25,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # As --help lists them.
-GROUPS = (data, train, predict, detectability, labels, runs, study, list_settings, bench, serve, hub, deploy)
+GROUPS = (data, train, predict, detectability, labels, versions, runs, study, list_settings, bench, serve, hub, deploy)
 for group in GROUPS:
     group.register(app)
 

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from altub.cli.options import Data, Device, Json, Model
+from altub.cli.options import Data, Device, Json, Model, OwnRate, threshold_at
 from altub.errors import ConfigError
-from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE
 
 __all__ = ["register"]
 
@@ -25,9 +24,7 @@ def detectability(
     model: Model,
     category: Annotated[str, typer.Option(help="Category of the model; its good images get the defects.")],
     data: Data = "sample",
-    false_alarm_rate: Annotated[
-        float, typer.Option(help="Share of good images that may be called defective.")
-    ] = DEFAULT_FALSE_ALARM_RATE,
+    false_alarm_rate: OwnRate = None,
     contrasts: Annotated[
         str, typer.Option(help="Mean change of a defect's pixels, 0 to 1, several with commas.")
     ] = "0.25",
@@ -69,7 +66,7 @@ def detectability(
     chosen = load_category(data, category)
     good = unseen_good(model, chosen)
     detector = AnomalyDetector.load(model, device)
-    threshold = detector.require_calibration().threshold(false_alarm_rate)
+    threshold = threshold_at(detector, false_alarm_rate)
     if threshold.warning:
         print(f"Note: {threshold.warning}", file=sys.stderr)
     with CountBar("images") as bar:

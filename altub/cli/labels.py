@@ -119,6 +119,9 @@ def stats(
         float | None, typer.Option(help="Threshold of the least cost; a missed defect costs so many false alarms.")
     ] = None,
     confidence: Annotated[float, typer.Option(help="Of the promise.")] = 0.9,
+    use: Annotated[
+        bool, typer.Option("--use", help="Make the one threshold asked for the model's own, as a new version.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Counts; with a model also what its scores are worth on the labels, and thresholds from them."""
@@ -127,8 +130,10 @@ def stats(
     store = LabelStore()
     values = _counts(store)
     wishes = (recall, false_alarm_rate, cost_ratio)
+    if use and (model is None or sum(wish is not None for wish in wishes) != 1):
+        raise ConfigError("--use takes --model and one of --recall, --false-alarm-rate and --cost-ratio.")
     if model is not None:
-        values |= _model_values(store, model, source, wishes, confidence)
+        values |= _model_values(store, model, source, wishes, confidence, use=use)
     elif any(wish is not None for wish in wishes):
         raise ConfigError("A threshold is one of a model's scores: give --model.")
     if as_json:
@@ -177,8 +182,15 @@ def _counts(store: LabelStore) -> dict[str, Any]:
 
 
 def _model_values(
-    store: LabelStore, model: Path, source: str | None, wishes: tuple[float | None, ...], confidence: float
+    store: LabelStore,
+    model: Path,
+    source: str | None,
+    wishes: tuple[float | None, ...],
+    confidence: float,
+    *,
+    use: bool,
 ) -> dict[str, Any]:
+    from altub.inference.versions import save_threshold
     from altub.labels import confusion, label_curves, read_sample, training_images
 
     seen = training_images(model)
@@ -191,11 +203,16 @@ def _model_values(
         values |= {"auroc": curves.auroc, "average_precision": curves.average_precision}
     for name, threshold in _thresholds(sample, model, wishes, confidence).items():
         if isinstance(threshold, str):
+            if use:
+                raise LabelError(threshold)
             values[name] = threshold
         else:
             found = confusion(sample, threshold.value)
             counts = {"missed": len(found.missed), "false_alarms": len(found.false_alarms)}
             values[name] = {"value": threshold.value, "promise": threshold.origin.promise, **counts}
+            if use:
+                version = save_threshold(model, threshold, threshold.origin.promise, author=_user())
+                values["version"] = f"{version.number}, in use"
     return values
 
 

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from altub.training.fields import find_setting
 
-__all__ = ["BAD_INPUT", "STOPPED", "Data", "Device", "Json", "Model", "Quiet", "RunDir", "flag"]
+if TYPE_CHECKING:
+    from altub.inference.detector import AnomalyDetector
+    from altub.inference.threshold import Threshold
+
+__all__ = [
+    "BAD_INPUT",
+    "STOPPED",
+    "Data",
+    "Device",
+    "Json",
+    "Model",
+    "OwnRate",
+    "Quiet",
+    "RunDir",
+    "flag",
+    "threshold_at",
+]
 
 BAD_INPUT, STOPPED = 2, 130
 
@@ -31,5 +47,24 @@ Data = Annotated[str, typer.Option(help=find_setting("data").help)]
 Device = Annotated[str, typer.Option(help=find_setting("device").help)]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Model = Annotated[Path, typer.Option(help="A run's model folder, such as runs/bottle/model.")]
+OwnRate = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of good images that may be called defective.",
+        show_default="the model's own threshold; where none was set, 0.05",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 RunDir = Annotated[Path, typer.Argument(help="The run's directory.")]
+
+
+def threshold_at(detector: AnomalyDetector, false_alarm_rate: float | None) -> Threshold:
+    """The threshold of `--false-alarm-rate`; without it the model's own.
+
+    Raises:
+        ConfigError: the rate is not between 0 and 1.
+        ModelError: the model was never calibrated.
+    """
+    if false_alarm_rate is None:
+        return detector.threshold
+    return detector.require_calibration().threshold(false_alarm_rate)

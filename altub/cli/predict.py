@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from altub.cli.options import BAD_INPUT, Data, Device, Json, Model
+from altub.cli.options import BAD_INPUT, Data, Device, Json, Model, OwnRate, threshold_at
 from altub.errors import DataError
 from altub.files import printable
-from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE
 from altub.metrics import METRICS
 
 __all__ = ["register"]
@@ -56,9 +55,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.")],
     model: Model,
     output: Annotated[Path, typer.Option(help="Folder for overlays, maps, masks and predictions.csv.")],
-    false_alarm_rate: Annotated[
-        float, typer.Option(help="Share of good images that may be called defective.")
-    ] = DEFAULT_FALSE_ALARM_RATE,
+    false_alarm_rate: OwnRate = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -72,7 +69,7 @@ def predict(
         raise DataError(f"{existing} is a file, not a folder: give another --output.")
     found = collect_images(images, skip=output)
     detector = AnomalyDetector.load(model, device)
-    threshold = detector.require_calibration().threshold(false_alarm_rate)
+    threshold = threshold_at(detector, false_alarm_rate)
     if threshold.warning:
         print(f"Note: {threshold.warning}", file=sys.stderr)
     with CountBar("images") as bar:

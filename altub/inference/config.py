@@ -10,7 +10,7 @@ from altub.data.images import PixelRange
 from altub.flows.config import FlowConfig
 from altub.inference.info import ModelInfo
 
-__all__ = ["DetectorConfig", "MapKind", "ModelConfig", "ScoreKind"]
+__all__ = ["DetectorConfig", "MapKind", "ModelConfig", "ModelVersion", "ScoreKind"]
 
 MapKind = Literal["mixture", "likelihood", "nll"]
 ScoreKind = Literal["range", "map"]
@@ -47,6 +47,18 @@ class DetectorConfig(BaseModel):
         return "negative likelihood" if self.map_kind == "likelihood" else "nats per dimension"
 
 
+class ModelVersion(BaseModel):
+    """Which version of a model it is; see `altub.inference.versions`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    number: int = Field(ge=1, le=1_000_000)
+    created: float = Field(ge=0, le=1e11)  # seconds since 1970
+    note: str = Field("", max_length=1000)  # what changed, in words
+    author: str = Field("", max_length=200)
+    kind: str = Field("changed", max_length=40)  # "trained", "threshold", "adapted" or "changed"
+
+
 class ModelConfig(BaseModel):
     """config.json of a saved model: what the model is, and what it tells of itself."""
 
@@ -55,6 +67,8 @@ class ModelConfig(BaseModel):
     weights_sha256: Sha256
     detector: DetectorConfig
     calibration: Annotated[dict[str, Any], Field(max_length=16)] | None  # without what is beside the weights
+    threshold: Annotated[dict[str, Any], Field(max_length=16)] | None = None  # the model's own; else the calibration's
+    version: ModelVersion | None = None  # None: as trained
     info: ModelInfo = ModelInfo()
 
     @field_validator("info", mode="before")

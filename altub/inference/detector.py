@@ -63,6 +63,7 @@ class AnomalyDetector(nn.Module):
         calibration: from held-out good images; None only while it is being computed.
         info: what travels with the model: metrics, training settings, and entries of your own.
         map_source: computes the maps of images elsewhere; None: this detector does.
+        own_threshold: of the model, such as one from labels; None: the calibration's.
     """
 
     def __init__(
@@ -73,10 +74,12 @@ class AnomalyDetector(nn.Module):
         calibration: Calibration | None = None,
         info: ModelInfo | None = None,
         map_source: MapSource | None = None,
+        own_threshold: Threshold | None = None,
     ) -> None:
         super().__init__()
         self.config, self.backbone, self.pyramid = config, backbone, pyramid
         self.calibration, self.info, self.map_source = calibration, info or ModelInfo(), map_source
+        self.own_threshold = own_threshold
 
     @property
     def device(self) -> torch.device:
@@ -84,11 +87,15 @@ class AnomalyDetector(nn.Module):
 
     @property
     def threshold(self) -> Threshold:
-        """The model's own threshold: its calibration's at the default false-alarm rate.
+        """The model's own threshold; where none was set, its calibration's at the default false-alarm rate.
+
+        `altub.inference.versions.save_threshold` sets one in a saved model.
 
         Raises:
             ModelError: the model was never calibrated.
         """
+        if self.own_threshold is not None:
+            return self.own_threshold
         return self.require_calibration().threshold()
 
     def require_calibration(self) -> Calibration:
@@ -242,7 +249,8 @@ class AnomalyDetector(nn.Module):
             DiskFullError: no room; the model that was there still is.
         """
         folder = Path(folder)
-        write_parts(folder, DetectorParts(self.config, self.backbone, self.pyramid, self.calibration, self.info))
+        parts = (self.config, self.backbone, self.pyramid, self.calibration, self.info, self.own_threshold)
+        write_parts(folder, DetectorParts(*parts))
         return folder
 
     @classmethod
@@ -270,7 +278,15 @@ class AnomalyDetector(nn.Module):
         """
         target = _device(device)
         parts = read_parts(Path(folder), backbone, download=download)
-        detector = cls(parts.config, parts.backbone, parts.pyramid, parts.calibration, parts.info, map_source)
+        detector = cls(
+            parts.config,
+            parts.backbone,
+            parts.pyramid,
+            parts.calibration,
+            parts.info,
+            map_source=map_source,
+            own_threshold=parts.threshold,
+        )
         return detector.to(target).eval().requires_grad_(False)
 
     @classmethod

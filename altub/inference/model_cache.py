@@ -1,21 +1,24 @@
 """A few models that stay loaded, for programs that predict again and again.
 
 A loaded model stays until its weights change on the disk (`weights_sha256` in its config.json), as a running training
-replaces them after every epoch, or until others push it out.
+replaces them after every epoch, or until others push it out. A changed threshold takes effect without loading again.
 """
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from altub.errors import ModelError
 from altub.inference.config import ModelConfig
 from altub.inference.detector import AnomalyDetector, MapSource
 from altub.inference.model_files import CONFIG_FILE, read_config
+from altub.inference.threshold import Threshold
 
 __all__ = ["LoadedModel", "ModelCache", "read_model_config"]
 
@@ -58,10 +61,12 @@ class ModelCache:
         with self._lock:
             loading = self._loading.setdefault(folder, threading.Lock())
         with loading:
-            sha256 = read_model_config(folder).weights_sha256
+            config = read_model_config(folder)
+            sha256 = config.weights_sha256
             with self._lock:
                 model = self._loaded.get(folder)
                 if model is not None and model.weights_sha256 == sha256:
+                    self._loaded[folder] = model = _at_threshold(model, config.threshold)
                     self._loaded.move_to_end(folder)
                     return model
             # No backbone is fetched because somebody looks at a model that names it: models come from anywhere.
@@ -77,6 +82,19 @@ class ModelCache:
                 while len(self._loaded) > self.size:
                     self._loaded.popitem(last=False)
             return model
+
+
+def _at_threshold(model: LoadedModel, wanted: dict[str, Any] | None) -> LoadedModel:
+    """The model with its own threshold as it now stands on the disk.
+
+    Its weights are shared: requests that still use the other detector keep the threshold that they began with.
+    """
+    threshold = None if wanted is None else Threshold.from_dict(wanted)
+    if threshold == model.detector.own_threshold:
+        return model
+    detector = copy.copy(model.detector)
+    detector.own_threshold = threshold
+    return LoadedModel(detector, model.weights_sha256)
 
 
 def read_model_config(folder: Path) -> ModelConfig:

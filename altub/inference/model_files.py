@@ -33,6 +33,7 @@ __all__ = [
     "read_config",
     "read_header",
     "read_model",
+    "replace_model",
     "write_model",
 ]
 
@@ -50,11 +51,26 @@ def write_model(folder: Path, config: dict[str, Any], weights: bytes) -> None:
     """
     with explain_full_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    named = {"format": "altub", "format_version": FORMAT_VERSION, "weights_sha256": _sha256(weights)}
+    replace_model(folder, named | config, weights)
+
+
+def replace_model(folder: Path, config: dict[str, Any], weights: bytes | None) -> None:
+    """Replaces the model in `folder` by one that `read_model` returned.
+
+    Args:
+        weights: None: those in `folder`, which must be the ones that the config names.
+
+    Raises:
+        DiskFullError: no room; the model that was there still is.
+    """
     if _interrupted(folder):
         os.replace(folder / NEXT_WEIGHTS_FILE, folder / WEIGHTS_FILE)
-    named = {"format": "altub", "format_version": FORMAT_VERSION, "weights_sha256": _sha256(weights)}
+    if weights is None:
+        write_json(folder / CONFIG_FILE, config)
+        return
     write_atomically(folder / NEXT_WEIGHTS_FILE, weights)
-    write_json(folder / CONFIG_FILE, named | config)
+    write_json(folder / CONFIG_FILE, config)
     os.replace(folder / NEXT_WEIGHTS_FILE, folder / WEIGHTS_FILE)
 
 

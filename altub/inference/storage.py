@@ -25,6 +25,7 @@ from altub.inference.calibration import Calibration
 from altub.inference.config import DetectorConfig
 from altub.inference.info import ModelInfo
 from altub.inference.model_files import parse_config, read_header, read_model, write_model
+from altub.inference.threshold import Threshold
 from altub.metrics import METRICS
 from altub.version import __version__
 
@@ -44,6 +45,7 @@ class DetectorParts:
     pyramid: FlowPyramid
     calibration: Calibration | None
     info: ModelInfo
+    threshold: Threshold | None = None
 
 
 def write_parts(folder: Path, parts: DetectorParts) -> None:
@@ -64,6 +66,7 @@ def write_parts(folder: Path, parts: DetectorParts) -> None:
         "backbone": parts.backbone.describe(),
         "calibration": calibration,
         "info": parts.info.to_json(),
+        **({} if parts.threshold is None else {"threshold": parts.threshold.to_dict()}),
         "packages": _package_versions(),
     }
     write_model(folder, config, weights)
@@ -125,7 +128,8 @@ def read_parts(folder: Path, backbone: nn.Module | None = None, *, download: boo
         raise ModelError(
             f"The weights in {folder} do not fit their config.json ({_first_line(error)}). Fetch or train it again."
         ) from error
-    return DetectorParts(settings, backbone, pyramid, calibration, config.info)
+    threshold = None if config.threshold is None else Threshold.from_dict(config.threshold)
+    return DetectorParts(settings, backbone, pyramid, calibration, config.info, threshold)
 
 
 def _pyramid_shapes(weights: bytes) -> dict[str, tuple[int, ...]]:

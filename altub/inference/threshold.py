@@ -14,6 +14,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from pydantic import TypeAdapter
+
 from altub.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -199,8 +201,10 @@ class Threshold:
         try:
             origin = dict(values["origin"])
             kind = _ORIGINS[origin.pop("kind")]
+            kind(**origin)  # refuses unknown entries; the adapter checks the types, as a model comes from anywhere
             band = values.get("band")  # version 0.1.0 wrote none
-            return cls(values["value"], values["pixel_value"], kind(**origin), band and tuple(band))
+            checked = TypeAdapter(kind).validate_python(origin)
+            return cls(values["value"], values["pixel_value"], checked, band and tuple(band))
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise ModelError(
                 "The threshold of this model is incomplete or damaged. Fetch or train the model again."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from altub.inference.model_files import read_config
 from altub.labels.store import LabelStore
 from altub.runs.run import Run
 
@@ -38,6 +40,12 @@ def test_from_labelled_images_to_thresholds_and_an_export(
     assert "at least 45 are needed" in values["threshold_by_recall"]
     assert "at most 40 % of good images" in values["threshold_by_false_alarm_rate"]["promise"]
     assert "5 false alarms" in values["threshold_by_cost"]["promise"]
+    model = shutil.copytree(trained_run.model_dir, tmp_path / "model")
+    ended = altub("labels", "stats", "--model", model, "--cost-ratio", "5", "--use", "--json")
+    assert json.loads(ended.out)["version"] == "2, in use"
+    assert read_config(model).threshold["origin"]["target"] == "cost"
+    altub("labels", "stats", "--model", model, "--recall", "0.95", "--use").assert_refused("at least 45 are needed")
+    altub("labels", "stats", "--model", model, *wishes, "--use").assert_refused("one of --recall")
     assert "defect types       blot: 4" in altub("labels", "stats").out
 
     assert altub("labels", "export", "coco", tmp_path / "out").out.startswith("20 labelled images")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,33 @@ def test_predictions_that_cannot_be_are_refused(
 def test_predicting_nothing_but_rubbish_is_bad_input(altub, trained_run: Run, pictures: Path, tmp_path: Path) -> None:
     ended = altub("predict", pictures / "c.jpg", "--model", trained_run.model_dir, "--output", tmp_path / "o")
     assert ended.code == 2 and "c.jpg" in ended.err and "Traceback" not in ended.err
+
+
+def test_a_threshold_of_its_own_is_used_listed_and_taken_back(
+    altub, trained_run: Run, data_folder: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(trained_run.model_dir, tmp_path / "model")
+    picture = data_folder / "weave/test/blot/000.png"
+
+    def verdict(*more: object) -> str:
+        ended = altub("predict", picture, "--model", model, "--output", tmp_path / "out", "--json", *more)
+        return json.loads(ended.out)["is_anomalous"]
+
+    assert altub("versions", model).out.startswith("One version, as trained")
+    assert "origin       held-out" in altub("threshold", "--model", model).out
+    usual = verdict()
+    altub("threshold", "--model", model, "--score", 1e6, "--note", "nothing is a defect")
+    assert not verdict() and verdict("--false-alarm-rate", "0.05") == usual
+    lines = altub("versions", model).out.splitlines()
+    assert lines[0].startswith("    1") and "As trained." in lines[0]
+    assert lines[1].startswith("*   2") and lines[1].endswith("threshold: nothing is a defect")
+    assert altub("versions", model, "--restore", 1).out.startswith("*   1") and verdict() == usual
+    values = json.loads(altub("threshold", "--model", model, "--false-alarm-rate", "0.4", "--json").out)
+    assert values["origin"] == "held-out" and "40 %" in values["promise"]
+    assert json.loads(altub("versions", model, "--remove", 2, "--json").out)["in_use"] == 3
+    altub("threshold", "--model", model, "--reset")
+    assert "5 %" in (altub("threshold", "--model", model).out) and verdict() == usual
+    altub("threshold", "--model", model, "--reset", "--score", 1).assert_refused("one of --score")
+    altub("threshold", "--model", model, "--pixel-value", 1).assert_refused("goes with --score")
+    altub("versions", model, "--remove", 4).assert_refused("is in use")
+    altub("versions", model, "--remove", 1, "--restore", 1).assert_refused("not both")

@@ -22,7 +22,8 @@ pytest_plugins = ["tests.hub.loopback"]  # the Hub on loopback, for the tests of
 REPOSITORY = Path(__file__).resolve().parent.parent
 SIDE = 64  # pixels: the filter bank's levels are then 16, 8 and 4 wide
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# One thread a process where pytest-xdist runs several.
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1))
 
 
 def _weave(rng: np.random.Generator) -> np.ndarray:

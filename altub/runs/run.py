@@ -343,7 +343,7 @@ class Run:
 def new_run_id(category: str) -> str:
     """A readable id that no other run has: category, date and time, a few random digits."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", category).strip("-").lower()[:40] or "run"
-    return f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
+    return f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
 
 
 def list_runs(root: Path | None = None) -> list[Run]:

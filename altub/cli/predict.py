@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +15,13 @@ from altub.errors import DataError
 from altub.files import printable
 from altub.metrics import METRICS
 
+if TYPE_CHECKING:
+    from altub.inference.table import Row
+    from altub.inference.threshold import Threshold
+
 __all__ = ["register"]
+
+MOST_SHOWN = 10  # images in the terminal; all are in the table
 
 
 def register(app: typer.Typer) -> None:
@@ -81,7 +88,20 @@ def predict(
         for row in rows:
             print(json.dumps(row))
     else:
-        defective = sum(bool(row["is_anomalous"]) for row in rows)
-        print(f"{len(rows) - len(failed)} images, {defective} defective: {output / 'predictions.csv'}")
+        _print_summary(rows, threshold)
+        print(f"Table: {output / 'predictions.csv'}")
     if len(failed) == len(rows):
         raise typer.Exit(BAD_INPUT)
+
+
+def _print_summary(rows: list[Row], threshold: Threshold) -> None:
+    """Counts, what the threshold promises, and the most anomalous images with their anomaly scores."""
+    readable = [row for row in rows if not row["error"]]
+    if not readable:
+        return
+    counts = Counter(row["verdict"] for row in readable)
+    words = [f"{counts[kind]} {kind}" for kind in ("defect", "borderline", "not comparable", "good") if counts[kind]]
+    print(f"{len(readable)} image{'s' if len(readable) > 1 else ''}: {', '.join(words)}")
+    print(f"Threshold {readable[0]['anomaly_threshold']:.3f}. {threshold.origin.promise}")
+    for row in sorted(readable, key=lambda row: -row["anomaly_score"])[:MOST_SHOWN]:
+        print(f"{row['anomaly_score']:10.3f}  {row['verdict']:<10}  {printable(row['image'])}")

@@ -147,7 +147,10 @@ class Batch:
             RunError: the files were cleaned away meanwhile.
         """
         anomaly_map, scales = map(torch.from_numpy, self.maps(item))
-        return Prediction.from_maps(anomaly_map, scales, item.size, item.score, item.p_value, item.reasons)
+        anomaly_score = self.calibration.anomaly_score(item.score)
+        return Prediction.from_maps(
+            anomaly_map, scales, item.size, item.score, item.p_value, item.reasons, anomaly_score
+        )
 
     def read(self, item: Inspected, read: Callable[[], T]) -> T:
         """What `read` gives from the files of an image.
@@ -164,12 +167,13 @@ class Batch:
 
     def rows(self, threshold: Threshold) -> list[Row]:
         """The rows of predictions.csv, without the pictures' paths."""
-        return [
-            error_row(item.source.name, item.error)
-            if isinstance(item, Unreadable)
-            else verdict_row(item.source.name, item.score, item.p_value, self.verdict(item, threshold))
-            for item in self.items
-        ]
+        return [self._row(item, threshold) for item in self.items]
+
+    def _row(self, item: Inspected | Unreadable, threshold: Threshold) -> Row:
+        if isinstance(item, Unreadable):
+            return error_row(item.source.name, item.error)
+        verdict = self.verdict(item, threshold)
+        return verdict_row(item.source.name, item.score, item.p_value, verdict, self.calibration)
 
     def write_csv(self, threshold: Threshold) -> Path:
         """predictions.csv at this threshold, in a folder of its own; earlier exports are removed."""

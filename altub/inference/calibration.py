@@ -29,6 +29,7 @@ import numpy as np
 
 from altub.errors import ConfigError, DataError, ModelError
 from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE, ROUNDING, HeldOut, Threshold
+from altub.inference.units import Unit
 
 __all__ = ["Calibration"]
 
@@ -106,6 +107,23 @@ class Calibration:
         )
         return cls(scores=scores, colour_low=low, colour_high=low + 2 * half, peaks=peaks)
 
+    @property
+    def score_unit(self) -> Unit:
+        """Of anomaly scores: 0 is the median held-out score, 1 the largest."""
+        return Unit.between(float(np.median(self.scores)), float(self.scores[-1]))
+
+    @property
+    def pixel_unit(self) -> Unit:
+        """Of map values: 0 and 1 are the dark end and the middle of the colours, so that a colour is a number.
+
+        By `fit` these are the median pixel of the held-out maps and their largest peak.
+        """
+        return Unit.between(self.colour_low, self.colour_low / 2 + self.colour_high / 2)
+
+    def anomaly_score(self, score: float) -> float:
+        """A raw score in `score_unit`."""
+        return float(self.score_unit.of(score))
+
     def p_value(self, score: float) -> float:
         """Conformal p-value (1 + number of held-out scores >= score) / (n + 1); small: unlike a good image.
 
@@ -116,6 +134,26 @@ class Calibration:
         n = self.scores.size
         at_or_above = n - int(np.searchsorted(self.scores, score, side="left"))
         return (1 + at_or_above) / (n + 1)
+
+    def rates(self, most: int = 20) -> tuple[float, ...]:
+        """False-alarm rates up to one half that n held-out images can tell apart, ascending: some of k / (n + 1).
+
+        Each has another threshold and keeps its promise; a rate between two of them has the threshold of the lower one.
+        The one that `DEFAULT_FALSE_ALARM_RATE` is given by is among them.
+
+        Args:
+            most: of them; from more the finer ones at the lower end are taken.
+        """
+        n = self.scores.size
+        last = max(1, (n + 1) // 2)
+        # By k: the (k+1)-th largest score and peak. Of equal ones the first, which promises most.
+        by_rank = list(zip(self.scores[::-1].tolist(), self.peaks[::-1].tolist(), strict=True))
+        distinct = [k for k in range(1, last + 1) if k == 1 or by_rank[k - 1] != by_rank[k - 2]]
+        default = max((k for k in distinct if k / (n + 1) <= DEFAULT_FALSE_ALARM_RATE * (1 + ROUNDING)), default=1)
+        if len(distinct) > most:
+            places = {round(place) - 1 for place in np.geomspace(1, len(distinct), most - 1)}
+            distinct = sorted({distinct[place] for place in places} | {default})
+        return tuple(k / (n + 1) for k in distinct)
 
     def threshold(self, false_alarm_rate: float = DEFAULT_FALSE_ALARM_RATE) -> Threshold:
         """The lowest threshold that promises at most this share of false alarms among good images.

@@ -184,7 +184,14 @@ class AnomalyDetector(nn.Module):
             maps, scales = self.raw_maps(opened, image_size)
             for size, anomaly_map, scale_maps in zip(sizes, maps, scales, strict=True):
                 score = self.score(scale_maps)
-                yield Prediction.from_maps(anomaly_map, scale_maps, size, score, calibration.p_value(score))
+                yield Prediction.from_maps(
+                    anomaly_map,
+                    scale_maps,
+                    size,
+                    score,
+                    calibration.p_value(score),
+                    anomaly_score=calibration.anomaly_score(score),
+                )
 
     def open_images(self, images: Iterable[ImageSource]) -> Iterator[list[Image.Image]]:
         """The images in RGB as the model reads them, some at a time; they are closed when the next ones are asked for.

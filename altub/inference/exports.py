@@ -139,6 +139,7 @@ class PredictionWriter:
     ) -> None:
         self.folder, self.threshold, self.reduce_large, self.masks = Path(folder), threshold, reduce_large, masks
         self.rows: list[Row] = []
+        self.calibration = calibration
         self._range = calibration.colour_low, calibration.colour_high
         self._look = {"opacity": opacity, "colour_map": colour_map, "contour": contour}
         self._unique = UniqueNames()
@@ -150,7 +151,7 @@ class PredictionWriter:
         size = _reduced(image.size) if self.reduce_large else image.size
         if size != image.size:
             image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
-        row = verdict_row(image_name, prediction.score, prediction.p_value, verdict) | {
+        row = verdict_row(image_name, prediction.score, prediction.p_value, verdict, self.calibration) | {
             "overlay": f"overlays/{name}.png",
             "map": f"maps/{name}.tiff",
             "mask": f"masks/{name}_mask.png" if self.masks else None,

@@ -78,6 +78,8 @@ class Prediction:
         p_value: share of good images at least this anomalous, estimated from the held-out ones (conformal).
         size: (width, height) of the image; None: that of the model's map.
         reasons: why the image cannot be compared with the training images, in words; empty where it can.
+        anomaly_score: the score in the model's unit (`Calibration.score_unit`): 0 as a typical good part, 1 as the most
+            unusual good part known, unbounded above. None: made without a calibration.
     """
 
     model_map: np.ndarray
@@ -86,6 +88,7 @@ class Prediction:
     p_value: float
     size: tuple[int, int] | None = None
     reasons: tuple[str, ...] = ()
+    anomaly_score: float | None = None
 
     @classmethod
     def from_maps(
@@ -96,9 +99,10 @@ class Prediction:
         score: float,
         p_value: float,
         reasons: tuple[str, ...] = (),
+        anomaly_score: float | None = None,
     ) -> Prediction:
         """From the map (h, w) and the scales (scales, h, w) of a model, for an image of (width, height)."""
-        return cls(anomaly_map.numpy(), scale_maps.numpy(), score, p_value, size, reasons)
+        return cls(anomaly_map.numpy(), scale_maps.numpy(), score, p_value, size, reasons, anomaly_score)
 
     @property
     def image_size(self) -> tuple[int, int]:

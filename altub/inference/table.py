@@ -6,12 +6,15 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from altub.files import printable
 from altub.inference.prediction import Verdict
+
+if TYPE_CHECKING:
+    from altub.inference.calibration import Calibration
 
 __all__ = [
     "COLUMNS",
@@ -25,6 +28,8 @@ __all__ = [
 ]
 
 #: Columns of predictions.csv. `verdict` is the verdict's kind, and `reason` says why an image is not comparable;
+#: `anomaly_score`, `anomaly_threshold` and `anomaly_pixel_threshold` are `score`, `threshold` and `pixel_threshold` in
+#: the model's units (`altub.inference.units`);
 #: `anomalous_area` is the share of pixels above `marked_above`, which is `pixel_threshold` or, where a defect has no
 #: pixel above that, lower (`Verdict.pixel_value`); `overlay`, `map` and `mask` are paths within the folder; `error`
 #: says why an image has no prediction, and is empty elsewhere.
@@ -32,6 +37,9 @@ COLUMNS = (
     "image",
     "verdict",
     "reason",
+    "anomaly_score",
+    "anomaly_threshold",
+    "anomaly_pixel_threshold",
     "score",
     "p_value",
     "is_anomalous",
@@ -56,17 +64,21 @@ _FORMULA_INSIDE, _FORMULA_FIRST = re.compile(rf"([;\t\r\n])(?={_FORMULA})"), re.
 _ESCAPED_INSIDE = re.compile(rf"([;\t\r\n])'(?={_FORMULA})")
 
 
-def verdict_row(image_name: str, score: float, p_value: float, verdict: Verdict) -> Row:
+def verdict_row(image_name: str, score: float, p_value: float, verdict: Verdict, calibration: Calibration) -> Row:
     """The row of an image with a prediction, without the pictures' paths."""
+    threshold = verdict.threshold
     return dict.fromkeys(COLUMNS) | {
         "image": image_name,
         "verdict": verdict.kind,
         "reason": "; ".join(verdict.reasons) or None,
+        "anomaly_score": calibration.anomaly_score(score),
+        "anomaly_threshold": calibration.anomaly_score(threshold.value),
+        "anomaly_pixel_threshold": float(calibration.pixel_unit.of(threshold.pixel_value)),
         "score": score,
         "p_value": p_value,
         "is_anomalous": verdict.is_anomalous,
-        "threshold": verdict.threshold.value,
-        "pixel_threshold": verdict.threshold.pixel_value,
+        "threshold": threshold.value,
+        "pixel_threshold": threshold.pixel_value,
         "marked_above": verdict.pixel_value,
         "anomalous_area": verdict.marked_area,
     }

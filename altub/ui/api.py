@@ -14,10 +14,11 @@ given. `/inspect` returns
 * overlay: path of a PNG, the image at its own size with the heatmap over it and a line around the defects; one of
   more than 25 million pixels is scaled down to 8 million,
 * anomaly_map: path of a float32 TIFF of the same size as the overlay, higher is more anomalous,
-* report: verdict ("defect" or "good"), kind (the same, or "borderline" or "not comparable", with its reasons), score
-  with score_name and score_unit, p_value (estimated share of good images that score at least as high), marked_area
-  (share of pixels that are outlined), threshold (value, pixel_value, origin, band, promise, warning) and model (run,
-  category, backbone, epoch, weights_sha256).
+* report: verdict ("defect" or "good"), kind (the same, or "borderline" or "not comparable", with its reasons),
+  anomaly_score (0: as a typical good part, 1: as the most unusual one known), the raw score with score_name and
+  score_unit, p_value (estimated share of good images that score at least as high), marked_area (share of pixels that
+  are outlined), threshold (anomaly_value and anomaly_pixel_value in units of anomaly scores and pixels, the raw value
+  and pixel_value, origin, band, promise, warning) and model (run, category, backbone, epoch, weights_sha256).
 
 `/predict` takes the same and returns, as in version 0.1.0, overlay, anomaly_map, score, p_value and verdict.
 
@@ -110,12 +111,15 @@ def inspect_image(models: ModelCache, image: str | None, run: str, category: str
         "verdict": "defect" if row["is_anomalous"] else "good",
         "kind": row["verdict"],
         "reasons": list(prediction.reasons),
+        "anomaly_score": row["anomaly_score"],
         "score": prediction.score,
         "score_name": score_meaning(detector.config.score_share),
         "score_unit": detector.config.score_unit,
         "p_value": prediction.p_value,
         "marked_area": float(row["anomalous_area"]),
         "threshold": {
+            "anomaly_value": row["anomaly_threshold"],
+            "anomaly_pixel_value": row["anomaly_pixel_threshold"],
             **threshold.to_dict(),
             "promise": threshold.origin.promise,
             "warning": threshold.warning,

@@ -75,7 +75,9 @@ def test_predict_writes_everything_and_reports_what_is_no_image(
         "predict", pictures, "--model", trained_run.model_dir, "--output", output, "--false-alarm-rate", "0.3"
     )
     assert ended.code == 0, ended.err
-    assert re.fullmatch(r"3 images, \d defective: .*predictions\.csv\n", ended.out)
+    first, second, *ranked, last = ended.out.splitlines()
+    assert re.fullmatch(r"3 images: \d [\w ,]+", first) and re.fullmatch(r"Table: .*predictions\.csv", last)
+    assert re.match(r"Threshold \d\.\d{3}\. At most 20 % of good images", second)
     assert [line for line in ended.err.splitlines() if "c.jpg" in line] and "Traceback" not in ended.err
     with (output / "predictions.csv").open(newline="") as file:
         rows = {Path(row["image"]).relative_to(pictures).as_posix(): row for row in csv.DictReader(file)}
@@ -94,6 +96,14 @@ def test_predict_writes_everything_and_reports_what_is_no_image(
         assert mask.any() or row["is_anomalous"] == "false"
         assert row["is_anomalous"] == ("true" if float(row["score"]) > float(row["threshold"]) else "false")
         assert 0 < float(row["p_value"]) <= 1 and row["error"] == ""
+    calibration = AnomalyDetector.load(trained_run.model_dir, "cpu").calibration
+    by_score = sorted(rows.values(), key=lambda row: -float(row["score"]))
+    for row, line in zip(by_score, ranked, strict=True):
+        assert float(row["anomaly_score"]) == calibration.anomaly_score(float(row["score"]))
+        assert line.split()[0] == f"{float(row['anomaly_score']):.3f}" and line.endswith(row["image"])
+        assert row["verdict"] in line
+        assert row["anomaly_threshold"] == repr(calibration.anomaly_score(float(row["threshold"])))
+        assert float(row["anomaly_pixel_threshold"]) == calibration.pixel_unit.of(float(row["pixel_threshold"]))
     assert len({row["map"] for row in rows.values()}) == 3, "two of one name do not overwrite each other"
 
     # Once more into the same folder: the results are not taken for images, and --json says the same.

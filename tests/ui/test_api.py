@@ -95,6 +95,9 @@ def test_inspect_names_score_threshold_and_model(client, trained_run, defective)
     assert (report["score"], report["p_value"], report["verdict"]) == (score, p_value, verdict)
     detector = AnomalyDetector.load(trained_run.model_dir)
     assert Threshold.from_dict(report["threshold"]) == detector.threshold
+    calibration = detector.calibration
+    assert report["anomaly_score"] == calibration.anomaly_score(score) > report["threshold"]["anomaly_value"] == 1
+    assert report["threshold"]["anomaly_pixel_value"] == calibration.pixel_unit.of(detector.threshold.pixel_value)
     assert "held-out" in report["threshold"]["promise"] and report["threshold"]["origin"]["kind"] == "held-out"
     assert report["score_name"].startswith("Mean of the highest 1 %")
     assert report["score_unit"] == "log(1 + ranges of good images)"

@@ -20,7 +20,16 @@ from altub.ui.inspect.batch import PageBatch
 from altub.ui.inspect.dropped import dropped_sources
 from altub.ui.inspect.examples import examples_of
 from altub.ui.inspect.histogram import score_histogram_html
-from altub.ui.inspect.inspection import DEFAULT_RATE, Look, add_to_batch, neighbour, overlay_file, rate_at, threshold_at
+from altub.ui.inspect.inspection import (
+    Look,
+    add_to_batch,
+    default_position,
+    neighbour,
+    overlay_file,
+    position_of,
+    rate_at,
+    threshold_at,
+)
 from altub.ui.offers import find_model, list_offers
 from altub.ui.services import Services
 
@@ -111,7 +120,11 @@ class InspectHandlers:
     ) -> tuple:
         if not self.sessions.knows(session):  # no batch was announced, or the server was restarted
             session = self.sessions.new()
-        asked = len(sources) or len(batch.items if (batch := self.sessions.get(session)) else ())
+        before, (position, *look) = self.sessions.get(session), controls
+        rate = None  # the new batch's default
+        if before is not None and position != default_position(before):
+            rate = rate_at(before, position)
+        asked = len(sources) or len(before.items if before is not None else ())
 
         def tell(done: int, of: int) -> None:
             progress((done, of), desc=f"Inspecting {done} of {of}", unit="images")
@@ -121,7 +134,8 @@ class InspectHandlers:
         notice = views.problems([item for item in new if isinstance(item, Unreadable)])
         pending = sum(isinstance(item, Unreadable) and item.is_pending for item in batch.items)
         notice += views.stopped(len(new), asked, pending)
-        return _everything(session, batch, first, notice, *controls)
+        position = default_position(batch) if rate is None else position_of(batch, rate)
+        return _everything(session, batch, first, notice, position, Look(*look))
 
     # The model does not run.
 
@@ -130,14 +144,14 @@ class InspectHandlers:
         """Everything that depends on the threshold."""
         batch = self.sessions.get(session)
         if batch is None:
-            return (*[gr.skip()] * 7, gr.Slider(label=rate_label(position)), gr.skip())
+            return (gr.skip(),) * 9
         threshold = threshold_at(batch, position)
         return (
             *_picture(batch, _item(batch, shown), threshold, Look(*look)),
             views.batch_summary(batch, threshold),
             views.table_rows(batch, threshold),
-            gr.Slider(label=rate_label(position)),
-            views.threshold_note(threshold),
+            gr.Slider(label=rate_label(batch, position)),
+            views.threshold_note(threshold, batch.calibration),
         )
 
     @show_errors("Update failed")
@@ -224,19 +238,25 @@ class InspectHandlers:
         return str(path)
 
 
-def rate_label(position: float) -> str:
+def rate_label(batch: PageBatch, position: float) -> str:
     """The slider's label with the rate at its position."""
-    return f"False-alarm rate: {views.percent(rate_at(position))}"
+    return f"False-alarm rate: {views.percent(rate_at(batch, position))}"
+
+
+def _slider(batch: PageBatch, position: int) -> gr.Slider:
+    """The slider over the rates of this batch."""
+    last = len(batch.calibration.rates()) - 1
+    return gr.Slider(maximum=max(last, 1), value=position, label=rate_label(batch, position), interactive=last > 0)
 
 
 # Parts of the above.
 
 
 def _everything(
-    session: str, batch: PageBatch, item: Inspected | None, notice: str, position: float = DEFAULT_RATE, *look: Any
+    session: str, batch: PageBatch, item: Inspected | None, notice: str, position: int, look: Look
 ) -> tuple:
     threshold = threshold_at(batch, position)
-    picture = _picture(batch, item, threshold, Look(*look))
+    picture = _picture(batch, item, threshold, look)
     return (
         session,
         item.number if item else 0,
@@ -247,8 +267,8 @@ def _everything(
         gr.Column(visible=True),
         views.batch_summary(batch, threshold),
         views.table_rows(batch, threshold),
-        gr.Slider(label=rate_label(position)),
-        views.threshold_note(threshold),
+        _slider(batch, position),
+        views.threshold_note(threshold, batch.calibration),
         "",
     )
 
@@ -257,14 +277,15 @@ def _picture(batch: PageBatch, item: Inspected | None, threshold: Threshold, loo
     """Verdict, slider, legend, histogram and scales of one image."""
     if item is None:
         return (gr.skip(),) * 5
+    unit = batch.calibration.score_unit
     return (
         views.verdict_card(batch, item, threshold),
         (str(batch.screen_file(item)), str(overlay_file(batch, item, threshold, look))),
         views.legend(batch.calibration, threshold.pixel_value, look.colour_map),
         score_histogram_html(
-            batch.calibration.scores,
-            item.score,
-            threshold.value,
+            unit.of(batch.calibration.scores),
+            unit.of(item.score),
+            unit.of(threshold.value),
             views.VERDICTS[batch.verdict(item, threshold).kind][0],
         ),
         views.scale_maps(batch, item, batch.maps(item)[1], look.colour_map),

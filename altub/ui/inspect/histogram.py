@@ -21,8 +21,8 @@ def score_histogram_html(scores: np.ndarray, score: float, threshold: float, chi
     """Bars, tinted side of defects, dashed threshold, and a coloured line for the image.
 
     Args:
-        scores: (n,) held-out good scores, ascending.
-        score, threshold: of the image shown and the current verdict.
+        scores: (n,) held-out good scores, ascending, in any unit.
+        score, threshold: of the image shown and the current verdict, in the same one.
         chip: class of the image's verdict; None: "defect" above the threshold, else "good".
     """
     low, high = float(scores[0]), float(scores[-1])
@@ -49,7 +49,7 @@ def score_histogram_html(scores: np.ndarray, score: float, threshold: float, chi
     ticks = "".join(f'<span style="left:{place(tick):.2f}%">{number(tick)}</span>' for tick in _ticks(left, right))
     return (
         f'<figure class="histogram card" role="img" aria-label="{escape(_in_words(scores, score, threshold))}">'
-        f"<figcaption>Scores of the {scores.size} held-out good images</figcaption>"
+        f"<figcaption>Anomaly scores of the {scores.size} held-out good images</figcaption>"
         '<div class="plot">'
         f'<div class="beyond" style="left:{cut:.2f}%"></div>{bars}'
         f'<div class="mark threshold" style="left:{cut:.2f}%">{_label(cut, f"threshold {number(threshold)}")}</div>'

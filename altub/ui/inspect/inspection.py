@@ -15,7 +15,7 @@ from altub.errors import ConfigError, DataError, RunError
 from altub.files import explain_full_disk
 from altub.inference.batch import Batch, Inspected, Source, Unreadable, inspect_images
 from altub.inference.detector import AnomalyDetector
-from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE, Threshold
+from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE, ROUNDING, Threshold
 from altub.plots import overlay
 from altub.ui.inspect.batch import JPEG, PageBatch, photo_writer
 from altub.ui.inspect.dropped import dedupe_names
@@ -23,11 +23,16 @@ from altub.ui.inspect.sessions import MAX_BATCH
 from altub.ui.offers import find_model
 from altub.ui.services import Services
 
-__all__ = ["DEFAULT_RATE", "RATES", "Look", "add_to_batch", "neighbour", "overlay_file", "rate_at", "threshold_at"]
-
-#: False-alarm rates that the slider steps through, and the position that it starts at.
-RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
-DEFAULT_RATE = RATES.index(DEFAULT_FALSE_ALARM_RATE)
+__all__ = [
+    "Look",
+    "add_to_batch",
+    "default_position",
+    "neighbour",
+    "overlay_file",
+    "position_of",
+    "rate_at",
+    "threshold_at",
+]
 
 _PENDING = "{} was not inspected again because the batch was stopped: inspect all again."
 OVERLAYS_KEPT = 48  # of one batch; any can be drawn again
@@ -42,15 +47,27 @@ class Look:
     contour: bool = True
 
 
-def rate_at(position: float) -> float:
-    """The false-alarm rate at a position of the slider.
+def rate_at(batch: Batch, position: float) -> float:
+    """The false-alarm rate at a position of the slider: one of those that the held-out images can tell apart.
 
     Raises:
         ConfigError: there is no such position.
     """
-    if position not in range(len(RATES)):
+    rates = batch.calibration.rates()
+    if position not in range(len(rates)):
         raise ConfigError("The false-alarm slider has no such position: move it and try again.")
-    return RATES[int(position)]
+    return rates[int(position)]
+
+
+def position_of(batch: Batch, rate: float) -> int:
+    """The position of the highest rate that is not above this one; the first where all are."""
+    rates = batch.calibration.rates()
+    return max((place for place, one in enumerate(rates) if one <= rate * (1 + ROUNDING)), default=0)
+
+
+def default_position(batch: Batch) -> int:
+    """The position that the slider starts at, whose threshold is the model's own."""
+    return position_of(batch, DEFAULT_FALSE_ALARM_RATE)
 
 
 def threshold_at(batch: Batch, position: float) -> Threshold:
@@ -59,7 +76,7 @@ def threshold_at(batch: Batch, position: float) -> Threshold:
     Raises:
         ConfigError: there is no such position.
     """
-    return batch.calibration.threshold(rate_at(position))
+    return batch.calibration.threshold(rate_at(batch, position))
 
 
 def add_to_batch(

@@ -9,14 +9,14 @@ import gradio as gr
 from altub.plots import COLOUR_MAPS
 from altub.ui.inspect import views
 from altub.ui.inspect.dropped import NAMES_JS
-from altub.ui.inspect.handlers import InspectHandlers, rate_label
-from altub.ui.inspect.inspection import DEFAULT_RATE, RATES, Look
+from altub.ui.inspect.handlers import InspectHandlers
+from altub.ui.inspect.inspection import Look
 from altub.ui.services import Services
 
 __all__ = ["build"]
 
 REFRESH = 5.0  # seconds between two updates of the list of runs
-HEADERS = ["#", "Image", "Verdict", "Score", "p-value", "Marked %"]
+HEADERS = ["#", "Image", "Verdict", "Anomaly score", "p-value", "Marked %"]
 DATATYPES = ["number", "str", "html", "number", "number", "number"]
 WIDTHS = ["7%", "38%", "16%", "13%", "13%", "13%"]
 SLIDER_AT = 14  # per cent from the left: shows mostly the overlay
@@ -140,10 +140,10 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
                     with gr.Column(elem_id="inspect-rate-group"):
                         rate = gr.Slider(
                             0,
-                            len(RATES) - 1,
-                            value=DEFAULT_RATE,
+                            1,  # as many as the model's held-out images tell apart, once there is a batch
+                            value=0,
                             step=1,
-                            label=rate_label(DEFAULT_RATE),
+                            label="False-alarm rate",
                             info="Share of good parts that may be called defects. Sets the threshold.",
                             buttons=[],
                             elem_id="inspect-rate",

@@ -100,7 +100,12 @@ def verdict_card(batch: PageBatch, item: Inspected, threshold: Threshold) -> str
     kind, word = VERDICTS[verdict.kind]
     width, height = item.size
     stats = (
-        ("Score", number(item.score), score_meaning(batch.score_share)),
+        (
+            "Anomaly score",
+            number(batch.calibration.anomaly_score(item.score)),
+            "0: a typical good part, 1: the most unusual good part known, 3: three times as far. Raw score "
+            f"{number(item.score)}. {score_meaning(batch.score_share)}.",
+        ),
         ("p-value", f"{item.p_value:.3g}", "Share of good images expected to score at least this high"),
         (
             "Marked area",
@@ -131,25 +136,34 @@ def _remarks(verdict: Verdict) -> str:
     return "".join(f'<p class="remark">{escape(remark)}</p>' for remark in remarks)
 
 
-def threshold_note(threshold: Threshold) -> str:
-    """What the threshold promises, and a warning where that is not what was asked for."""
-    promise = f"Threshold <b>{number(threshold.value)}</b>. {escape(threshold.origin.promise)}"
-    warning = f'<p class="warning">{escape(threshold.warning)}</p>' if threshold.warning else ""
-    return f'<div class="threshold-note"><p>{promise}</p>{warning}</div>'
+def threshold_note(threshold: Threshold, calibration: Calibration) -> str:
+    """The threshold with its promise, and what the number of held-out images does not allow."""
+    unit = calibration.score_unit
+    promise = f"Threshold <b>{number(unit.of(threshold.value))}</b>. {escape(threshold.origin.promise)}"
+    own = calibration.threshold()
+    # Which rates the slider offers is no secret of n: the one that it lacks is named where it ends.
+    warning = threshold.warning or (own.warning if threshold.value == own.value else None)
+    return f'<div class="threshold-note"><p>{promise}</p>{_warning(warning)}</div>'
+
+
+def _warning(text: str | None) -> str:
+    return f'<p class="warning">{escape(text)}</p>' if text else ""
 
 
 def legend(calibration: Calibration, threshold: float, colour_map: str) -> str:
-    """The fixed colours of the heatmap and what their ends and their middle mean."""
+    """The fixed colours of the heatmap with their numbers, in the unit of pixels; `threshold` is raw."""
     low, high = calibration.colour_low, calibration.colour_high
     colours = colourise(np.linspace(0, 1, 17, dtype=np.float32)[None], 0, 1, colour_map)[0]
     ramp = ",".join(f"rgb({r},{g},{b})" for r, g, b in colours)
+    value = float(calibration.pixel_unit.of(threshold))
     place = float(np.clip(100 * (threshold - low) / (high - low), 0, 100))
     return (
         '<div class="legend" title="Fixed colour scale from the held-out good images: the same for every image of this '
         'model.">'
-        f'<div class="ramp" style="background:linear-gradient(90deg,{ramp})"><i style="left:{place:.2f}%"></i></div>'
-        '<div class="ends"><span>typical of good parts</span><span>highest on good parts</span>'
-        "<span>far above</span></div></div>"
+        f'<div class="ramp" style="background:linear-gradient(90deg,{ramp})"><i style="left:{place:.2f}%">'
+        f"<b>threshold {number(value)}</b></i></div>"
+        '<div class="ends"><span>0: typical of good parts</span><span>1: highest on good parts</span>'
+        "<span>2 and more</span></div></div>"
     )
 
 
@@ -237,7 +251,7 @@ def batch_summary(batch: PageBatch, threshold: Threshold) -> str:
 
 
 def table_rows(batch: PageBatch, threshold: Threshold) -> list[list[object]]:
-    """Number, name, verdict (HTML), score, p-value and marked area in per cent of every image."""
+    """Number, name, verdict (HTML), anomaly score, p-value and marked area in per cent of every image."""
     rows: list[list[object]] = []
     for item in batch.items:
         if isinstance(item, Unreadable):
@@ -251,7 +265,7 @@ def table_rows(batch: PageBatch, threshold: Threshold) -> list[list[object]]:
                 item.number,
                 item.source.name,
                 f'<span class="chip {kind}">{word}</span>',
-                round(item.score, 4),
+                round(batch.calibration.anomaly_score(item.score), 3),
                 round(item.p_value, 4),
                 round(100 * verdict.marked_area, 2),
             ]

@@ -20,8 +20,6 @@ from altub.inference.marked_area import MarkedAreas
 from altub.inference.table import VALUE_COLUMNS
 from altub.ui.inspect.histogram import number
 from altub.ui.inspect.inspection import (
-    DEFAULT_RATE,
-    RATES,
     add_to_batch,
     rate_at,
 )
@@ -37,8 +35,8 @@ def test_moving_the_threshold_relabels_the_table_without_the_model(batch, sessio
     batch = replace(batch, calibration=calibration, items=tuple(items))
     sessions.put("me", batch)
 
-    strict = handlers.relabel("me", 1, RATES.index(0.001), 0.5, "inferno", True)
-    loose = handlers.relabel("me", 1, RATES.index(0.5), 0.5, "inferno", True)
+    strict = handlers.relabel("me", 1, 0, 0.5, "inferno", True)
+    loose = handlers.relabel("me", 1, 3, 0.5, "inferno", True)
     assert forward_passes == []
     *_, table, _, note = loose
     assert sum("Defect" in row[2] for row in strict[6]) == 0
@@ -47,16 +45,14 @@ def test_moving_the_threshold_relabels_the_table_without_the_model(batch, sessio
     assert {row[0] for row in table if "Borderline" in row[2]} == borderline
     assert {row[5] for row in table} == {30.0} and {row[5] for row in strict[6]} == {0.0}
     assert loose[0] != strict[0] and loose[3] != strict[3]  # the card and the histogram follow
-    assert number(scores[4]) in note and 'class="warning"' in strict[8]
+    assert number(calibration.anomaly_score(scores[4])) in note and 'class="warning"' in strict[8]
 
 
 def test_looks_and_rows_do_not_run_the_model_either(batch, forward_passes, handlers):
-    one = handlers.show("me", 1, DEFAULT_RATE, 0.2, "viridis", False)
-    other = handlers.show("me", 1, DEFAULT_RATE, 0.9, "viridis", False)
+    one = handlers.show("me", 1, 0, 0.2, "viridis", False)
+    other = handlers.show("me", 1, 0, 0.9, "viridis", False)
     assert Path(one[1][1]).read_bytes() != Path(other[1][1]).read_bytes()
-    number_, *picture = handlers.select_row(
-        SimpleNamespace(row_value=["3", "x"]), "me", 1, DEFAULT_RATE, 0.2, "viridis", False
-    )
+    number_, *picture = handlers.select_row(SimpleNamespace(row_value=["3", "x"]), "me", 1, 0, 0.2, "viridis", False)
     assert number_ == 3 and batch.item(3).source.name in picture[0]
     assert forward_passes == []
 
@@ -64,7 +60,7 @@ def test_looks_and_rows_do_not_run_the_model_either(batch, forward_passes, handl
 def test_exports_of_the_page(batch, tmp_path, services, handlers):
     (tmp_path / "=1+1.txt").write_text("x")
     batch, _ = add_to_batch(services, "me", batch.run_id, [Source(tmp_path / "=1+1.txt", "=1+1.txt")])
-    position = RATES.index(0.5)
+    position = 1  # 40 %
     csv_text = Path(handlers.write_csv("me", position)).read_text(encoding="utf-8")
     lines = csv_text.splitlines()
     assert tuple(lines[0].split(",")) == VALUE_COLUMNS
@@ -78,38 +74,36 @@ def test_exports_of_the_page(batch, tmp_path, services, handlers):
     assert not list(batch.folder.glob("export-*/predictions.csv"))  # the earlier export is gone
 
 
-@pytest.mark.parametrize("position", [-1, 0.5, len(RATES), float("nan"), "5", None])
+@pytest.mark.parametrize("position", [-1, 0.5, 99, float("nan"), "5", None])
 def test_positions_that_the_slider_does_not_have(batch, position, handlers):
     with pytest.raises(ConfigError):
-        rate_at(position)
+        rate_at(batch, position)
     with pytest.raises(gr.Error, match="false-alarm"):
         handlers.relabel("me", 1, position, 0.5, "inferno", True)
 
 
 def test_handlers_refuse_in_words(batch, runs_folder, handlers):
     with pytest.raises(gr.Error, match="colour map"):
-        handlers.show("me", 1, DEFAULT_RATE, 0.5, "jet", True)
+        handlers.show("me", 1, 0, 0.5, "jet", True)
     with pytest.raises(gr.Error, match="opacity"):
-        handlers.show("me", 1, DEFAULT_RATE, float("nan"), "inferno", True)
+        handlers.show("me", 1, 0, float("nan"), "inferno", True)
     with pytest.raises(gr.Error, match="drop the images again"):
-        handlers.show("nobody", 1, DEFAULT_RATE, 0.5, "inferno", True)
+        handlers.show("nobody", 1, 0, 0.5, "inferno", True)
     for row in (["x"], [], None, [99]):
         with pytest.raises(gr.Error):
-            handlers.select_row(SimpleNamespace(row_value=row), "me", 1, DEFAULT_RATE, 0.5, "inferno", True)
+            handlers.select_row(SimpleNamespace(row_value=row), "me", 1, 0, 0.5, "inferno", True)
     for run_id in (None, "", "../..", "missing"):
         with pytest.raises(gr.Error):
-            handlers.inspect_again(run_id, "me", DEFAULT_RATE, 0.5, "inferno", True, progress=lambda *a, **k: None)
+            handlers.inspect_again(run_id, "me", 0, 0.5, "inferno", True, progress=lambda *a, **k: None)
     for index in (-1, 99, None, (0, 1)):
         with pytest.raises(gr.Error, match="example"):
-            handlers.inspect_example(
-                SimpleNamespace(index=index), batch.run_id, "me", DEFAULT_RATE, progress=lambda *a, **k: None
-            )
+            handlers.inspect_example(SimpleNamespace(index=index), batch.run_id, "me", 0, progress=lambda *a, **k: None)
 
 
 def test_results_that_were_cleaned_away_are_said_to_be(batch, handlers):
     shutil.rmtree(batch.folder)
     with pytest.raises(gr.Error, match="no longer kept"):
-        handlers.show("me", 1, DEFAULT_RATE, 0.5, "inferno", True)
+        handlers.show("me", 1, 0, 0.5, "inferno", True)
 
 
 def test_clear_forgets_everything(batch, sessions, handlers):

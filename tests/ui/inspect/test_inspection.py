@@ -16,8 +16,6 @@ from altub.ui.inspect import views
 from altub.ui.inspect.batch import SCREEN_SIDE, for_screen
 from altub.ui.inspect.dropped import dedupe_names, dropped_sources, shown_name
 from altub.ui.inspect.inspection import (
-    DEFAULT_RATE,
-    RATES,
     Look,
     add_to_batch,
     overlay_file,
@@ -32,7 +30,8 @@ def test_a_batch_says_bit_for_bit_what_the_detector_predicts(batch, runs_folder,
     Image.open(sources[0].path).resize((150, 90)).save(large)
     batch, _ = add_to_batch(services, "me", batch.run_id, [Source(large, "large.png")])
     detector = AnomalyDetector.load(find_model(batch.run_id).model_dir, "cpu")
-    for position, rate in ((DEFAULT_RATE, 0.05), (len(RATES) - 1, 0.5)):
+    assert batch.calibration.rates() == (1 / 5, 2 / 5), "all that four held-out images tell apart"
+    for position, rate in enumerate(batch.calibration.rates()):
         threshold = threshold_at(batch, position)
         assert threshold == detector.calibration.threshold(rate)
         first = next(detector.predict_many([source.path for source in sources]))
@@ -110,7 +109,7 @@ def test_large_images_are_shown_small():
 
 def test_overlays_are_drawn_once_and_do_not_pile_up(batch, monkeypatch):
     monkeypatch.setattr("altub.ui.inspect.inspection.OVERLAYS_KEPT", 6)
-    threshold = threshold_at(batch, DEFAULT_RATE)
+    threshold = threshold_at(batch, 0)
     path = overlay_file(batch, batch.item(1), threshold, Look(opacity=0.01))
     before = path.stat().st_mtime_ns
     assert overlay_file(batch, batch.item(1), threshold, Look(opacity=0.01)) == path

@@ -14,7 +14,6 @@ from altub.inference.threshold import HeldOut, Labels, Threshold
 from altub.ui.inspect import views
 from altub.ui.inspect.histogram import number, score_histogram_html
 from altub.ui.inspect.inspection import (
-    DEFAULT_RATE,
     threshold_at,
 )
 
@@ -40,7 +39,7 @@ def test_percent(share, text):
 def test_names_of_files_are_escaped(batch):
     evil = Source(Path("x.png"), "<img src=x onerror=alert(1)>.png")
     item = replace(batch.item(1), source=evil)
-    threshold = threshold_at(batch, DEFAULT_RATE)
+    threshold = threshold_at(batch, 0)
     assert "<img src=x" not in views.verdict_card(batch, item, threshold)
     assert "<img src=x" not in views.problems([Unreadable(1, evil, f"{evil.name} is no image.")])
 
@@ -63,14 +62,28 @@ def test_numbers_have_a_real_minus_sign():
 
 def test_the_warning_of_a_rate_that_cannot_be_promised_is_shown():
     calibration = Calibration(scores=np.arange(5.0), colour_low=0.0, colour_high=1.0)
-    assert 'class="warning"' in views.threshold_note(calibration.threshold(0.01))
-    assert 'class="warning"' not in views.threshold_note(calibration.threshold(0.5))
+    assert 'class="warning"' in views.threshold_note(calibration.threshold(0.01), calibration)
+    note = views.threshold_note(calibration.threshold(1 / 6), calibration)
+    assert "At most 16.7 %" in note and "5 % needs at least 19" in note, "what n does not allow stands where it ends"
+    assert 'class="warning"' not in views.threshold_note(calibration.threshold(0.5), calibration)
+
+
+def test_numbers_of_score_and_colours_are_in_units_of_good_parts(batch):
+    unit, pixel = batch.calibration.score_unit, batch.calibration.pixel_unit
+    threshold, item = threshold_at(batch, 0), batch.item(1)
+    assert f">{number(unit.of(item.score))}<" in views.verdict_card(batch, item, threshold)
+    assert "Threshold <b>1</b>" in views.threshold_note(threshold, batch.calibration)
+    assert "threshold 1<" in views.legend(batch.calibration, threshold.pixel_value, "inferno")
+    assert "threshold 0.5<" in views.legend(batch.calibration, pixel.raw(0.5), "inferno")
+    assert "left:25.00%" in views.legend(batch.calibration, pixel.raw(0.5), "inferno"), "the colours end at 2"
+    rows = views.table_rows(batch, threshold)
+    assert [row[3] for row in rows] == [round(unit.of(one.score), 3) for one in batch.inspected]
 
 
 def test_the_score_is_explained_as_what_it_is(batch):
     """Not the highest value of the map, unless the model is an older one."""
     assert batch.score_share == 0.01
-    assert "highest 1 % of the pixels" in views.verdict_card(batch, batch.item(1), threshold_at(batch, DEFAULT_RATE))
+    assert "highest 1 % of the pixels" in views.verdict_card(batch, batch.item(1), threshold_at(batch, 0))
     assert views.score_meaning(0.0).startswith("Highest value")
 
 
@@ -109,5 +122,6 @@ def test_a_verdict_is_explained_where_its_word_does_not_say_it_all(batch):
     ],
 )
 def test_the_note_says_where_a_threshold_comes_from(threshold, words):
-    note = views.threshold_note(threshold)
-    assert words in note and "0.5" in note and 'class="warning"' not in note
+    calibration = Calibration(scores=np.arange(3.0), colour_low=0.0, colour_high=1.0)
+    note = views.threshold_note(threshold, calibration)
+    assert words in note and "<b>−0.5</b>" in note and 'class="warning"' not in note

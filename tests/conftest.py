@@ -90,6 +90,28 @@ def trained_run(small_config: TrainingConfig, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="session")
+def line_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run with the default norm, which can follow a line, and 19 held-out images; read only."""
+    from altub.training.loop import train
+
+    root = tmp_path_factory.mktemp("line-data")
+    write_category(root / "weave", good=60)
+    config = make_config(
+        data=str(root),
+        category="weave",
+        backbone="filter-bank",
+        image_size=SIDE,
+        epochs=1,
+        flow={"steps": 2, "hidden_ratio": 0.5, "position_rank": 4},
+        device="cpu",
+    )
+    run = Run.create(tmp_path_factory.mktemp("runs") / "line-run", config)
+    for _ in train(run):
+        pass
+    return run
+
+
+@pytest.fixture(scope="session")
 def shared_folder() -> Path:
     """Real images and weights for development; tests that need them skip where they are missing."""
     folder = Path(os.environ.get("ALTUB_TEST_SHARED") or REPOSITORY.parent / "shared")

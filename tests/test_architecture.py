@@ -39,8 +39,9 @@ RANKS = {
     "runs.launchers.zero_gpu": 7,
     "deploy": 8,
     "labels": 8,
-    "ui": 9,
-    "cli": 9,
+    "line": 9,
+    "ui": 10,
+    "cli": 10,
 }
 #: What may import everything: the package's own lazy names, and the entry point.
 ENTRANCES = ("altub", "altub.__main__")

@@ -11,6 +11,7 @@ import sys
 import typer
 
 from altub.cli import (
+    adapt,
     bench,
     data,
     deploy,
@@ -39,7 +40,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # As --help lists them.
-GROUPS = (data, train, predict, detectability, labels, versions, runs, study, list_settings, bench, serve, hub, deploy)
+GROUPS = (
+    data,
+    train,
+    predict,
+    adapt,
+    detectability,
+    labels,
+    versions,
+    runs,
+    study,
+    list_settings,
+    bench,
+    serve,
+    hub,
+    deploy,
+)
 for group in GROUPS:
     group.register(app)
 

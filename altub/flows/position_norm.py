@@ -92,8 +92,12 @@ class PositionWhitening(FittedNorm):
         self._in_use = (key, *found)
         return found
 
-    def _apply(self, function: Any, recurse: bool = True) -> PositionWhitening:
+    def forget_constants(self) -> None:
+        """To be called after the mean or the matrix were changed from outside."""
         self._in_use = None
+
+    def _apply(self, function: Any, recurse: bool = True) -> PositionWhitening:
+        self.forget_constants()
         return super()._apply(function, recurse)
 
 

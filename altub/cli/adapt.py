@@ -1,0 +1,102 @@
+"""The command `adapt`: a model brought to today's good images."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from altub.cli.options import Device, Json, Model
+from altub.errors import ConfigError
+
+if TYPE_CHECKING:
+    from altub.data import Category
+    from altub.inference.detector import AnomalyDetector
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to the command line."""
+    app.command()(adapt)
+
+
+def adapt(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Folder for the adapted model.")],
+    good: Annotated[Path | None, typer.Option(help="Folder of images of good parts as they look today.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Instead: the images of this source that are labelled good, the newest first.")
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="Largest number of images; the last ones by name.")] = 64,
+    way: Annotated[
+        str | None, typer.Option(help="What follows the images, such as norm-position or base; default: the best.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Data whose test set is evaluated before and after.")] = None,
+    category: Annotated[str | None, typer.Option(help="Its category.")] = None,
+    force: Annotated[bool, typer.Option(help="Also where the images do not look like good parts.")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Adapts a model to how good parts look today, in seconds; the flow stays."""
+    from altub.cli.progress import CountBar
+    from altub.inference.detector import AnomalyDetector
+    from altub.line.adapt import adapt as adapt_model
+
+    if (good is None) == (labels is None):
+        raise ConfigError("Say where the good images are: either --good FOLDER or --labels SOURCE.")
+    if (data is None) != (category is None):
+        raise ConfigError("A test set takes both --data and --category.")
+    images = _from_folder(good, most, out) if good is not None else _from_labels(labels or "", most)
+    test = _test_set(data, category)
+    detector = AnomalyDetector.load(model, device)
+    with CountBar("images") as bar:
+        done = adapt_model(detector, images, way=way, refuse=not force, progress=bar.update)
+    metrics = {"before": _measured(detector, test), "after": _measured(done.detector, test)} if test else None
+    done.detector.save(out)
+    if as_json:
+        print(json.dumps({**done.report.to_dict(), "metrics": metrics, "model": str(out)}))
+        return
+    for sentence in done.report.sentences():
+        print(sentence)
+    if metrics:
+        from altub.metrics import METRICS
+
+        for name, before in metrics["before"].items():
+            print(
+                f"{METRICS[name].label:<14} {before:.4f} before, {metrics['after'].get(name, float('nan')):.4f} after"
+            )
+    print(f"model: {out}")
+
+
+def _from_folder(folder: Path, most: int, out: Path) -> list[Path]:
+    from altub.inference.exports import collect_images
+
+    found = collect_images([folder], skip=out)
+    if len(found) > most:
+        print(f"Note: {len(found)} images; the last {most} by name are used (--most).", file=sys.stderr)
+    return found[-most:]
+
+
+def _from_labels(source: str, most: int) -> list[Path]:
+    """The original files of the newest good labels."""
+    from altub.labels import LabelStore
+
+    store = LabelStore()
+    good = [image for image, label in store.labels.all(source).items() if label.verdict == "good"]
+    return [store.images.path(image) for image in good[-most:]]
+
+
+def _test_set(data: str | None, category: str | None) -> Category | None:
+    from altub.data import load_category
+
+    return load_category(data, category) if data and category else None
+
+
+def _measured(detector: AnomalyDetector, category: Category) -> dict[str, Any]:
+    from altub.evaluation.evaluate import evaluate_detector
+
+    return evaluate_detector(detector, category).measured()

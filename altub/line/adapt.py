@@ -1,0 +1,242 @@
+"""A model follows the line: adapted to today's good images in seconds, with a report of before and after.
+
+    adaptation = adapt(detector, ["today/001.png", ...])
+    print("\\n".join(adaptation.report.sentences()))
+    adaptation.detector.save("models/bottle-november")
+
+Images that do not look like good parts are refused: a model that follows defects would find none afterwards.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from altub.data import Category, ImageSource, Sample
+from altub.device import Workers
+from altub.errors import DataError
+from altub.files import printable
+from altub.flows.pyramid import FlowPyramid
+from altub.inference.detector import AnomalyDetector
+from altub.inference.info import ModelInfo
+from altub.settings import feature_memory_bytes
+from altub.training.adaptation import Adapted, Way, adapt_detector, usable_ways
+from altub.training.features import FeatureStore
+
+__all__ = ["LEAST_IMAGES", "Adaptation", "AdaptationReport", "BaseMove", "UnlikeGoodPartsError", "adapt"]
+
+LEAST_IMAGES = 8
+PLENTY = 32  # images; more change little
+EXTREME = 8.0  # robust standard deviations above the median: such a score is no part of the others
+UNLIKE = 6.0  # spreads of the former good images: so far may the adapted model's scores lie from what they were
+NAMED = 3  # files that a message names
+
+
+class UnlikeGoodPartsError(DataError):
+    """Images to adapt to that are no good parts by the model's own measure."""
+
+
+@dataclass(frozen=True)
+class BaseMove:
+    """How far the base of one feature scale moved.
+
+    Attributes:
+        mean: root mean square over channels of the step of mu, in units of the former sigma.
+        log_std: root mean square of the step of log sigma.
+    """
+
+    mean: float
+    log_std: float
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptationReport:
+    """Before and after, on the images that the model was adapted to.
+
+    Attributes:
+        way: what followed.
+        images: how many.
+        scores_before: (n,) by the model as it was.
+        p_values_before: (n,) by its calibration.
+        threshold_before, threshold_after: of the score, each on its own model's scale.
+        scores_after: (n,) by models that had not seen the image.
+        base: per feature scale, the finest first.
+        seconds: that it took.
+        notes: sentences on what looks wrong.
+    """
+
+    way: str
+    images: int
+    scores_before: np.ndarray
+    p_values_before: np.ndarray
+    threshold_before: float
+    scores_after: np.ndarray
+    threshold_after: float
+    promise: str
+    base: tuple[BaseMove, ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rejected_before(self) -> int:
+        """How many of the images the model as it was calls defective."""
+        return int((self.scores_before > self.threshold_before).sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values = asdict(self)
+        for name in ("scores_before", "p_values_before", "scores_after"):
+            values[name] = values[name].tolist()
+        return values | {"rejected_before": self.rejected_before}
+
+    def sentences(self) -> list[str]:
+        """What a person reads, a sentence each."""
+        low, high = np.median(self.scores_before), np.median(self.scores_after)
+        lines = [
+            f"Before: {self.rejected_before} of {self.images} good images above the threshold "
+            f"{self.threshold_before:.4g}; median score {low:.4g}, median p-value "
+            f"{np.median(self.p_values_before):.2g}.",
+            f"After ({self.way}): threshold {self.threshold_after:.4g}, median score {high:.4g}. {self.promise}",
+        ]
+        if any(move.mean or move.log_std for move in self.base):
+            moves = ", ".join(f"{move.mean:.2f} / {move.log_std:.2f}" for move in self.base)
+            lines.append(f"The base moved by mean / log sigma, scale by scale: {moves}.")
+        return [*lines, *self.notes, f"It took {self.seconds:.1f} s."]
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """The adapted model and its report; the model that it was made from is as it was."""
+
+    detector: AnomalyDetector
+    report: AdaptationReport
+
+
+def adapt(
+    detector: AnomalyDetector,
+    images: Sequence[Sample | ImageSource],
+    *,
+    way: Way | None = None,
+    refuse: bool = True,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Adaptation:
+    """Adapts a copy of a detector to images of good parts as they look today.
+
+    Args:
+        images: at least 8, of good parts only; 32 are plenty.
+        way: what follows; None: the best that the model's norm allows (docs/results-adaptation.md).
+        refuse: raise where the images do not look like good parts; else the report's notes say so.
+        progress: called with the passes of images through the model that are done, and all.
+
+    Raises:
+        DataError: fewer than 8 images.
+        UnlikeGoodPartsError: they do not look like good parts, or some of them do not.
+        ImageError: one cannot be read.
+        ConfigError: the model's norm does not allow this way.
+        ModelError: the model was never calibrated.
+    """
+    began = time.monotonic()
+    samples = Category.from_images("today", images).train
+    if len(samples) < LEAST_IMAGES:
+        raise DataError(
+            f"{len(samples)} images are too few: a model is adapted to at least {LEAST_IMAGES} good images, "
+            f"{PLENTY} are plenty. Add images of good parts."
+        )
+    threshold = detector.threshold  # of a model that was never calibrated there is none
+    chosen = way or usable_ways(detector.pyramid)[0]
+    workers = Workers(detector.device)
+    try:
+        with tempfile.TemporaryDirectory(prefix="altub-adapt-") as folder:
+            store = FeatureStore(
+                detector.backbone,
+                samples,
+                detector.config.image_size,
+                device=detector.device,
+                budget=feature_memory_bytes(),
+                spill=Path(folder) / "features",
+                workers=workers,
+                pixel_range=detector.config.pixel_range,
+            )
+            try:
+                for _ in store.fill():
+                    pass
+                adapted = adapt_detector(detector, store, chosen, workers, progress=progress)
+            finally:
+                store.close()
+    finally:
+        workers.close()
+    notes = tuple(_doubts(detector, adapted, samples))
+    if notes and refuse:
+        raise UnlikeGoodPartsError(" ".join(notes))
+    calibration = adapted.detector.require_calibration()
+    after = calibration.threshold()
+    report = AdaptationReport(
+        way=chosen,
+        images=len(samples),
+        scores_before=adapted.scores_before,
+        p_values_before=np.array([detector.require_calibration().p_value(score) for score in adapted.scores_before]),
+        threshold_before=threshold.value,
+        scores_after=adapted.scores_after,
+        threshold_after=after.value,
+        promise=after.warning or after.origin.promise,
+        base=_base_moves(detector.pyramid, adapted.detector.pyramid),
+        seconds=time.monotonic() - began,
+        notes=notes,
+    )
+    adapted.detector.info = _info(detector.info, report)
+    return Adaptation(adapted.detector, report)
+
+
+def _doubts(detector: AnomalyDetector, adapted: Adapted, samples: Sequence[Sample]) -> list[str]:
+    """Why these may be no images of good parts, a sentence each."""
+    former = detector.require_calibration().scores
+    spread = max(_spread(former), 1e-3)
+    scores = adapted.scores_comparable
+    middle = float(np.median(scores))
+    found = []
+    distance = (middle - float(np.median(former))) / spread
+    if distance > UNLIKE:
+        found.append(
+            f"Even after adapting the images are far from what the model knows ({distance:.0f} times the spread of its "
+            "good images): another part or view? Check the images, or train a new model."
+        )
+    limit = middle + EXTREME * max(_spread(scores), spread)
+    extreme = np.flatnonzero(scores > limit)
+    if extreme.size:
+        worst = sorted(extreme.tolist(), key=lambda index: -scores[index])
+        names = ", ".join(printable(samples[index].path.name) for index in worst[:NAMED])
+        more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
+        found.append(
+            f"{len(worst)} of {len(samples)} images are far more anomalous than the others: {names}{more}. Remove them "
+            "if they show defects."
+        )
+    return found
+
+
+def _spread(scores: np.ndarray) -> float:
+    """A standard deviation that single extreme scores do not change: from the median absolute deviation."""
+    return float(1.4826 * np.median(np.abs(scores - np.median(scores))))
+
+
+def _base_moves(before: FlowPyramid, after: FlowPyramid) -> tuple[BaseMove, ...]:
+    moves = []
+    with torch.no_grad():
+        for old, new in zip(before.bases, after.bases, strict=True):
+            mean = (new.mean - old.mean) * (-old.log_std).exp()
+            log_std = new.log_std - old.log_std
+            moves.append(BaseMove(*(float(step.square().mean().sqrt()) for step in (mean, log_std))))
+    return tuple(moves)
+
+
+def _info(info: ModelInfo, report: AdaptationReport) -> ModelInfo:
+    """What the adapted model tells of itself: the metrics of the former one are not its own."""
+    earlier = info.model_dump().get("adaptations") or []
+    entry = {"way": report.way, "images": report.images, "at": round(time.time())}
+    return info.model_copy(update={"metrics": None, "held_out": None, "adaptations": [*earlier, entry]})

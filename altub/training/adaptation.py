@@ -1,0 +1,225 @@
+"""A trained detector brought to today's images: norm and base follow, the flow stays, the calibration is new.
+
+The calibration comes from the same few images, but never from a model that has seen them: the images are divided into
+folds, each fold is scored by a model that was adapted to the others (cross-conformal predictors, arXiv:1208.0806). The
+model that is kept is adapted to all of them, so its scores of new images are if anything lower than those. That its
+false-alarm rate is the promised one is measured (docs/results-adaptation.md), not proven.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from altub.errors import ConfigError, ModelError
+from altub.flows.alignment import Alignment, FeatureSums, align_norm, alignments_of
+from altub.flows.base import latent_moments
+from altub.inference.calibration import Calibration
+from altub.inference.detector import AnomalyDetector
+
+if TYPE_CHECKING:
+    from altub.device import Workers
+    from altub.flows.pyramid import FlowPyramid
+    from altub.training.features import FeatureStore
+
+__all__ = ["WAYS", "Adapted", "Way", "adapt_detector", "usable_ways"]
+
+Way = Literal["norm-position", "norm-channel", "norm-full", "base", "norm-channel+base", "norm-position+base"]
+WAYS: tuple[Way, ...] = get_args(Way)
+
+FOLDS = 4
+BATCH = 8  # images at a time; only speed and memory depend on it
+BASE_PRIOR = 8  # of n images the base's moments count n / (n + 8), the rest is the old base
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A detector after its adaptation, and what was seen on the way.
+
+    Attributes:
+        detector: shares backbone and settings with the one it was made from.
+        scores_before: (n,) of the images by the detector as it was.
+        scores_after: (n,) by models that had not seen the image; `detector.calibration` holds the same ones.
+        scores_comparable: the same on the scale of the detector as it was, so that both may be compared.
+    """
+
+    detector: AnomalyDetector
+    scores_before: np.ndarray
+    scores_after: np.ndarray
+    scores_comparable: np.ndarray
+
+
+def usable_ways(pyramid: FlowPyramid) -> tuple[Way, ...]:
+    """The ways that this model's norms allow, the better ones first; "base" is always one."""
+    possible = set.intersection(*(set(alignments_of(norm)) for norm in pyramid.norms))
+    return tuple(way for way in WAYS if _alignment(way) is None or _alignment(way) in possible)
+
+
+def adapt_detector(
+    detector: AnomalyDetector,
+    store: FeatureStore,
+    way: Way,
+    workers: Workers,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Adapted:
+    """Adapts a copy of a detector to the images of a store, all of them good; the detector stays as it is.
+
+    Args:
+        store: filled; its images in any order.
+        way: what follows the images: the feature norm, the base, or the norm and then the base.
+        progress: called with the passes of images through the model that are done, and all.
+
+    Raises:
+        ConfigError: the model's norm does not allow this way.
+        ModelError: the model gives no finite score for one of the images.
+    """
+    if way not in usable_ways(detector.pyramid):
+        raise ConfigError(
+            f"This model has no way {way}: its feature norm ({detector.config.flow.norm}) keeps no moments that could "
+            f"follow. Choose one of {', '.join(usable_ways(detector.pyramid))}."
+        )
+    passes = _Passes(detector, store, workers, way, progress)
+    before = passes.scores(detector, passes.energies(detector.pyramid, range(len(store))))
+    sums = passes.feature_sums()
+    energies: list[list[Tensor]] = [[] for _ in store.shapes]
+    for fold, held_out in enumerate(passes.folds):
+        others = [image for k, images in enumerate(passes.folds) if k != fold for image in images]
+        pyramid = passes.adapted([part for k, part in enumerate(sums) if k != fold], others)
+        for scale, values in enumerate(passes.energies(pyramid, held_out)):
+            energies[scale].append(values)
+    order = torch.tensor([image for images in passes.folds for image in images]).argsort()
+    crossed = [torch.cat(values)[order] for values in energies]
+
+    final = AnomalyDetector(
+        detector.config, detector.backbone, passes.adapted(sums, range(len(store))), detector.calibration, detector.info
+    )
+    comparable = passes.scores(final, crossed)  # the range of the energies is still the old one
+    if final.needs_energies:
+        final.pyramid.calibrate(crossed)
+    final.calibration = passes.calibration(final, crossed)
+    return Adapted(final.eval().requires_grad_(False), before, passes.scores(final, crossed), comparable)
+
+
+class _Passes:
+    """The passes of the images through norms and flows that an adaptation takes."""
+
+    def __init__(
+        self,
+        detector: AnomalyDetector,
+        store: FeatureStore,
+        workers: Workers,
+        way: Way,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self.original, self.store, self.workers, self.way = detector, store, workers, way
+        self.progress, self.done = progress, 0
+        count = len(store)
+        # Every FOLDS-th image: pictures taken one after the other are alike, and each fold has some of every hour.
+        self.folds = [list(range(start, count, FOLDS)) for start in range(min(FOLDS, count))]
+        by_base = FOLDS * count if "base" in way else 0  # each fold's base sees the other folds, the last one all
+        self.total = 2 * count + by_base
+
+    def _batches(self, images: Iterable[int]) -> Iterator[list[Tensor]]:
+        images = list(images)
+        for start in range(0, len(images), BATCH):
+            yield self.store.batch(images[start : start + BATCH])
+
+    def _count(self, images: int) -> None:
+        self.done += images
+        self.progress(min(self.done, self.total), self.total)
+
+    @torch.no_grad()
+    def energies(self, pyramid: FlowPyramid, images: Sequence[int]) -> list[Tensor]:
+        """Per scale (n, h, w)."""
+        weight = self.original.config.log_det_weight
+
+        def piece(features: list[Tensor]) -> list[Tensor]:
+            with torch.no_grad():
+                return [values.cpu() for values in pyramid.energy_maps(pyramid.normalise(features), weight)]
+
+        pieces = []
+        for found in self.workers.map(piece, self._batches(images)):
+            pieces.append(found)
+            self._count(len(found[0]))
+        return [torch.cat(values) for values in zip(*pieces, strict=True)]
+
+    def feature_sums(self) -> list[list[FeatureSums]]:
+        """Per fold the sums of every scale; none where nothing is aligned."""
+        if _alignment(self.way) is None:
+            return [[] for _ in self.folds]
+        found = []
+        for images in self.folds:
+            sums = [FeatureSums(shape, self.store.device) for shape in self.store.shapes]
+            for features in self._batches(images):
+                for part, values in zip(sums, features, strict=True):
+                    part.add(values)
+            found.append(sums)
+        return found
+
+    def adapted(self, sums: Sequence[Sequence[FeatureSums]], images: Sequence[int]) -> FlowPyramid:
+        """A copy of the pyramid that follows these images."""
+        pyramid = copy.deepcopy(self.original.pyramid)
+        alignment = _alignment(self.way)
+        if alignment is not None:
+            for norm, parts in zip(pyramid.norms, zip(*sums, strict=True), strict=True):
+                total = parts[0]
+                for part in parts[1:]:
+                    total = total + part
+                align_norm(norm, total, alignment)
+        if "base" in self.way:
+            self._move_bases(pyramid, images)
+        return pyramid
+
+    def _move_bases(self, pyramid: FlowPyramid, images: Sequence[int]) -> None:
+        """Every base towards the mean and standard deviation of z over the images, as far as they are many."""
+
+        def piece(features: list[Tensor]) -> list[Tensor]:
+            with torch.no_grad():
+                return [z for z, _ in pyramid.latents(pyramid.normalise(features))]
+
+        def latents() -> Iterator[list[Tensor]]:
+            for found in self.workers.map(piece, self._batches(images)):
+                yield found
+                self._count(len(found[0]))
+
+        share = len(images) / (len(images) + BASE_PRIOR)
+        for base, (mean, std) in zip(pyramid.bases, latent_moments(latents()), strict=True):
+            old_mean, old_std = base.mean.detach(), base.log_std.detach().exp()
+            variance = share * std.square() + (1 - share) * old_std.square()
+            base.set_moments(share * mean + (1 - share) * old_mean, variance.sqrt())
+
+    def scores(self, detector: AnomalyDetector, energies: Sequence[Tensor]) -> np.ndarray:
+        """(n,) from the energies.
+
+        Raises:
+            ModelError: one is not finite.
+        """
+        return np.concatenate([scores for _, scores in self._maps(detector, energies)])
+
+    def calibration(self, detector: AnomalyDetector, energies: Sequence[Tensor]) -> Calibration:
+        """A calibration on these images, by the detector's present ranges."""
+        found = list(self._maps(detector, energies))
+        maps, scores = (np.concatenate(values) for values in zip(*found, strict=True))
+        return Calibration.fit(scores, maps, peaks=maps.max(axis=(1, 2)))
+
+    def _maps(self, detector: AnomalyDetector, energies: Sequence[Tensor]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        side = self.store.image_size
+        for start in range(0, len(energies[0]), BATCH):
+            part = [values[start : start + BATCH].to(self.store.device) for values in energies]
+            maps, scales = detector.maps_from_energies(part, (side, side))
+            scores = detector.image_scores(scales.float()).double().cpu().numpy()
+            if not np.isfinite(scores).all():
+                raise ModelError("The model gives no finite score for one of these images: fetch or train it again.")
+            yield maps.float().cpu().numpy(), scores
+
+
+def _alignment(way: Way) -> Alignment | None:
+    first = way.partition("+")[0]
+    return None if first == "base" else first.removeprefix("norm-")

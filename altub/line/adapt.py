@@ -35,7 +35,7 @@ __all__ = ["LEAST_IMAGES", "Adaptation", "AdaptationReport", "BaseMove", "Unlike
 LEAST_IMAGES = 8
 PLENTY = 32  # images; more change little
 EXTREME = 8.0  # robust standard deviations above the median: such a score is no part of the others
-UNLIKE = 6.0  # spreads of the former good images: so far may the adapted model's scores lie from what they were
+OTHER_PART = 8.0  # of `Adapted.layout_distance`; on bottle strong shifts reach 4, other parts begin at 13
 NAMED = 3  # files that a message names
 
 
@@ -196,21 +196,19 @@ def adapt(
 
 def _doubts(detector: AnomalyDetector, adapted: Adapted, samples: Sequence[Sample]) -> list[str]:
     """Why these may be no images of good parts, a sentence each."""
-    former = detector.require_calibration().scores
-    spread = max(_spread(former), 1e-3)
-    scores = adapted.scores_comparable
-    middle = float(np.median(scores))
     found = []
-    distance = (middle - float(np.median(former))) / spread
-    if distance > UNLIKE:
+    if adapted.layout_distance is not None and adapted.layout_distance > OTHER_PART:
         found.append(
-            f"Even after adapting the images are far from what the model knows ({distance:.0f} times the spread of its "
-            "good images): another part or view? Check the images, or train a new model."
+            "The images differ from the training images as a whole: another part, or another view of it? Check the "
+            "images, or train a new model on them."
         )
-    limit = middle + EXTREME * max(_spread(scores), spread)
-    extreme = np.flatnonzero(scores > limit)
-    if extreme.size:
-        worst = sorted(extreme.tolist(), key=lambda index: -scores[index])
+    least = _spread(detector.require_calibration().scores)
+    extreme: set[int] = set()
+    for scores in (adapted.scores_before, adapted.scores_after):
+        limit = float(np.median(scores)) + EXTREME * max(_spread(scores), least)
+        extreme |= set(np.flatnonzero(scores > limit).tolist())
+    if extreme:
+        worst = sorted(extreme, key=lambda index: -adapted.scores_before[index])
         names = ", ".join(printable(samples[index].path.name) for index in worst[:NAMED])
         more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
         found.append(

@@ -11,6 +11,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -18,10 +20,11 @@ import torch
 from torch import Tensor
 
 from altub.errors import ConfigError, ModelError
-from altub.flows.alignment import Alignment, FeatureSums, align_norm, alignments_of
+from altub.flows.alignment import Alignment, FeatureSums, align_norm, alignments_of, mean_distance
 from altub.flows.base import latent_moments
 from altub.inference.calibration import Calibration
 from altub.inference.detector import AnomalyDetector
+from altub.inference.threshold import HeldOut, Threshold
 
 if TYPE_CHECKING:
     from altub.device import Workers
@@ -46,13 +49,15 @@ class Adapted:
         detector: shares backbone and settings with the one it was made from.
         scores_before: (n,) of the images by the detector as it was.
         scores_after: (n,) by models that had not seen the image; `detector.calibration` holds the same ones.
-        scores_comparable: the same on the scale of the detector as it was, so that both may be compared.
+        layout_distance: mean squared distance of the images' position means from those of the training, in units of a
+            position's variance, each channel aligned before; of the feature scales the median. None: the norm keeps no
+            position means.
     """
 
     detector: AnomalyDetector
     scores_before: np.ndarray
     scores_after: np.ndarray
-    scores_comparable: np.ndarray
+    layout_distance: float | None
 
 
 def usable_ways(pyramid: FlowPyramid) -> tuple[Way, ...]:
@@ -100,11 +105,12 @@ def adapt_detector(
     final = AnomalyDetector(
         detector.config, detector.backbone, passes.adapted(sums, range(len(store))), detector.calibration, detector.info
     )
-    comparable = passes.scores(final, crossed)  # the range of the energies is still the old one
     if final.needs_energies:
         final.pyramid.calibrate(crossed)
     final.calibration = passes.calibration(final, crossed)
-    return Adapted(final.eval().requires_grad_(False), before, passes.scores(final, crossed), comparable)
+    final.own_threshold = _same_rate(detector, final.calibration)
+    after = passes.scores(final, crossed)
+    return Adapted(final.eval().requires_grad_(False), before, after, passes.layout_distance(sums))
 
 
 class _Passes:
@@ -151,8 +157,8 @@ class _Passes:
         return [torch.cat(values) for values in zip(*pieces, strict=True)]
 
     def feature_sums(self) -> list[list[FeatureSums]]:
-        """Per fold the sums of every scale; none where nothing is aligned."""
-        if _alignment(self.way) is None:
+        """Per fold the sums of every scale; none where the norms keep no moments."""
+        if not alignments_of(self.original.pyramid.norms[0]):
             return [[] for _ in self.folds]
         found = []
         for images in self.folds:
@@ -168,14 +174,22 @@ class _Passes:
         pyramid = copy.deepcopy(self.original.pyramid)
         alignment = _alignment(self.way)
         if alignment is not None:
-            for norm, parts in zip(pyramid.norms, zip(*sums, strict=True), strict=True):
-                total = parts[0]
-                for part in parts[1:]:
-                    total = total + part
+            for norm, total in zip(pyramid.norms, _totals(sums), strict=True):
                 align_norm(norm, total, alignment)
         if "base" in self.way:
             self._move_bases(pyramid, images)
         return pyramid
+
+    def layout_distance(self, sums: Sequence[Sequence[FeatureSums]]) -> float | None:
+        """See `Adapted`."""
+        distances = []
+        for norm, total in zip(self.original.pyramid.norms, _totals(sums), strict=False):
+            if "position" in alignments_of(norm):
+                aligned = copy.deepcopy(norm)
+                align_norm(aligned, total, "channel")
+                distance, noise = mean_distance(aligned, total)
+                distances.append(distance - noise)
+        return float(np.median(distances)) if distances else None
 
     def _move_bases(self, pyramid: FlowPyramid, images: Sequence[int]) -> None:
         """Every base towards the mean and standard deviation of z over the images, as far as they are many."""
@@ -218,6 +232,17 @@ class _Passes:
             if not np.isfinite(scores).all():
                 raise ModelError("The model gives no finite score for one of these images: fetch or train it again.")
             yield maps.float().cpu().numpy(), scores
+
+
+def _totals(sums: Sequence[Sequence[FeatureSums]]) -> list[FeatureSums]:
+    """Per scale the sums of all parts."""
+    return [reduce(add, parts) for parts in zip(*sums, strict=True)]
+
+
+def _same_rate(detector: AnomalyDetector, calibration: Calibration) -> Threshold | None:
+    """The threshold of the rate that the detector's own one promised; one from labels or by hand lost its meaning."""
+    own = detector.own_threshold
+    return calibration.threshold(own.origin.requested_rate) if own and isinstance(own.origin, HeldOut) else None
 
 
 def _alignment(way: Way) -> Alignment | None:

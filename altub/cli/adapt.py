@@ -11,10 +11,12 @@ import typer
 
 from altub.cli.options import Device, Json, Model
 from altub.errors import ConfigError
+from altub.inference.model_files import CONFIG_FILE
 
 if TYPE_CHECKING:
     from altub.data import Category
     from altub.inference.detector import AnomalyDetector
+    from altub.line.adapt import Adaptation
 
 __all__ = ["register"]
 
@@ -26,7 +28,9 @@ def register(app: typer.Typer) -> None:
 
 def adapt(
     model: Model,
-    out: Annotated[Path, typer.Option(help="Folder for the adapted model.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the adapted model; default: a new version of the model itself.")
+    ] = None,
     good: Annotated[Path | None, typer.Option(help="Folder of images of good parts as they look today.")] = None,
     labels: Annotated[
         str | None, typer.Option(help="Instead: the images of this source that are labelled good, the newest first.")
@@ -56,9 +60,9 @@ def adapt(
     with CountBar("images") as bar:
         done = adapt_model(detector, images, way=way, refuse=not force, progress=bar.update)
     metrics = {"before": _measured(detector, test), "after": _measured(done.detector, test)} if test else None
-    done.detector.save(out)
+    where = _save(done, model, out)
     if as_json:
-        print(json.dumps({**done.report.to_dict(), "metrics": metrics, "model": str(out)}))
+        print(json.dumps({**done.report.to_dict(), "metrics": metrics, "model": where}))
         return
     for sentence in done.report.sentences():
         print(sentence)
@@ -69,10 +73,23 @@ def adapt(
             print(
                 f"{METRICS[name].label:<14} {before:.4f} before, {metrics['after'].get(name, float('nan')):.4f} after"
             )
-    print(f"model: {out}")
+    print(f"model: {where}")
 
 
-def _from_folder(folder: Path, most: int, out: Path) -> list[Path]:
+def _save(done: Adaptation, model: Path, out: Path | None) -> str:
+    """Writes the adapted model; returns where it is, in words."""
+    from altub.inference.versions import save_version
+
+    target = model if out is None else out
+    if out is not None and out.resolve() != model.resolve() and not (out / CONFIG_FILE).exists():
+        done.detector.save(out)
+        return str(out)
+    note = f"Adapted by {done.report.way} to {done.report.images} good images."
+    version = save_version(target, done.detector, note, kind="adapted")
+    return f"{target}, version {version.number}"
+
+
+def _from_folder(folder: Path, most: int, out: Path | None) -> list[Path]:
     from altub.inference.exports import collect_images
 
     found = collect_images([folder], skip=out)

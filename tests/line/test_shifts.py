@@ -11,8 +11,8 @@ from altub.line.shifts import SHIFTS, shifted
 
 @pytest.fixture
 def photo() -> Image.Image:
-    y, x = np.mgrid[:64, :96]
-    grey = 90 + 50 * np.sin(x / 3) * np.cos(y / 4)
+    y, x = np.mgrid[:192, :256]
+    grey = 90 + 50 * np.sin(1.5 * x) * np.cos(y / 2)
     return Image.fromarray(np.stack([grey, grey * 0.9, grey * 0.8], -1).astype(np.uint8))
 
 

@@ -41,7 +41,7 @@ def adapt(
     ] = None,
     data: Annotated[str | None, typer.Option(help="Data whose test set is evaluated before and after.")] = None,
     category: Annotated[str | None, typer.Option(help="Its category.")] = None,
-    force: Annotated[bool, typer.Option(help="Also where the images do not look like good parts.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also where the images do not look like good parts.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

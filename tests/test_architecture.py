@@ -26,6 +26,7 @@ RANKS = {
     "backbones": 1,
     "data": 1,
     "inference": 2,
+    "runtime": 2,
     "evaluation.metrics": 3,
     "evaluation.evaluate": 3,
     "evaluation.aupimo": 3,

@@ -54,7 +54,7 @@ def own_tests() -> list[Path]:
 
 @pytest.mark.parametrize(
     ("files", "extras"),
-    [(library_files, ()), (page_files, ("ui",)), (own_tests, ("ui", "dev"))],
+    [(library_files, ("onnx",)), (page_files, ("ui",)), (own_tests, ("ui", "dev"))],
     ids=["library", "page", "tests"],
 )
 def test_every_import_is_declared(files, extras: tuple[str, ...]) -> None:
@@ -64,10 +64,13 @@ def test_every_import_is_declared(files, extras: tuple[str, ...]) -> None:
 
 def test_everything_declared_is_used() -> None:
     used = set().union(*imported(library_files()).values())
+    assert {distribution(line) for line in EXTRAS["onnx"]} <= used
     assert declared() <= used, "what the library needs"
     assert {distribution(line) for line in EXTRAS["ui"]} <= set().union(*imported(page_files()).values())
     development = {distribution(line) for line in EXTRAS["dev"]}
-    assert development <= set().union(*imported(own_tests()).values()) | USED_AS_TOOLS
+    exporters = {distribution(line) for line in EXTRAS["onnx"]}
+    assert exporters <= development, "what is exported is tested"
+    assert development <= set().union(*imported(own_tests()).values()) | USED_AS_TOOLS | exporters
     assert not declared() & {distribution(line) for line in EXTRAS["ui"]} and not development & declared("ui")
 
 

@@ -131,6 +131,10 @@ class CFlowHead(FlowHead):
     def _by_position(self, maps: Tensor, rev: bool) -> tuple[Tensor, Tensor]:
         count, channels, height, width = maps.shape
         codes = self.codes(height, width).to(maps.dtype)
+        if torch.compiler.is_compiling():  # a graph holds no loop over images
+            rows = maps.permute(0, 2, 3, 1).reshape(-1, channels)
+            out, log_det = self.flow(rows, c=[codes.expand(count, -1, -1).reshape(-1, codes.shape[1])], rev=rev)
+            return out.view(count, height, width, channels).permute(0, 3, 1, 2), log_det.view(count, height, width)
         # One image after the other: its numbers then do not even differ by rounding between batches.
         images = [self._fibre_pieces(image.flatten(1).T.contiguous(), codes, rev) for image in maps]
         out = torch.stack([rows.T for rows, _ in images]).reshape(count, channels, height, width)

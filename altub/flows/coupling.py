@@ -182,7 +182,19 @@ class AffineCoupling(CouplingStep):
         self.clamp = clamp
 
     def _step(self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
+        if torch.compiler.is_compiling():  # a graph holds no gradient written by hand, and is fused by who runs it
+            return self._plain_step(x1, x2, a, gain, by_position=by_position)
         return _Couple.apply(x1, x2, a, gain, self.global_offset, self.permutation, self.clamp, by_position)
+
+    def _plain_step(
+        self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool
+    ) -> tuple[Tensor, Tensor]:
+        """`_step` as a chain of PyTorch's own operations."""
+        a_s, a_t = (SUBNET_FACTOR * a.to(x1.dtype)).chunk(2, dim=1)
+        s = self.clamp * torch.tanh(a_s)
+        y = torch.cat((x1, x2 * torch.exp(s) + a_t), dim=1) * gain + self.global_offset
+        y = y if self.permutation is None else y.index_select(1, self.permutation)
+        return y, (s if by_position else s.flatten(1)).sum(1)
 
     def _undo(self, u2: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         a_s, a_t = a.chunk(2, dim=1)

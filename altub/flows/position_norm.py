@@ -76,10 +76,18 @@ class PositionWhitening(FittedNorm):
 
     def _at(self, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Constants in float32 for maps of this size: (C, h, w), (h w, C, rank), (h w, 1, rank), (h, w)."""
+        if torch.compiler.is_compiling():
+            return self._stretched(height, width)
         key = (height, width, self.vectors._version)
         kept = self._in_use
         if kept is not None and kept[0] == key and kept[1].device == self.mean.device:
             return kept[1:]
+        found = self._stretched(height, width)
+        self._in_use = (key, *found)
+        return found
+
+    def _stretched(self, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`_at`, computed."""
         mean, vectors, gains, rest = self.mean, self.vectors, self.gains, self.rest
         if mean.shape[1:] != (height, width):
             mean = F.interpolate(mean[None], (height, width), mode="bilinear", align_corners=False)[0]
@@ -88,9 +96,7 @@ class PositionWhitening(FittedNorm):
                 for now, before in zip((height, width), rest.shape, strict=True)
             )
             vectors, gains, rest = (values[rows][:, columns] for values in (vectors, gains, rest))
-        found = mean, vectors.flatten(0, 1).float(), gains.flatten(0, 1)[:, None], rest
-        self._in_use = (key, *found)
-        return found
+        return mean, vectors.flatten(0, 1).float(), gains.flatten(0, 1)[:, None], rest
 
     def forget_constants(self) -> None:
         """To be called after the mean or the matrix were changed from outside."""

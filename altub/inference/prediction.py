@@ -8,11 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-from torch import Tensor
 
 from altub.plots.enlarge import enlarged, enlarged_strips
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from altub.inference.threshold import Threshold
 
 __all__ = ["KINDS", "Kind", "MaskedVerdict", "Prediction", "Verdict", "peak_level"]

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from altub.errors import ConfigError, ModelError
 
@@ -27,6 +25,9 @@ __all__ = ["DEFAULT_FALSE_ALARM_RATE", "ROUNDING", "Fixed", "HeldOut", "Labels",
 DEFAULT_FALSE_ALARM_RATE = 0.05
 
 ROUNDING = 1e-9  # 0.05 * 20 must count as 1 although it is computed in floating point
+
+
+Target = Literal["recall", "false-alarm-rate", "cost"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Labels:
 
     n_good: int
     n_defective: int
-    target: Literal["recall", "false-alarm-rate", "cost"]
+    target: Target
     level: float
     confidence: float
     kind: ClassVar[str] = "labels"
@@ -201,14 +202,21 @@ class Threshold:
         try:
             origin = dict(values["origin"])
             kind = _ORIGINS[origin.pop("kind")]
-            kind(**origin)  # refuses unknown entries; the adapter checks the types, as a model comes from anywhere
+            if any(not _is_plain(name, value) for name, value in origin.items()):  # a model comes from anywhere
+                raise ValueError("an entry of the origin is of the wrong type")
             band = values.get("band")  # version 0.1.0 wrote none
-            checked = TypeAdapter(kind).validate_python(origin)
-            return cls(values["value"], values["pixel_value"], checked, band and tuple(band))
+            return cls(values["value"], values["pixel_value"], kind(**origin), band and tuple(band))
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise ModelError(
                 "The threshold of this model is incomplete or damaged. Fetch or train the model again."
             ) from error
+
+
+def _is_plain(name: str, value: Any) -> bool:
+    """Is an entry of an origin what its class says: a number, or the name of a target?"""
+    if name == "target":
+        return value in get_args(Target)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _percent(rate: float) -> str:

@@ -28,6 +28,7 @@ from altub.device import Workers
 from altub.errors import RunError
 from altub.evaluation.metrics import image_auroc
 from altub.inference.detector import AnomalyDetector
+from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE
 from altub.line.shifts import SHIFTS, shifted
 from altub.runs.run import Run
 from altub.training.adaptation import WAYS, Way, adapt_detector
@@ -36,7 +37,7 @@ from altub.training.features import FeatureStore
 
 __all__ = ["Outcome", "main", "study"]
 
-RATE = 0.05  # nominal share of false alarms
+RATE = DEFAULT_FALSE_ALARM_RATE  # nominal share of false alarms
 BATCH = 8
 
 

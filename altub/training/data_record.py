@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from altub.data import Category, PixelRange, Sample
 from altub.data.images import measure_pixel_range
 from altub.data.splits import split_held_out
-from altub.errors import RunError
+from altub.errors import DataError, RunError
 from altub.files import read_json, write_json
 
 __all__ = ["DataRecord", "Split", "split_data"]
@@ -98,6 +98,24 @@ class DataRecord(BaseModel):
         trained = {entry.sha256 for entry in self.images if entry.part == "trained"}
         hashes = _hashes(samples)
         return [sample for sample, (_, sha256) in zip(samples, hashes, strict=True) if sha256 not in trained]
+
+    def held_out(self, samples: Sequence[Sample]) -> list[Sample]:
+        """Those that were held out, by content; the first of equal ones.
+
+        Raises:
+            DataError: not all of them are there.
+        """
+        wanted = {entry.sha256 for entry in self.images if entry.part == "held-out"}
+        found: dict[str, Sample] = {}
+        for sample, (_, sha256) in zip(samples, _hashes(samples), strict=True):
+            if sha256 in wanted:
+                found.setdefault(sha256, sample)
+        if len(found) < len(wanted):
+            raise DataError(
+                f"{len(wanted) - len(found)} of the {len(wanted)} held-out images of the training are not among the "
+                f"{len(samples)} good images given: give the data that it was trained on."
+            )
+        return list(found.values())
 
     def restore(self, run_id: str, category: Category) -> Split:
         """The recorded images as they are now; images that came later are left out, and the note says so.

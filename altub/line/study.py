@@ -165,6 +165,7 @@ def main(
     draws: Annotated[int, typer.Option(help="Choices of the good images.")] = 3,
     strengths: Annotated[str, typer.Option(help="mild, strong or both with a comma.")] = "mild,strong",
     shifts: Annotated[str, typer.Option(help="With commas.")] = ",".join(SHIFTS),
+    held_out: Annotated[int, typer.Option(help="Largest number of held-out images.")] = 1000,
     defective: Annotated[int, typer.Option(help="Largest number of defective images.")] = 1000,
 ) -> None:
     """Adapts a run's model to shifted images and writes how well each way does."""
@@ -172,7 +173,7 @@ def main(
     if not opened.data_file.is_file():
         raise RunError(f"{run} has no record of its images: give the folder of a finished run.")
     category = load_category(opened.config.data, opened.config.category)
-    held_out, test = _images_of(opened, category, defective)
+    good, test = _images_of(opened, category, defective)
     detector = AnomalyDetector.load(opened.model_dir, "cpu")
     sizes = [
         (name, word, SHIFTS[name][("mild", "strong").index(word)])
@@ -187,7 +188,7 @@ def main(
             table.writeheader()
         for outcome in study(
             detector,
-            held_out,
+            good[:held_out],
             test,
             ways=ways.split(","),
             counts=[int(count) for count in counts.split(",")],

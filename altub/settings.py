@@ -24,6 +24,8 @@
 | ALTUB_AUTH            | user:password that the page asks for                           | none              |
 | ALTUB_AUTH_FILE       | a file that holds it                                           | none              |
 | ALTUB_ALLOWED_HOSTS   | host names that the page may be reached by, with commas        | the bound one     |
+| ALTUB_API_TOKEN       | what programs send to the endpoint for machines, /v1/inspect   | none              |
+| ALTUB_WEBHOOK_SECRET  | signs the messages of a watched folder to a webhook            | none              |
 
 Defaults in brackets hold on a Hugging Face Space, where data and runs also go to its persistent storage, if any.
 
@@ -41,6 +43,7 @@ from altub.errors import ConfigError
 
 __all__ = [
     "allowed_hosts",
+    "api_token",
     "auth",
     "auth_file",
     "data_root",
@@ -71,6 +74,7 @@ __all__ = [
     "uploads_are_shared",
     "use_gradio_temp_dir",
     "wait_passively",
+    "webhook_secret",
     "weights_root",
     "zero_gpu",
 ]
@@ -192,6 +196,16 @@ def allowed_hosts() -> list[str]:
     """Further host names that the page may be reached by (``ALTUB_ALLOWED_HOSTS``), in lower case."""
     names = (os.environ.get("ALTUB_ALLOWED_HOSTS") or "").split(",")
     return [name.strip().lower() for name in names if name.strip()]
+
+
+def api_token() -> str:
+    """What programs must send to the endpoint for machines (``ALTUB_API_TOKEN``); empty where it is not set."""
+    return os.environ.get("ALTUB_API_TOKEN") or ""
+
+
+def webhook_secret() -> str:
+    """What a watched folder signs its messages with (``ALTUB_WEBHOOK_SECRET``); empty where it is not set."""
+    return os.environ.get("ALTUB_WEBHOOK_SECRET") or ""
 
 
 def gradio_temp_dir() -> Path | None:

@@ -26,6 +26,7 @@ from altub.cli import (
     study,
     train,
     versions,
+    watch,
 )
 from altub.cli.options import BAD_INPUT, STOPPED
 from altub.errors import AltUBError
@@ -46,6 +47,7 @@ GROUPS = (
     train,
     predict,
     adapt,
+    watch,
     detectability,
     labels,
     versions,

@@ -21,6 +21,7 @@ __all__ = [
     "PICTURE_COLUMNS",
     "VALUE_COLUMNS",
     "Row",
+    "as_cell",
     "cell_text",
     "error_row",
     "table_to_csv",
@@ -94,7 +95,7 @@ def table_to_csv(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> str:
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)
-    table.writerows([_cell(row[column]) for column in columns] for row in rows)
+    table.writerows([as_cell(row[column]) for column in columns] for row in rows)
     return text.getvalue()
 
 
@@ -105,7 +106,8 @@ def cell_text(cell: str) -> str:
     return _ESCAPED_INSIDE.sub(r"\1", cell)
 
 
-def _cell(value: Any) -> str:
+def as_cell(value: Any) -> str:
+    """A value as `table_to_csv` writes it."""
     if value is None:
         return ""
     if isinstance(value, bool | np.bool_):

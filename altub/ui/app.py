@@ -73,10 +73,10 @@ def main(
         ConfigError: the settings do not allow it, or the port is taken; in one sentence.
     """
     options = make_options(host, port, share, auth, open_browser, auth_file=auth_file, no_auth=no_auth)
-    drain = Drain()
+    drain, services = Drain(), services or Services()
     with TemporaryFiles() as files, Ending(drain, files.close) as ending:
         demo = build_app(options, services)  # after the folder was made: its components remember it
-        launch(demo, options, files=files, drain=drain)
+        launch(demo, options, files=files, drain=drain, models=services.models)
         code = ending.serve(lambda: demo.is_running)
         if code:  # requests still run, in threads that would keep the process
             ending.end_at_once(code)

@@ -11,12 +11,14 @@ from starlette.middleware import Middleware
 
 from altub import settings
 from altub.errors import ConfigError
+from altub.inference.model_cache import ModelCache
 from altub.ui.security import LOOPBACK, HostGuard, is_loopback
 from altub.ui.server.body_limit import MAX_FILES, BodyLimit
 from altub.ui.server.ending import Drain, Draining
 from altub.ui.server.headers import SecurityHeaders, inline_scripts
 from altub.ui.server.locality import LocalGate
 from altub.ui.server.logins import Credentials, LoginBrake
+from altub.ui.server.machines import MachineEndpoint, check_token
 from altub.ui.server.temporary import TemporaryFiles
 from altub.ui.theme import ASSETS, HEAD, make_theme
 
@@ -131,6 +133,7 @@ def launch(
     *,
     files: TemporaryFiles | None = None,
     drain: Drain | None = None,
+    models: ModelCache | None = None,
 ) -> str:
     """Serves the page from another thread and returns its address.
 
@@ -139,6 +142,7 @@ def launch(
         options: of the server.
         files: where its temporary files are, which bounds uploads.
         drain: counts its requests.
+        models: the loaded models, which the endpoint for machines uses as well; None: it has its own.
 
     Raises:
         ConfigError: the port is taken, or the address is not one of this machine.
@@ -168,7 +172,7 @@ def launch(
             theme=make_theme(),
             css_paths=sorted(ASSETS.glob("*.css")),
             head=HEAD,
-            app_kwargs={"middleware": middleware(options, files, drain)},
+            app_kwargs={"middleware": middleware(options, files, drain, models)},
         )
     except OSError as error:
         where = f"port {options.port} of {options.host}" if options.port else f"any port of {options.host}"
@@ -182,11 +186,15 @@ def launch(
 
 
 def middleware(
-    options: ServerOptions, files: TemporaryFiles | None = None, drain: Drain | None = None
+    options: ServerOptions,
+    files: TemporaryFiles | None = None,
+    drain: Drain | None = None,
+    models: ModelCache | None = None,
 ) -> list[Middleware]:
     """What every request goes through before Gradio sees it, outermost first."""
     room = files.upload if files is not None else None
     upload_bytes = min(MAX_FILES * settings.max_upload_bytes(), settings.temp_bytes())
+    token = check_token(settings.api_token())
     return [
         Middleware(
             SecurityHeaders,
@@ -196,6 +204,13 @@ def middleware(
         Middleware(HostGuard, **options.guard()),
         *([Middleware(LocalGate)] if options.is_local else []),
         Middleware(Draining, drain=drain or Drain()),
+        Middleware(
+            MachineEndpoint,
+            models=models or ModelCache(),
+            token=token,
+            enabled=bool(token) or options.is_local,
+            image_bytes=settings.max_upload_bytes(),
+        ),
         Middleware(BodyLimit, body_bytes=settings.max_body_bytes(), upload_bytes=upload_bytes, room=room),
         *([Middleware(LoginBrake)] if options.auth is not None else []),
     ]

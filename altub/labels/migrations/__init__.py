@@ -11,11 +11,11 @@ import time
 from types import ModuleType
 
 from altub.errors import LabelError
-from altub.labels.migrations import m001_store
+from altub.labels.migrations import m001_store, m002_inspections
 
 __all__ = ["MIGRATIONS", "migrate"]
 
-MIGRATIONS: tuple[ModuleType, ...] = (m001_store,)
+MIGRATIONS: tuple[ModuleType, ...] = (m001_store, m002_inspections)
 _RECORDS = "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, at REAL NOT NULL)"
 
 

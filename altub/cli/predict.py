@@ -68,6 +68,7 @@ def predict(
 ) -> None:
     """Heatmaps, masks and verdicts for images."""
     from altub.cli.progress import CountBar
+    from altub.inference.comparability import UNCHECKED
     from altub.inference.detector import AnomalyDetector
     from altub.inference.exports import collect_images, predict_to_folder
 
@@ -79,6 +80,8 @@ def predict(
     threshold = threshold_at(detector, false_alarm_rate)
     if threshold.warning:
         print(f"Note: {threshold.warning}", file=sys.stderr)
+    if detector.comparability is None:
+        print(f"Note: {UNCHECKED}", file=sys.stderr)
     with CountBar("images") as bar:
         rows = predict_to_folder(detector, found, output, threshold=threshold, progress=bar.update)
     failed = [row for row in rows if row["error"]]

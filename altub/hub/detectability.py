@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from altub.errors import ModelError
+from altub.evaluation.detectability.examples import EXAMPLES_FILE
 from altub.evaluation.detectability.record import RESULT_FILE, Detectability
-from altub.evaluation.detectability.report import CHART_FILE, EXAMPLES_FILE, EXAMPLES_TEXT, FOLDER, SYNTHETIC
+from altub.evaluation.detectability.report import CHART_FILE, EXAMPLES_TEXT, FOLDER, SYNTHETIC
 
 __all__ = ["detectability_pictures", "detectability_section", "read_detectability"]
 

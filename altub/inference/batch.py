@@ -260,7 +260,7 @@ def inspect_images(
         for source, photo in chunk:
             number = first_number + len(items)
             if isinstance(photo, Image.Image):
-                items.append(_keep(detector, folder, number, source, photo.size, *next(results)))
+                items.append(_keep(detector, folder, number, source, photo, *next(results)))
                 if on_photo is not None:
                     on_photo(number, photo)
             else:
@@ -277,15 +277,16 @@ def _keep(
     folder: Path,
     number: int,
     source: Source,
-    size: tuple[int, int],
+    photo: Image.Image,
     anomaly_map: torch.Tensor,
     scales: torch.Tensor,
 ) -> Inspected:
     score, calibration = detector.score(scales), detector.require_calibration()
     with explain_full_disk(folder / f"{number}.npy"):
         np.save(folder / f"{number}.npy", torch.cat([anomaly_map[None], scales]).numpy())
+    size, reasons = photo.size, detector.reasons(photo, anomaly_map)
     strips = (strip for _, strip in enlarged_strips(anomaly_map.numpy(), size))
     level = peak_level(anomaly_map.numpy(), np.inf)
     areas = MarkedAreas.measure(strips, [*calibration.peaks, level])
     level = peak_level(anomaly_map.numpy(), areas.highest)
-    return Inspected(number, source, size, score, calibration.p_value(score), areas, level)
+    return Inspected(number, source, size, score, calibration.p_value(score), areas, level, reasons)

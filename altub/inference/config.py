@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from altub.data.images import PixelRange
 from altub.flows.config import FlowConfig
+from altub.inference.comparability import Comparability
 from altub.inference.info import ModelInfo
 
 __all__ = ["DetectorConfig", "MapKind", "ModelConfig", "ModelVersion", "ScoreKind"]
@@ -69,6 +70,7 @@ class ModelConfig(BaseModel):
     calibration: Annotated[dict[str, Any], Field(max_length=16)] | None  # without what is beside the weights
     threshold: Annotated[dict[str, Any], Field(max_length=16)] | None = None  # the model's own; else the calibration's
     version: ModelVersion | None = None  # None: as trained
+    comparability: Comparability | None = None  # None: a model of an earlier version
     info: ModelInfo = ModelInfo()
 
     @field_validator("info", mode="before")

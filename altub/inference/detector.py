@@ -26,6 +26,7 @@ from altub.errors import ConfigError, ImageError, ModelError
 from altub.flows import FlowPyramid
 from altub.flows.pyramid import nll_of
 from altub.inference.calibration import Calibration
+from altub.inference.comparability import Comparability
 from altub.inference.config import DetectorConfig
 from altub.inference.info import ModelInfo
 from altub.inference.prediction import Prediction
@@ -64,6 +65,7 @@ class AnomalyDetector(nn.Module):
         info: what travels with the model: metrics, training settings, and entries of your own.
         map_source: computes the maps of images elsewhere; None: this detector does.
         own_threshold: of the model, such as one from labels; None: the calibration's.
+        comparability: what the training images look like as a whole; None: no image is refused.
     """
 
     def __init__(
@@ -75,11 +77,13 @@ class AnomalyDetector(nn.Module):
         info: ModelInfo | None = None,
         map_source: MapSource | None = None,
         own_threshold: Threshold | None = None,
+        comparability: Comparability | None = None,
     ) -> None:
         super().__init__()
         self.config, self.backbone, self.pyramid = config, backbone, pyramid
         self.calibration, self.info, self.map_source = calibration, info or ModelInfo(), map_source
         self.own_threshold = own_threshold
+        self.comparability = comparability
 
     @property
     def device(self) -> torch.device:
@@ -182,7 +186,8 @@ class AnomalyDetector(nn.Module):
         for opened in self.open_images(images):
             sizes = [image.size for image in opened]
             maps, scales = self.raw_maps(opened, image_size)
-            for size, anomaly_map, scale_maps in zip(sizes, maps, scales, strict=True):
+            reasons = [self.reasons(image, anomaly_map) for image, anomaly_map in zip(opened, maps, strict=True)]
+            for size, anomaly_map, scale_maps, why in zip(sizes, maps, scales, reasons, strict=True):
                 score = self.score(scale_maps)
                 yield Prediction.from_maps(
                     anomaly_map,
@@ -190,8 +195,13 @@ class AnomalyDetector(nn.Module):
                     size,
                     score,
                     calibration.p_value(score),
+                    why,
                     anomaly_score=calibration.anomaly_score(score),
                 )
+
+    def reasons(self, image: Image.Image, anomaly_map: Tensor) -> tuple[str, ...]:
+        """Why an image (RGB) with this map (h, w) cannot be compared with the training images; empty where it can."""
+        return () if self.comparability is None else self.comparability.reasons(image, anomaly_map.numpy())
 
     def open_images(self, images: Iterable[ImageSource]) -> Iterator[list[Image.Image]]:
         """The images in RGB as the model reads them, some at a time; they are closed when the next ones are asked for.
@@ -256,9 +266,19 @@ class AnomalyDetector(nn.Module):
             DiskFullError: no room; the model that was there still is.
         """
         folder = Path(folder)
-        parts = (self.config, self.backbone, self.pyramid, self.calibration, self.info, self.own_threshold)
-        write_parts(folder, DetectorParts(*parts))
+        write_parts(folder, self._parts())
         return folder
+
+    def _parts(self) -> DetectorParts:
+        return DetectorParts(
+            self.config,
+            self.backbone,
+            self.pyramid,
+            self.calibration,
+            self.info,
+            threshold=self.own_threshold,
+            comparability=self.comparability,
+        )
 
     @classmethod
     def load(
@@ -293,6 +313,7 @@ class AnomalyDetector(nn.Module):
             parts.info,
             map_source=map_source,
             own_threshold=parts.threshold,
+            comparability=parts.comparability,
         )
         return detector.to(target).eval().requires_grad_(False)
 

@@ -22,6 +22,7 @@ from altub.flows import FlowPyramid
 from altub.flows.pyramid import LATER_BUFFERS
 from altub.flows.registry import get_flow
 from altub.inference.calibration import Calibration
+from altub.inference.comparability import Comparability
 from altub.inference.config import DetectorConfig
 from altub.inference.info import ModelInfo
 from altub.inference.model_files import parse_config, read_header, read_model, write_model
@@ -46,6 +47,7 @@ class DetectorParts:
     calibration: Calibration | None
     info: ModelInfo
     threshold: Threshold | None = None
+    comparability: Comparability | None = None
 
 
 def write_parts(folder: Path, parts: DetectorParts) -> None:
@@ -65,6 +67,7 @@ def write_parts(folder: Path, parts: DetectorParts) -> None:
         "detector": parts.config.model_dump(mode="json"),
         "backbone": parts.backbone.describe(),
         "calibration": calibration,
+        "comparability": None if parts.comparability is None else parts.comparability.model_dump(mode="json"),
         "info": parts.info.to_json(),
         **({} if parts.threshold is None else {"threshold": parts.threshold.to_dict()}),
         "packages": _package_versions(),
@@ -129,7 +132,7 @@ def read_parts(folder: Path, backbone: nn.Module | None = None, *, download: boo
             f"The weights in {folder} do not fit their config.json ({_first_line(error)}). Fetch or train it again."
         ) from error
     threshold = None if config.threshold is None else Threshold.from_dict(config.threshold)
-    return DetectorParts(settings, backbone, pyramid, calibration, config.info, threshold)
+    return DetectorParts(settings, backbone, pyramid, calibration, config.info, threshold, config.comparability)
 
 
 def _pyramid_shapes(weights: bytes) -> dict[str, tuple[int, ...]]:

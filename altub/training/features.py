@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from altub.backbones import Backbone
@@ -20,6 +21,7 @@ from altub.data.augment import Augment
 from altub.device import Workers
 from altub.errors import RunError
 from altub.files import explain_full_disk
+from altub.inference.comparability import picture_statistics
 
 __all__ = ["FeatureStore", "load_images"]
 
@@ -28,15 +30,24 @@ DISK_RESERVE = 2 << 30  # bytes left free on the disk for checkpoints and other 
 DECODERS = 4  # threads; Pillow decodes and resizes without holding the interpreter's lock
 
 
-def load_images(samples: Sequence[Sample], size: int, pixel_range: PixelRange | None = None) -> Tensor:
-    """Decodes and resizes: (N, 3, size, size) float32 in [0, 1]."""
+def load_images(
+    samples: Sequence[Sample],
+    size: int,
+    pixel_range: PixelRange | None = None,
+    see: Callable[[int, Image.Image], None] = lambda place, image: None,
+) -> Tensor:
+    """Decodes and resizes: (N, 3, size, size) float32 in [0, 1].
 
-    def load(sample: Sample) -> Tensor:
-        with sample.opened(pixel_range) as image:
+    see: called, in some thread, with each image (RGB, at its own size) and its place in `samples`.
+    """
+
+    def load(place: int) -> Tensor:
+        with samples[place].opened(pixel_range) as image:
+            see(place, image)
             return to_tensor(image, size)
 
     with ThreadPoolExecutor(DECODERS) as pool:
-        return torch.stack(list(pool.map(load, samples)))
+        return torch.stack(list(pool.map(load, range(len(samples)))))
 
 
 class FeatureStore:
@@ -52,6 +63,7 @@ class FeatureStore:
             `samples`; nothing is kept then.
         workers: compute several batches side by side.
         pixel_range: which values of deep images are white.
+        describes: the numbers of whole pictures are wanted (`pictures`).
     """
 
     def __init__(
@@ -66,10 +78,12 @@ class FeatureStore:
         augment: Augment | None = None,
         workers: Workers | None = None,
         pixel_range: PixelRange | None = None,
+        describes: bool = False,
     ) -> None:
         self.backbone, self.samples, self.image_size = backbone, list(samples), image_size
         self.device, self.spill, self.augment, self.workers = device, spill, augment, workers
-        self.pixel_range = pixel_range
+        self.pixel_range, self.describes = pixel_range, describes
+        self._pictures: dict[int, dict[str, float]] = {}
         with torch.inference_mode():
             probe = backbone(torch.zeros(1, 3, image_size, image_size, device=device))
         self.shapes: list[tuple[int, int, int]] = [tuple(x.shape[1:]) for x in probe]
@@ -101,6 +115,18 @@ class FeatureStore:
                     array[start:stop] = level
                 yield stop
 
+    def describe(self) -> Iterator[int]:
+        """Computes what `pictures` gives and `fill` did not compute on its way; yields the number of images done."""
+        missing = [place for place in range(len(self.samples) if self.describes else 0) if place not in self._pictures]
+        for start in range(0, len(missing), EXTRACTION_BATCH):
+            self._load(missing[start : start + EXTRACTION_BATCH])
+            yield len(self._pictures)
+
+    @property
+    def pictures(self) -> list[dict[str, float]]:
+        """`picture_statistics` of every image, after `describe`."""
+        return [self._pictures[place] for place in range(len(self.samples))]
+
     def _fill_files(self) -> Iterator[int]:
         # Written and read as files, not mapped: a full disk, or a file cut off in place, would kill the process.
         paths = [self.spill / f"{level}.f32" for level in range(len(self.shapes))]
@@ -116,13 +142,17 @@ class FeatureStore:
     def _all_features(self) -> Iterator[tuple[int, int, list[Tensor]]]:
         def piece(start: int) -> tuple[int, int, list[Tensor]]:
             stop = min(start + EXTRACTION_BATCH, len(self.samples))
-            return start, stop, self._extract(self._load(self.samples[start:stop]))
+            return start, stop, self._extract(self._load(range(start, stop)))
 
         starts = range(0, len(self.samples), EXTRACTION_BATCH)
         yield from map(piece, starts) if self.workers is None else self.workers.map(piece, starts)
 
-    def _load(self, samples: Sequence[Sample]) -> Tensor:
-        return load_images(samples, self.image_size, self.pixel_range)
+    def _load(self, indices: Sequence[int]) -> Tensor:
+        def see(place: int, image: Image.Image) -> None:
+            if self.describes and indices[place] not in self._pictures:
+                self._pictures[indices[place]] = picture_statistics(image, self.image_size)
+
+        return load_images([self.samples[index] for index in indices], self.image_size, self.pixel_range, see)
 
     def _extract(self, images: Tensor) -> list[Tensor]:
         with torch.no_grad():
@@ -131,7 +161,7 @@ class FeatureStore:
     def batch(self, indices: Sequence[int], epoch: int = 0) -> list[Tensor]:
         """Features of the images at `indices`, in that order, on the device: per scale (N, C, H, W) float32."""
         if self.mode == "recompute":
-            images = self._load([self.samples[i] for i in indices])
+            images = self._load(indices)
             return self._extract(images if self.augment is None else self.augment(images, epoch, indices))
         if self.mode == "disk":
             return [rows.read(indices).to(self.device) for rows in self._arrays]

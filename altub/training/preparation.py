@@ -18,6 +18,7 @@ from altub.evaluation.evaluate import TestSet
 from altub.evaluation.examples import ExampleMaps
 from altub.flows import FlowPyramid
 from altub.flows.registry import get_flow
+from altub.inference.comparability import Comparability
 from altub.inference.config import DetectorConfig
 from altub.inference.detector import AnomalyDetector
 from altub.settings import feature_memory_bytes
@@ -109,13 +110,19 @@ def prepare(
             augment=augmentation(config.augment, config.seed) if what == "training" and config.augment else None,
             workers=workers,
             pixel_range=split.pixel_range,
+            describes=what != "test",
         )
         stack.callback(store.close)
         stores.append(store)
         for done in store.fill():
             yield f"features of {what} images, {done} of {len(store)}"
+        for done in store.describe():
+            yield f"looking at {what} images, {done} of {len(store)}"
     trained, held_out, tested = stores
 
+    # An image that was turned by a quarter has another shape, and is still one of these.
+    turned = ("aspect",) if "rot90" in config.augment else ()
+    comparability = Comparability.fit(trained.pictures + held_out.pictures, config.image_size, without=turned)
     torch.manual_seed(config.seed)
     flow = config.flow
     if backbone.has_final_norm and flow.norm != "none":
@@ -149,7 +156,7 @@ def prepare(
         test=TestSet(split.tested, config.image_size),
         examples=ExampleMaps(run.examples_dir, split.tested or split.held_out),
         pyramid=pyramid,
-        detector=AnomalyDetector(detector_config, backbone, pyramid),
+        detector=AnomalyDetector(detector_config, backbone, pyramid, comparability=comparability),
     )
 
 

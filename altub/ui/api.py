@@ -18,7 +18,8 @@ given. `/inspect` returns
   anomaly_score (0: as a typical good part, 1: as the most unusual one known), the raw score with score_name and
   score_unit, p_value (estimated share of good images that score at least as high), marked_area (share of pixels that
   are outlined), threshold (anomaly_value and anomaly_pixel_value in units of anomaly scores and pixels, the raw value
-  and pixel_value, origin, band, promise, warning) and model (run, category, backbone, epoch, weights_sha256).
+  and pixel_value, origin, band, promise, warning) and model (run, category, backbone, epoch, weights_sha256,
+  compares_images).
 
 `/predict` takes the same and returns, as in version 0.1.0, overlay, anomaly_map, score, p_value and verdict.
 
@@ -130,6 +131,7 @@ def inspect_image(models: ModelCache, image: str | None, run: str, category: str
             "backbone": detector.config.backbone,
             "epoch": detector.info.epoch,
             "weights_sha256": loaded.weights_sha256,
+            "compares_images": detector.comparability is not None,
         },
     }
     return Answer(str(writer.folder / row["overlay"]), str(writer.folder / row["map"]), report)

@@ -39,6 +39,7 @@ class Offer:
     metrics: Metrics  # on the test set after `epoch`; without a value where none were computed
     weights_sha256: str
     pixel_range: PixelRange | None = None
+    compares_images: bool = True  # with the training images as a whole
 
     @property
     def label(self) -> str:
@@ -114,6 +115,7 @@ def _offer(run: Run) -> Offer | None:
         metrics=about.info.metrics or Metrics(),
         weights_sha256=about.weights_sha256,
         pixel_range=about.detector.pixel_range,
+        compares_images=about.comparability is not None,
     )
 
 

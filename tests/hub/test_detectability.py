@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from altub.evaluation.detectability import Detectability, Trial
-from altub.evaluation.detectability.report import CHART_FILE, EXAMPLES_FILE, FOLDER, write_report
+from altub.evaluation.detectability.examples import EXAMPLES_FILE
+from altub.evaluation.detectability.report import CHART_FILE, FOLDER, write_report
 from altub.hub.card import make_card
 from altub.hub.detectability import detectability_pictures, detectability_section, read_detectability
 from altub.inference.info import ModelInfo

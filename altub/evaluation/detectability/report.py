@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from altub.data import Sample
-from altub.errors import AltUBError
-from altub.evaluation.detectability.measure import defective_image
+from altub.evaluation.detectability.examples import (
+    EXAMPLES_FILE,
+    draw_examples,
+    example_picture,
+    keep_examples,
+    main_contrast,
+    write_png,
+)
 from altub.evaluation.detectability.pod import PodCurve
 from altub.evaluation.detectability.record import Detectability
-from altub.files import write_atomically
 from altub.inference.detector import AnomalyDetector
-from altub.inference.threshold import Threshold
-from altub.plots import figure_to_image, overlay
+from altub.plots import figure_to_image
 from altub.plots.detectability import PodLine, detectability_figure
 
 __all__ = [
     "CHART_FILE",
-    "EXAMPLES_FILE",
     "EXAMPLES_TEXT",
     "FOLDER",
     "SYNTHETIC",
     "chart",
-    "example_picture",
-    "main_contrast",
     "report_lines",
     "write_report",
 ]
@@ -37,18 +37,12 @@ __all__ = [
 #: In a model's folder: where its result is kept.
 FOLDER = "detectability"
 
-CHART_FILE, EXAMPLES_FILE = "detectability.png", "detectability-examples.png"
+CHART_FILE = "detectability.png"
 EXAMPLES_TEXT = "Good images with a drawn defect of the size that is found in 90 % of cases, and their heatmaps."
-SIDE = 256  # pixels of an example
 SYNTHETIC = (
     "Synthetic defects are not real ones: they say which change of an image this model notices, not which defect your "
     "line makes. Where labelled defects exist, compare."
 )
-
-
-def main_contrast(result: Detectability) -> float:
-    """The contrast that a chart shows: the middle one of those tried."""
-    return result.contrasts[(len(result.contrasts) - 1) // 2]
 
 
 def report_lines(result: Detectability) -> list[str]:
@@ -110,33 +104,6 @@ def chart(result: Detectability, contrast: float | None = None, *, dark: bool = 
     return figure_to_image(figure)
 
 
-def example_picture(detector: AnomalyDetector, good: Sequence[Sample], result: Detectability) -> Image.Image:
-    """For each kind a good image with a defect of its a90 (where there is none, of the a90 of all, or of the middle of
-    the sizes tried), and below it the heatmap with the marked area."""
-    contrast, threshold = main_contrast(result), Threshold.from_dict(result.threshold)
-    calibration = detector.require_calibration()
-    columns = []
-    for place, kind in enumerate(result.kinds):
-        sample = good[place % len(good)]
-        size = _example_size(result, contrast, kind)
-        with sample.opened(detector.config.pixel_range) as photo:
-            image = np.asarray(photo, dtype=np.float32) / 255
-        drawn = defective_image(image, kind, size / (result.mm_per_pixel or 1.0), contrast, result.seed + place)
-        defective = Image.fromarray(np.rint(drawn.image * 255).astype(np.uint8))
-        prediction = detector.predict(defective)
-        verdict = prediction.at(threshold)
-        heat = overlay(
-            defective,
-            prediction.model_map,
-            calibration.colour_low,
-            calibration.colour_high,
-            threshold=verdict.pixel_value,
-        )
-        said = "found" if verdict.is_anomalous else "missed"
-        columns.append((f"{kind}, {size:.3g} {result.unit}, {said}", _framed(defective, drawn.mask), heat))
-    return _sheet(columns)
-
-
 def write_report(
     folder: Path, result: Detectability, detector: AnomalyDetector | None = None, good: Sequence[Sample] = ()
 ) -> list[Path]:
@@ -148,11 +115,11 @@ def write_report(
     written = [result.write(folder)]
     pictures = {CHART_FILE: _on_white(chart(result))}
     if detector is not None and good:
-        pictures[EXAMPLES_FILE] = example_picture(detector, good, result)
+        examples = draw_examples(detector, good, result)
+        pictures[EXAMPLES_FILE] = example_picture(examples, result)
+        keep_examples(folder, examples, result)
     for name, picture in pictures.items():
-        buffer = BytesIO()
-        picture.save(buffer, "PNG", optimize=True)
-        write_atomically(folder / name, buffer.getvalue())
+        write_png(folder / name, picture)
         written.append(folder / name)
     return written
 
@@ -162,40 +129,6 @@ def _line(curve: PodCurve) -> PodLine | None:
         return None
     sizes = np.geomspace(curve.sizes[0], curve.sizes[-1], 120)
     return PodLine(sizes, curve.pod(sizes), *curve.band(sizes))
-
-
-def _example_size(result: Detectability, contrast: float, kind: str) -> float:
-    curve = result.curve(contrast, kind)
-    for size in (curve.size_at(0.9), result.curve(contrast).size_at(0.9)):
-        if size and math.isfinite(size):
-            return size
-    return float(np.sqrt(curve.sizes[0] * curve.sizes[-1]))
-
-
-def _framed(image: Image.Image, mask: np.ndarray) -> Image.Image:
-    """The image with a thin frame around the defect, at some distance."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        raise AltUBError("The example has no defect: measure again.")
-    gap = max(image.size) // 40 + 2
-    framed = image.copy()
-    box = (columns[0] - gap, rows[0] - gap, columns[-1] + gap, rows[-1] + gap)
-    width = max(1, max(image.size) // 250)
-    ImageDraw.Draw(framed).rectangle(tuple(map(int, box)), outline=(255, 255, 255), width=width)
-    return framed
-
-
-def _sheet(columns: Sequence[tuple[str, Image.Image, Image.Image]], gap: int = 8, line: int = 18) -> Image.Image:
-    sheet = Image.new("RGB", (len(columns) * (SIDE + gap) - gap, 2 * (SIDE + gap) + line), "white")
-    draw = ImageDraw.Draw(sheet)
-    for place, (words, *pictures) in enumerate(columns):
-        left = place * (SIDE + gap)
-        draw.text((left, 2), words, fill=(31, 41, 55))
-        for row, picture in enumerate(pictures):
-            tile = picture.convert("RGB")
-            tile.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-            sheet.paste(tile, (left, line + row * (SIDE + gap)))
-    return sheet
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

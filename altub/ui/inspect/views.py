@@ -14,6 +14,7 @@ from PIL import Image
 
 from altub.inference.batch import Inspected, Unreadable
 from altub.inference.calibration import Calibration
+from altub.inference.comparability import UNCHECKED
 from altub.inference.prediction import Kind, Verdict
 from altub.inference.threshold import Threshold
 from altub.metrics import MAIN_METRICS, METRICS
@@ -191,13 +192,14 @@ def scale_maps(batch: PageBatch, item: Inspected, scales: np.ndarray, colour_map
 
 
 def model_note(offer: Offer | None) -> str:
-    """A line on the chosen model, and how it reads images of more than 8 bits."""
+    """A line on the chosen model, how it reads images of more than 8 bits, and what it does not look at."""
     if offer is None:
         return ""
     measured = offer.metrics.measured()
     metrics = [f"{METRICS[name].label} {measured[name]:.3f}" for name in MAIN_METRICS if name in measured]
     parts = [offer.backbone, offer.progress, *metrics, time.strftime("%d %b %H:%M", time.localtime(offer.created))]
-    notes = offer.pixel_range.notes if offer.pixel_range is not None else []
+    notes = list(offer.pixel_range.notes) if offer.pixel_range is not None else []
+    notes += [] if offer.compares_images else [UNCHECKED]
     return f"<p>{escape(' · '.join(parts))}</p>" + "".join(f"<p>{escape(note)}</p>" for note in notes)
 
 

@@ -11,6 +11,7 @@ from altub.settings import space_login
 from altub.ui.launch import ServerOptions
 from altub.ui.models import views
 from altub.ui.models.damaged import build_damaged
+from altub.ui.models.detectability_card import build_detectability
 from altub.ui.models.handlers import HubSession, ModelsHandlers
 
 __all__ = ["build"]
@@ -77,6 +78,7 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
                 gr.HTML("<h3>Models on the Hub</h3>")
                 refresh = gr.Button("Refresh", size="sm", scale=0, min_width=90, elem_id="hub-refresh")
             models = gr.HTML(views.NONE_YET, js_on_load=FILL_JS, elem_id="hub-list")
+    build_detectability(demo, tab, may_measure=not options.space)
     build_damaged(demo, tab, may_delete=options.is_local)
     shown = [push_state, pull_state, models, timer]
 

@@ -15,7 +15,8 @@ from altub.data import Category, Sample
 from altub.data.synthetic import DEFECT_KINDS
 from altub.errors import ConfigError, DataError, ModelError
 from altub.evaluation.detectability import Detectability, Plan, measure_detectability, unseen_good
-from altub.evaluation.detectability.report import example_picture, report_lines, write_report
+from altub.evaluation.detectability.examples import draw_examples, example_picture, read_examples
+from altub.evaluation.detectability.report import report_lines, write_report
 from altub.inference.calibration import Calibration
 from altub.inference.detector import AnomalyDetector
 from altub.inference.threshold import Threshold
@@ -115,9 +116,18 @@ def test_result_chart_and_examples_in_a_folder(detector: AnomalyDetector, tmp_pa
         "detectability-examples.png",
     ]
     assert Detectability.read(tmp_path / "out") == result
-    picture = example_picture(detector, GOOD, result)
+    examples = draw_examples(detector, GOOD, result)
+    picture = example_picture(examples, result)
     assert picture.size[0] > 3 * SIDE and np.asarray(picture).std() > 10
     assert np.asarray(Image.open(written[1])).std() > 5
+    stored = read_examples(tmp_path / "out", result)
+    assert [one.words(result) for one in stored] == [one.words(result) for one in examples]
+    assert [one.kind for one in stored] == list(PLAN.kinds) and all(one.size > 1 for one in stored)
+    assert np.array_equal(np.asarray(Image.open(stored[0].image)), np.asarray(examples[0].image))
+    assert not read_examples(tmp_path / "out", result.model_copy(update={"weights_sha256": "1" * 64}))
+    index = tmp_path / "out/examples/examples.json"
+    index.write_text(index.read_text().replace('"spot.png"', '"../../secret.png"'))
+    assert read_examples(tmp_path / "out", result)[1].image == tmp_path / "out/examples/secret.png"
     (tmp_path / "out/detectability.json").write_text('{"category": 3}')
     with pytest.raises(ModelError, match="measure the detectability again"):
         Detectability.read(tmp_path / "out")

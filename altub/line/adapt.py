@@ -163,6 +163,7 @@ def adapt(
                 spill=Path(folder) / "features",
                 workers=workers,
                 pixel_range=detector.config.pixel_range,
+                describes=True,
             )
             try:
                 for _ in store.fill():

@@ -23,6 +23,7 @@ from altub.errors import ConfigError, ModelError
 from altub.flows.alignment import Alignment, FeatureSums, align_norm, alignments_of, mean_distance
 from altub.flows.base import latent_moments
 from altub.inference.calibration import Calibration
+from altub.inference.comparability import Comparability
 from altub.inference.detector import AnomalyDetector
 from altub.inference.threshold import HeldOut, Threshold
 
@@ -107,7 +108,7 @@ def adapt_detector(
     )
     if final.needs_energies:
         final.pyramid.calibrate(crossed)
-    final.calibration = passes.calibration(final, crossed)
+    passes.calibrate(final, crossed)
     final.own_threshold = _same_rate(detector, final.calibration)
     after = passes.scores(final, crossed)
     return Adapted(final.eval().requires_grad_(False), before, after, passes.layout_distance(sums))
@@ -217,11 +218,15 @@ class _Passes:
         """
         return np.concatenate([scores for _, scores in self._maps(detector, energies)])
 
-    def calibration(self, detector: AnomalyDetector, energies: Sequence[Tensor]) -> Calibration:
-        """A calibration on these images, by the detector's present ranges."""
+    def calibrate(self, detector: AnomalyDetector, energies: Sequence[Tensor]) -> None:
+        """Gives a detector a calibration on these images, by its present ranges, and what they look like as a whole."""
         found = list(self._maps(detector, energies))
         maps, scores = (np.concatenate(values) for values in zip(*found, strict=True))
-        return Calibration.fit(scores, maps, peaks=maps.max(axis=(1, 2)))
+        detector.calibration = Calibration.fit(scores, maps, peaks=maps.max(axis=(1, 2)))
+        for _ in self.store.describe():
+            pass
+        if self.store.describes:
+            detector.comparability = Comparability.fit(self.store.pictures, self.store.image_size).with_maps(maps)
 
     def _maps(self, detector: AnomalyDetector, energies: Sequence[Tensor]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         side = self.store.image_size

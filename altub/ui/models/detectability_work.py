@@ -70,7 +70,7 @@ class Measurement:
         Raises:
             ConfigError: there is no such contrast.
         """
-        if contrast not in CONTRASTS:
+        if not isinstance(contrast, float) or contrast not in CONTRASTS:
             raise ConfigError(f"Choose a contrast: {', '.join(CONTRASTS.values())}.")
         asked = _Asked(run.id, float(contrast), scale)
 

@@ -49,33 +49,6 @@
     event.preventDefault();
   });
 
-  // The menus of a table's columns: opened by Enter, walked by arrows, left by Escape, which Gradio leaves to the mouse.
-  const OPENER = '#inspect-table .cell-menu-button';
-  const items = () => [...document.querySelectorAll('.cell-menu [role=menuitem]')];
-  let opener = null;
-  on('click', (event) => {
-    if (event.detail !== 0 || !event.isTrusted) return;  // by mouse
-    if (event.target.matches?.(OPENER)) {
-      opener = event.target;
-      setTimeout(() => items()[0]?.focus(), 100);
-    } else if (event.target.closest?.('.cell-menu')) {
-      setTimeout(() => opener?.focus(), 100);
-    }
-  });
-  on('keydown', (event) => {
-    const menu = items();
-    const at = menu.indexOf(event.target);
-    const step = {ArrowUp: -1, ArrowDown: 1}[event.key];
-    if (event.target.matches?.(OPENER) && event.key !== 'Tab') event.stopImmediatePropagation();
-    if (at < 0) return;
-    if (step) menu[(at + step + menu.length) % menu.length].focus();
-    else if (event.key === 'Escape' || event.key === 'Tab') {
-      document.body.click();
-      opener?.focus();
-    } else return;
-    event.preventDefault();
-  });
-
   // The handle between original and overlay. It only knows the mouse: a key becomes a short drag.
   const place = (handle) => {
     const frame = handle.parentNode.getBoundingClientRect();
@@ -118,8 +91,7 @@
     // A list that scrolls would be a stop of its own for Tab.
     document.querySelectorAll('[role=listbox]').forEach((list) => set(list, {tabindex: -1}));
     document.querySelectorAll('.search-input').forEach((field) => set(field, {'aria-label': 'Search the table'}));
-    document.querySelectorAll(`${OPENER}[tabindex="-1"]`).forEach((button) => set(button, {tabindex: 0}));
-    const rate = text('#inspect-rate [data-testid="block-info"]').match(/[<\d.]+[\d. ]*%/)?.[0];
+    const rate = text('#inspect-rate [data-testid="block-info"]').replace(/^.*: /, '');
     if (rate) set(document.querySelector('#inspect-rate input[type=range]'), {'aria-valuetext': rate});
     const opacity = document.querySelector('#inspect-opacity input[type=range]');
     if (opacity) set(opacity, {'aria-valuetext': `${Math.round(100 * opacity.value)} %`});

@@ -63,6 +63,12 @@ def predict(
     model: Model,
     output: Annotated[Path, typer.Option(help="Folder for overlays, maps, masks and predictions.csv.")],
     false_alarm_rate: OwnRate = None,
+    overlays: Annotated[str, typer.Option(help="Format of overlays: png, jpeg, webp or none.")] = "png",
+    maps: Annotated[
+        str, typer.Option(help="Format of maps: tiff (raw values), png (16 bits, 1000 times the unit) or none.")
+    ] = "tiff",
+    masks: Annotated[bool, typer.Option(help="Write masks.")] = True,
+    report: Annotated[bool, typer.Option("--report", help="Also write report.html, with all pictures in it.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -70,11 +76,14 @@ def predict(
     from altub.cli.progress import CountBar
     from altub.inference.comparability import UNCHECKED
     from altub.inference.detector import AnomalyDetector
+    from altub.inference.export_files import MAP_FORMATS, OVERLAY_FORMATS, check_format
     from altub.inference.exports import collect_images, predict_to_folder
 
     existing = next(path for path in (output, *output.parents) if path.exists())
     if not existing.is_dir():
         raise DataError(f"{existing} is a file, not a folder: give another --output.")
+    check_format("Overlays", overlays, OVERLAY_FORMATS)
+    check_format("Maps", maps, MAP_FORMATS)
     found = collect_images(images, skip=output)
     detector = AnomalyDetector.load(model, device)
     threshold = threshold_at(detector, false_alarm_rate)
@@ -83,7 +92,17 @@ def predict(
     if detector.comparability is None:
         print(f"Note: {UNCHECKED}", file=sys.stderr)
     with CountBar("images") as bar:
-        rows = predict_to_folder(detector, found, output, threshold=threshold, progress=bar.update)
+        rows = predict_to_folder(
+            detector,
+            found,
+            output,
+            threshold=threshold,
+            overlays=overlays,
+            maps=maps,
+            masks=masks,
+            report=f"{detector.info.category} · {detector.config.backbone}" if report else None,
+            progress=bar.update,
+        )
     failed = [row for row in rows if row["error"]]
     for row in failed:
         print(f"Skipped: {row['error']}", file=sys.stderr)

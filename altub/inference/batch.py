@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from altub.inference.detector import AnomalyDetector
 from altub.inference.exports import PredictionArchive
 from altub.inference.marked_area import MarkedAreas
 from altub.inference.prediction import Prediction, Verdict, peak_level
+from altub.inference.report import ReportWriter
 from altub.inference.table import VALUE_COLUMNS, Row, error_row, table_to_csv, verdict_row
 from altub.inference.threshold import Threshold
 from altub.plots.enlarge import enlarged_strips
@@ -183,35 +184,60 @@ class Batch:
             path.write_text(text, encoding="utf-8")
         return path
 
-    def write_zip(
-        self, threshold: Threshold, *, opacity: float, colour_map: str, contour: bool, progress: Progress | None = None
-    ) -> Path:
+    def write_zip(self, threshold: Threshold, *, progress: Progress | None = None, **settings: Any) -> Path:
         """Overlays, maps, masks and predictions.csv of the whole batch, at the images' own sizes; overlays and maps of
         large ones are scaled down.
+
+        Args:
+            settings: look and formats, as of `PredictionWriter`.
+
+        Raises:
+            ConfigError: the colour map, the opacity or a format is not possible.
+            DiskFullError: there is no room.
+        """
+        path = self._fresh_folder() / "predictions.zip"
+        with PredictionArchive(path, self.calibration, threshold, reduce_large=True, **settings) as archive:
+            for name, photo in self._photos(progress):
+                if isinstance(photo, str):
+                    archive.add_error(name, photo)
+                else:
+                    archive.add(name, *photo)
+        return path
+
+    def write_report(self, threshold: Threshold, model: str, *, progress: Progress | None = None, **look: Any) -> Path:
+        """The whole batch as one HTML file, see `altub.inference.report`.
 
         Raises:
             ConfigError: the colour map or the opacity is not possible.
             DiskFullError: there is no room.
         """
-        path = self._fresh_folder() / "predictions.zip"
-        look = {"opacity": opacity, "colour_map": colour_map, "contour": contour, "reduce_large": True}
-        with PredictionArchive(path, self.calibration, threshold, **look) as archive:
-            for done, item in enumerate(self.items, start=1):
-                if isinstance(item, Unreadable):
-                    archive.add_error(item.source.name, item.error)
+        path = self._fresh_folder() / "report.html"
+        with ReportWriter(path, model, self.calibration, threshold, **look) as report:
+            for name, photo in self._photos(progress):
+                if isinstance(photo, str):
+                    report.add_error(name, photo)
                 else:
-                    prediction = self.prediction(item)
-                    try:
-                        with opened(item.source.path, pixel_range=self.pixel_range) as photo:
-                            archive.add(item.source.name, photo, prediction)
-                    except ImageError as error:  # an upload may have been cleaned away
-                        archive.add_error(item.source.name, str(error))
-                if progress is not None:
-                    progress(done, len(self.items))
+                    image, prediction = photo
+                    report.add(name, image, prediction, prediction.verdict(threshold))
         return path
 
+    def _photos(self, progress: Progress | None) -> Iterator[tuple[str, str | tuple[Image.Image, Prediction]]]:
+        """Name, and photo with prediction or why there is none, of every image."""
+        for done, item in enumerate(self.items, start=1):
+            if isinstance(item, Unreadable):
+                yield item.source.name, item.error
+            else:
+                prediction = self.prediction(item)
+                try:
+                    with opened(item.source.path, pixel_range=self.pixel_range) as photo:
+                        yield item.source.name, (photo, prediction)
+                except ImageError as error:  # an upload may have been cleaned away
+                    yield item.source.name, str(error)
+            if progress is not None:
+                progress(done, len(self.items))
+
     def _fresh_folder(self) -> Path:
-        for earlier in self.folder.glob("export-*/predictions.*"):  # archives are large and have been downloaded by now
+        for earlier in self.folder.glob("export-*/*.*"):  # archives are large and have been downloaded by now
             shutil.rmtree(earlier.parent, ignore_errors=True)
         folder = self.folder / f"export-{secrets.token_hex(8)}"
         with explain_full_disk(folder):

@@ -1,8 +1,9 @@
 """Predictions as files: overlays, maps, masks and a table, in a folder or a zip archive.
 
     predictions.csv           one row an image, see `altub.inference.table`
-    overlays/<name>.png       the photo with the heatmap over it and a line around the defects
-    maps/<name>.tiff          the anomaly map at the image's own size, as a float32 TIFF, values as they are
+    overlays/<name>.png       the photo with the heatmap over it and a line around the defects; also .jpg or .webp
+    maps/<name>.tiff          the anomaly map at the image's own size, as a float32 TIFF, values as they are; or as a
+                              16-bit .png in units (`altub.inference.export_files`)
     masks/<name>_mask.png     255 where the map is above the pixel threshold (see `Verdict.pixel_value`), 0 elsewhere
 
 The command line and the page write the same files. Nothing here imports gradio.
@@ -12,12 +13,11 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 import time
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -30,7 +30,19 @@ from altub.data.category import is_hidden
 from altub.data.images.formats import LARGE_PIXELS
 from altub.errors import DataError
 from altub.files import explain_full_disk, printable, replacing
+from altub.inference.export_files import (
+    MAP_FORMATS,
+    OVERLAY_FORMATS,
+    MapFormat,
+    OverlayFormat,
+    check_format,
+    write_map,
+    write_overlay,
+    write_png,
+    write_unit_map,
+)
 from altub.inference.prediction import MaskedVerdict
+from altub.inference.report import ReportWriter
 from altub.inference.table import Row, error_row, table_to_csv, verdict_row
 from altub.plots import COLOUR_MAPS, overlay
 from altub.plots.enlarge import enlarged_strips
@@ -51,7 +63,6 @@ __all__ = [
 ]
 
 SHOWN_PIXELS = 3840 * 2160  # of a large image: what a screen of high resolution shows
-_FLOAT = 3  # SampleFormat of a TIFF
 _LONGEST_NAME, _LONGEST_BYTES = 100, 180  # characters, and as UTF-8; file systems end at 255 bytes
 
 
@@ -120,8 +131,10 @@ class PredictionWriter:
         opacity, colour_map, contour: as in `altub.plots.overlay`.
         reduce_large: overlays and maps of images above `LARGE_PIXELS` are scaled down to `SHOWN_PIXELS`; masks are not.
         masks: False writes none.
+        overlays, maps: their formats, of `altub.inference.export_files`; "none" writes none.
 
     Raises:
+        ConfigError: there is no such format.
         DiskFullError: (from `add` and `close`) there is no room.
     """
 
@@ -136,7 +149,12 @@ class PredictionWriter:
         contour: bool = True,
         reduce_large: bool = False,
         masks: bool = True,
+        overlays: OverlayFormat = "png",
+        maps: MapFormat = "tiff",
     ) -> None:
+        check_format("Overlays", overlays, OVERLAY_FORMATS)
+        check_format("Maps", maps, MAP_FORMATS)
+        self.overlays, self.maps = overlays, maps
         self.folder, self.threshold, self.reduce_large, self.masks = Path(folder), threshold, reduce_large, masks
         self.rows: list[Row] = []
         self.calibration = calibration
@@ -145,25 +163,32 @@ class PredictionWriter:
         self._unique = UniqueNames()
 
     def add(self, image_name: str, image: Image.Image, prediction: Prediction) -> Row:
-        """Writes the three pictures of one image (RGB, at its own size); returns its row."""
+        """Writes the pictures of one image (RGB, at its own size); returns its row."""
         name = self._unique(image_name)
         verdict = prediction.at(self.threshold) if self.masks else prediction.verdict(self.threshold)
         size = _reduced(image.size) if self.reduce_large else image.size
         if size != image.size:
             image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
         row = verdict_row(image_name, prediction.score, prediction.p_value, verdict, self.calibration) | {
-            "overlay": f"overlays/{name}.png",
-            "map": f"maps/{name}.tiff",
+            "overlay": None if self.overlays == "none" else f"overlays/{name}.{OVERLAY_FORMATS[self.overlays]}",
+            "map": None if self.maps == "none" else f"maps/{name}.{MAP_FORMATS[self.maps]}",
             "mask": f"masks/{name}_mask.png" if self.masks else None,
         }
-        shown = overlay(image, prediction.model_map, *self._range, threshold=verdict.pixel_value, **self._look)
-        with self._writing(row["overlay"]) as file:
-            _write_png(shown, file)
-        with self._writing(row["map"]) as file:
-            write_map(enlarged_strips(prediction.model_map, size), size, file)
+        if row["overlay"]:
+            level = verdict.pixel_value
+            shown = overlay(image, prediction.model_map, *self._range, threshold=level, **self._look)
+            with self._writing(row["overlay"]) as file:
+                write_overlay(shown, file, self.overlays)
+        if row["map"]:
+            with self._writing(row["map"]) as file:
+                strips = enlarged_strips(prediction.model_map, size)
+                if self.maps == "png":
+                    write_unit_map(strips, size, self.calibration.pixel_unit, file)
+                else:
+                    write_map(strips, size, file)
         if isinstance(verdict, MaskedVerdict):
             with self._writing(row["mask"]) as file:
-                _write_png(Image.fromarray(verdict.mask.view(np.uint8) * np.uint8(255)), file)
+                write_png(Image.fromarray(verdict.mask.view(np.uint8) * np.uint8(255)), file)
         self.rows.append(row)
         return row
 
@@ -239,6 +264,10 @@ def predict_to_folder(
     *,
     threshold: Threshold | None = None,
     image_size: int | None = None,
+    overlays: OverlayFormat = "png",
+    maps: MapFormat = "tiff",
+    masks: bool = True,
+    report: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Row]:
     """Predicts every image and writes all of the above; an image that cannot be read becomes a row with an error.
@@ -246,6 +275,8 @@ def predict_to_folder(
     Args:
         images: from `collect_images`.
         threshold: of verdicts and masks; None: the model's own.
+        overlays, maps, masks: as in `PredictionWriter`.
+        report: name of the model in report.html (`altub.inference.report`); None writes no report.
         progress: called with the number of images done and the number of all.
 
     Returns:
@@ -256,40 +287,33 @@ def predict_to_folder(
         DiskFullError: there is no room; predictions.csv holds what was done, if there is room for that.
     """
     calibration = detector.require_calibration()
-    with PredictionWriter(folder, calibration, threshold or detector.threshold) as writer:
+    threshold, folder = threshold or detector.threshold, Path(folder)
+    with ExitStack() as stack:
+        writer = stack.enter_context(
+            PredictionWriter(folder, calibration, threshold, overlays=overlays, maps=maps, masks=masks)
+        )
+        paper = None
+        if report is not None:
+            with explain_full_disk(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            paper = stack.enter_context(ReportWriter(folder / "report.html", report, calibration, threshold))
         for chunk in opened_in_chunks(images, lambda path: path, pixel_range=detector.config.pixel_range):
             readable = [image for _, image in chunk if isinstance(image, Image.Image)]
             predictions = detector.predict_many(readable, image_size=image_size)
             for path, image in chunk:
                 if isinstance(image, Image.Image):
-                    writer.add(str(path), image, next(predictions))
+                    prediction = next(predictions)
+                    writer.add(str(path), image, prediction)
+                    if paper is not None:
+                        paper.add(str(path), image, prediction, prediction.verdict(threshold))
                 else:
                     writer.add_error(str(path), str(image))
+                    if paper is not None:
+                        paper.add_error(str(path), str(image))
                 if progress is not None:
                     progress(len(writer.rows), len(images))
             readable.clear()
     return writer.rows
-
-
-def write_map(strips: Iterable[tuple[int, np.ndarray]], size: tuple[int, int], file: IO[bytes]) -> None:
-    """Writes an anomaly map as a float32 TIFF of one channel: exact values.
-
-    Not compressed: floats hardly shrink without the predictors that many readers of TIFF lack.
-
-    Args:
-        strips: the map's rows from top to bottom, as from `enlarged_strips`.
-        size: (width, height) of the map.
-    """
-    width, height = size
-    # (tag, type, value): short is 3, long is 4; all have one value, and one strip holds all rows.
-    tags = [(256, 4, width), (257, 4, height), (258, 3, 32), (259, 3, 1), (262, 3, 1), (273, 4, 0), (277, 3, 1)]
-    tags += [(278, 4, height), (279, 4, 4 * width * height), (339, 3, _FLOAT)]
-    pixels = 8 + 2 + 12 * len(tags) + 4
-    # Little-endian: a short fills the first two of the four bytes of its place.
-    entries = [struct.pack("<HHII", tag, kind, 1, pixels if tag == 273 else value) for tag, kind, value in tags]
-    file.write(b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(entries) + bytes(4))
-    for _, strip in strips:
-        file.write(np.ascontiguousarray(strip, dtype="<f4").data)
 
 
 def _reduced(size: tuple[int, int]) -> tuple[int, int]:
@@ -299,14 +323,3 @@ def _reduced(size: tuple[int, int]) -> tuple[int, int]:
         return size
     scale = (SHOWN_PIXELS / (width * height)) ** 0.5
     return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def _write_png(image: Image.Image, file: IO[bytes]) -> None:
-    # A third of the time of the default level, hardly larger. Without its file number: Pillow would write to that by
-    # itself, and a full disk would be an encoder's error.
-    image.save(_Stream(file), "PNG", compress_level=3)
-
-
-class _Stream:
-    def __init__(self, file: IO[bytes]) -> None:
-        self.write, self.flush = file.write, file.flush

@@ -112,6 +112,7 @@ def test_predict_writes_everything_and_reports_what_is_no_image(
         "--false-alarm-rate", "0.3",
     )  # fmt: skip
     shown = [json.loads(line) for line in again.out.splitlines()]
+    assert not (output / "report.html").exists()
     assert len(shown) == 4
     for row in shown:
         name = Path(row["image"]).relative_to(pictures).as_posix()
@@ -125,7 +126,10 @@ def test_predict_says_where_a_threshold_cannot_keep_its_promise(
     options = ("--model", trained_run.model_dir, "--output", tmp_path / "o")
     ended = altub("predict", pictures / "a.png", *options, "--false-alarm-rate", "0.01")
     assert ended.code == 0 and "no threshold can promise" in ended.err
-    assert "Note" not in altub("predict", pictures / "a.png", *options, "--false-alarm-rate", "0.2").err
+    chosen = ("--overlays", "webp", "--maps", "png", "--no-masks", "--report")
+    quiet = altub("predict", pictures / "a.png", *options, "--false-alarm-rate", "0.2", *chosen)
+    assert quiet.code == 0 and "Note" not in quiet.err
+    assert {path.name for path in (tmp_path / "o").rglob("*")} >= {"a.webp", "a.png", "report.html", "predictions.csv"}
 
 
 @pytest.mark.parametrize(
@@ -135,6 +139,7 @@ def test_predict_says_where_a_threshold_cannot_keep_its_promise(
         (("{pictures}/empty",), "There is no image in"),
         (("{pictures}/a.png", "--false-alarm-rate", "2"), "between 0 and 1"),
         (("{pictures}/a.png", "--device", "cuda:99"), "GPU|device"),
+        (("{pictures}/a.png", "--maps", "gif"), "cannot be written as 'gif'"),
         (("{pictures}/a.png", "--output", "{pictures}/notes.txt"), "is a file, not a folder"),
         (("{pictures}/a.png", "--output", "{pictures}/notes.txt/deeper"), "not a folder"),
     ],

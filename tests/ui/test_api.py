@@ -144,7 +144,7 @@ def call(client: Client, handler: str, data: list[Any]) -> dict[str, Any]:
     """The last message that the queue sends for a handler called by its number, as anybody can."""
     number = next(number for number, block in client.demo.fns.items() if getattr(block.fn, "__name__", "") == handler)
     address, session = f"{client.src}gradio_api/queue", secrets.token_hex(5)
-    join = {"data": data, "fn_index": number, "session_hash": session, "event_data": {"row_value": [1], "index": 0}}
+    join = {"data": data, "fn_index": number, "session_hash": session, "event_data": {"number": 1, "index": 0}}
     httpx.post(f"{address}/join", json=join).raise_for_status()
     with httpx.stream("GET", f"{address}/data", params={"session_hash": session}, timeout=60) as stream:
         for line in stream.iter_lines():
@@ -175,11 +175,13 @@ def test_a_file_of_the_server_is_never_read(client, trained_run, defective):
         ("relabel", [None, None, 3, *LOOK]),
         ("relabel", [None, None, 99, *LOOK]),
         ("show", [None, None, 3, *LOOK]),
-        ("select_row", [None, None, 3, *LOOK]),
+        ("pick", [None, 3, *LOOK]),
+        ("follow_run", ["../..", None, 3, *LOOK]),
         ("inspect_again", ["../..", None, 3, *LOOK]),
         ("inspect_example", ["/etc", None, 3, *LOOK]),
         ("write_csv", [None, 3]),
-        ("write_zip", [None, 3, 0.5, "jet", True]),
+        ("write_zip", [None, 3, "jpeg", "png", True, 0.5, "jet", True]),
+        ("write_report", [None, 3, 0.5, "inferno", True]),
         ("choose_run", ["../../etc"]),
     ],
 )

@@ -13,8 +13,11 @@ from PIL import Image
 
 from altub.files import explain_full_disk
 from altub.inference.batch import Batch, Inspected
+from altub.inference.threshold import Threshold
 
 __all__ = ["JPEG", "SCREEN_SIDE", "PageBatch", "for_screen", "photo_writer"]
+
+THUMBNAIL_SIDE = 88  # pixels: twice what the list shows
 
 SCREEN_SIDE = 1600  # longest side, in pixels, of what is sent to a browser
 JPEG = {"quality": 92, "subsampling": 0}
@@ -27,6 +30,7 @@ class PageBatch(Batch):
     Attributes:
         run_id, weights_sha256: the model's.
         title: of the model, for people.
+        own_threshold: that the model was given; None: the calibration's at the default rate.
         score_share: share of the highest pixels that the score is the mean of; 0: it is the maximum.
         scale_titles: one for each scale map.
     """
@@ -36,6 +40,11 @@ class PageBatch(Batch):
     title: str
     score_share: float
     scale_titles: tuple[str, ...]
+    own_threshold: Threshold | None = None
+
+    def thumbnail_file(self, item: Inspected) -> Path:
+        """The photo as the list shows it."""
+        return _thumbnail_file(self.folder, item.number)
 
     def screen_file(self, item: Inspected) -> Path:
         """The photo as it is sent to the browser."""
@@ -56,7 +65,11 @@ def photo_writer(folder: Path) -> Callable[[int, Image.Image], None]:
     def write(number: int, photo: Image.Image) -> None:
         path = _photo_file(folder, number)
         with explain_full_disk(path):
-            for_screen(photo).save(path, **JPEG)
+            shown = for_screen(photo)
+            shown.save(path, **JPEG)
+            small = shown.copy()
+            small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            small.save(_thumbnail_file(folder, number), quality=80)
 
     return write
 
@@ -72,3 +85,7 @@ def for_screen(image: Image.Image) -> Image.Image:
 
 def _photo_file(folder: Path, number: int) -> Path:
     return folder / f"{number}.jpg"
+
+
+def _thumbnail_file(folder: Path, number: int) -> Path:
+    return folder / f"{number}-small.jpg"

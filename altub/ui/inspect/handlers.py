@@ -7,6 +7,7 @@ returned values is that of the outputs in `altub.ui.inspect.tab`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
@@ -23,17 +24,21 @@ from altub.ui.inspect.histogram import score_histogram_html
 from altub.ui.inspect.inspection import (
     Look,
     add_to_batch,
+    choice_at,
+    choices_of,
     default_position,
-    neighbour,
     overlay_file,
-    position_of,
-    rate_at,
+    same_position,
     threshold_at,
 )
+from altub.ui.inspect.review import review_value
 from altub.ui.offers import find_model, list_offers
 from altub.ui.services import Services
 
-__all__ = ["InspectHandlers", "rate_label"]
+__all__ = ["PICTURE", "InspectHandlers"]
+
+PICTURE = 5  # values of `_picture`
+EVERYTHING = 16  # values of `_everything`
 
 
 class InspectHandlers:
@@ -50,9 +55,8 @@ class InspectHandlers:
         choices = [(offer.label, offer.id) for offer in offers]
         batch = self.sessions.get(session)
         newest = {offer.id: offer.weights_sha256 for offer in offers}
-        stale = views.stale(
-            batch is not None and newest.get(batch.run_id, batch.weights_sha256) != batch.weights_sha256
-        )
+        learned_on = batch is not None and newest.get(batch.run_id, batch.weights_sha256) != batch.weights_sha256
+        stale = views.stale(batch, run_id, learned_on)
         if choices == seen:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), stale
         ids = [offer.id for offer in offers]
@@ -69,12 +73,13 @@ class InspectHandlers:
         )
 
     @show_errors("Model not available")
-    def choose_run(self, run_id: str | None) -> tuple:
-        """Thumbnails of the test images that fit the run, and a line about its model."""
+    def choose_run(self, run_id: str | None, session: str) -> tuple:
+        """Thumbnails of the test images that fit the run, a line about its model, and one on results of another one."""
         found = examples_of(find_model(run_id)) if run_id else []
         pictures = [(example.thumbnail, example.caption) for example in found]
         note = views.model_note(next((offer for offer in list_offers() if offer.id == run_id), None))
-        return gr.Gallery(value=pictures, selected_index=None), gr.Column(visible=bool(pictures)), note
+        stale = views.stale(self.sessions.get(session), run_id)
+        return gr.Gallery(value=pictures, selected_index=None), gr.Column(visible=bool(pictures)), note, stale
 
     # The model runs.
 
@@ -115,15 +120,32 @@ class InspectHandlers:
         """Inspects the whole batch again with the chosen run as it is now."""
         return self._inspect(session, run_id, [], controls, progress)
 
+    @show_errors("Inspection failed")
+    def follow_run(
+        self, run_id: str | None, session: str, *controls: Any, progress: gr.Progress = gr.Progress()
+    ) -> tuple:
+        """Inspects the batch again where another model was chosen than the one that it is by."""
+        if not self._is_by_another(run_id, session):
+            return (gr.skip(),) * EVERYTHING
+        return self._inspect(session, run_id, [], controls, progress)
+
+    def begin_to_follow(self, run_id: str | None, session: str) -> tuple:
+        """`begin`, where `follow_run` has something to do."""
+        return self.begin(session) if self._is_by_another(run_id, session) else (gr.skip(), gr.skip())
+
+    def _is_by_another(self, run_id: str | None, session: str) -> bool:
+        batch = self.sessions.get(session)
+        return batch is not None and bool(run_id) and batch.run_id != run_id
+
     def _inspect(
         self, session: str, run_id: str | None, sources: list[Source], controls: Sequence[Any], progress: gr.Progress
     ) -> tuple:
         if not self.sessions.knows(session):  # no batch was announced, or the server was restarted
             session = self.sessions.new()
         before, (position, *look) = self.sessions.get(session), controls
-        rate = None  # the new batch's default
+        rate = None  # the default
         if before is not None and position != default_position(before):
-            rate = rate_at(before, position)
+            rate = choice_at(before, position).rate
         asked = len(sources) or len(before.items if before is not None else ())
 
         def tell(done: int, of: int) -> None:
@@ -134,8 +156,7 @@ class InspectHandlers:
         notice = views.problems([item for item in new if isinstance(item, Unreadable)])
         pending = sum(isinstance(item, Unreadable) and item.is_pending for item in batch.items)
         notice += views.stopped(len(new), asked, pending)
-        position = default_position(batch) if rate is None else position_of(batch, rate)
-        return _everything(session, batch, first, notice, position, Look(*look))
+        return _everything(session, batch, first, notice, same_position(batch, rate), Look(*look))
 
     # The model does not run.
 
@@ -144,14 +165,14 @@ class InspectHandlers:
         """Everything that depends on the threshold."""
         batch = self.sessions.get(session)
         if batch is None:
-            return (gr.skip(),) * 9
-        threshold = threshold_at(batch, position)
+            return (gr.skip(),) * (PICTURE + 4)
+        choice, item = choice_at(batch, position), _item(batch, shown)
         return (
-            *_picture(batch, _item(batch, shown), threshold, Look(*look)),
-            views.batch_summary(batch, threshold),
-            views.table_rows(batch, threshold),
-            gr.Slider(label=rate_label(batch, position)),
-            views.threshold_note(threshold, batch.calibration),
+            *_picture(batch, item, choice.threshold, Look(*look)),
+            views.batch_summary(batch),
+            review_value(batch, choice.threshold, item.number if item else 0),
+            gr.Slider(label=choice.text),
+            views.threshold_note(choice.threshold, batch.calibration),
         )
 
     @show_errors("Update failed")
@@ -161,24 +182,12 @@ class InspectHandlers:
         return _picture(batch, _item(batch, shown), threshold_at(batch, position), Look(*look))
 
     @show_errors("Update failed")
-    def select_row(self, event: gr.SelectData, session: str, shown: int, position: float, *look: Any) -> tuple:
-        """Shows the image of a row, by the number in the row: the page may have sorted the table."""
+    def pick(self, event: gr.EventData, session: str, position: float, *look: Any) -> tuple:
+        """Shows the image with the number that was picked in the list."""
         batch = self.sessions.require(session)
-        try:
-            number = int(event.row_value[0])
-        except (TypeError, ValueError, IndexError, AttributeError):
-            raise RunError("There is no such row in the table: choose another one.") from None
-        if number == shown:
-            return (gr.skip(),) * 6
-        return number, *_picture(batch, batch.item(number), threshold_at(batch, position), Look(*look))
-
-    @show_errors("Update failed")
-    def step(self, by: int, session: str, shown: int, position: float, *look: Any) -> tuple:
-        """Shows the image after (1) or before (-1) the shown one."""
-        batch = self.sessions.require(session)
-        number = neighbour(batch, shown, by)
-        if number in (0, shown):
-            return (gr.skip(),) * 6
+        number = getattr(event, "number", None)
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise RunError("There is no such image in the list: choose another one.")
         return number, *_picture(batch, batch.item(number), threshold_at(batch, position), Look(*look))
 
     def begin(self, session: str) -> tuple:
@@ -201,12 +210,11 @@ class InspectHandlers:
             "",
             gr.HTML(visible=bool(run_id)),
             gr.Column(visible=False),
-            *[gr.skip()] * 5,
-            gr.Column(visible=False),
+            gr.Row(visible=False),
+            *[gr.skip()] * PICTURE,
             "",
-            [],
-            gr.skip(),
-            "",
+            {"batch": "", "shown": 0, "rows": []},
+            *[gr.skip()] * 2,
             "",
         )
 
@@ -221,32 +229,35 @@ class InspectHandlers:
         self,
         session: str,
         position: float,
-        opacity: float,
-        colour_map: str,
-        contour: bool,
+        overlays: str,
+        maps: str,
+        masks: bool,
+        *look: Any,
         progress: gr.Progress = gr.Progress(),
     ) -> str:
-        """Overlays with the current settings, maps, masks and the table."""
+        """The table, and of overlays (with the current settings), maps and masks what was chosen."""
         batch = self.sessions.require(session)
         path = batch.write_zip(
             threshold_at(batch, position),
-            opacity=opacity,
-            colour_map=colour_map,
-            contour=contour,
+            overlays=overlays,
+            maps=maps,
+            masks=bool(masks),
+            **asdict(Look(*look)),
             progress=lambda done, of: progress((done, of), desc=f"Packing {done} of {of}", unit="images"),
         )
         return str(path)
 
-
-def rate_label(batch: PageBatch, position: float) -> str:
-    """The slider's label with the rate at its position."""
-    return f"False-alarm rate: {views.percent(rate_at(batch, position))}"
-
-
-def _slider(batch: PageBatch, position: int) -> gr.Slider:
-    """The slider over the rates of this batch."""
-    last = len(batch.calibration.rates()) - 1
-    return gr.Slider(maximum=max(last, 1), value=position, label=rate_label(batch, position), interactive=last > 0)
+    @show_errors("Export failed")
+    def write_report(self, session: str, position: float, *look: Any, progress: gr.Progress = gr.Progress()) -> str:
+        """The batch as one HTML file."""
+        batch = self.sessions.require(session)
+        path = batch.write_report(
+            threshold_at(batch, position),
+            batch.title,
+            **asdict(Look(*look)),
+            progress=lambda done, of: progress((done, of), desc=f"Drawing {done} of {of}", unit="images"),
+        )
+        return str(path)
 
 
 # Parts of the above.
@@ -255,20 +266,20 @@ def _slider(batch: PageBatch, position: int) -> gr.Slider:
 def _everything(
     session: str, batch: PageBatch, item: Inspected | None, notice: str, position: int, look: Look
 ) -> tuple:
-    threshold = threshold_at(batch, position)
-    picture = _picture(batch, item, threshold, look)
+    choice, last = choice_at(batch, position), len(choices_of(batch)) - 1
+    number = item.number if item else 0
     return (
         session,
-        item.number if item else 0,
+        number,
         notice,
         gr.HTML(visible=item is None),
         gr.Column(visible=item is not None),
-        *picture,
-        gr.Column(visible=True),
-        views.batch_summary(batch, threshold),
-        views.table_rows(batch, threshold),
-        _slider(batch, position),
-        views.threshold_note(threshold, batch.calibration),
+        gr.Row(visible=True),
+        *_picture(batch, item, choice.threshold, look),
+        views.batch_summary(batch),
+        review_value(batch, choice.threshold, number),
+        gr.Slider(maximum=max(last, 1), value=position, label=choice.text, interactive=last > 0),
+        views.threshold_note(choice.threshold, batch.calibration),
         "",
     )
 
@@ -276,7 +287,7 @@ def _everything(
 def _picture(batch: PageBatch, item: Inspected | None, threshold: Threshold, look: Look) -> tuple:
     """Verdict, slider, legend, histogram and scales of one image."""
     if item is None:
-        return (gr.skip(),) * 5
+        return "", *(gr.skip(),) * (PICTURE - 1)
     unit = batch.calibration.score_unit
     return (
         views.verdict_card(batch, item, threshold),

@@ -13,24 +13,26 @@ from pathlib import Path
 
 from altub.errors import ConfigError, DataError, RunError
 from altub.files import explain_full_disk
-from altub.inference.batch import Batch, Inspected, Source, Unreadable, inspect_images
+from altub.inference.batch import Inspected, Source, Unreadable, inspect_images
 from altub.inference.detector import AnomalyDetector
-from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE, ROUNDING, Threshold
+from altub.inference.threshold import ROUNDING, Threshold
 from altub.plots import overlay
 from altub.ui.inspect.batch import JPEG, PageBatch, photo_writer
 from altub.ui.inspect.dropped import dedupe_names
 from altub.ui.inspect.sessions import MAX_BATCH
+from altub.ui.inspect.views import percent
 from altub.ui.offers import find_model
 from altub.ui.services import Services
 
 __all__ = [
+    "Choice",
     "Look",
     "add_to_batch",
+    "choice_at",
+    "choices_of",
     "default_position",
-    "neighbour",
     "overlay_file",
-    "position_of",
-    "rate_at",
+    "same_position",
     "threshold_at",
 ]
 
@@ -47,36 +49,74 @@ class Look:
     contour: bool = True
 
 
-def rate_at(batch: Batch, position: float) -> float:
-    """The false-alarm rate at a position of the slider: one of those that the held-out images can tell apart.
+@dataclass(frozen=True)
+class Choice:
+    """A position of the threshold's slider.
+
+    Attributes:
+        text: what it is, for people.
+        rate: the false-alarm rate; None: the model's own threshold, which was not chosen by one.
+    """
+
+    text: str
+    threshold: Threshold
+    rate: float | None
+
+
+def choices_of(batch: PageBatch) -> list[Choice]:
+    """The slider's positions, from few to many defects: the rates that the held-out images can tell apart.
+
+    A threshold of the model's own that is none of these has its place between them.
+    """
+    calibration, own = batch.calibration, batch.own_threshold
+    choices = [
+        Choice(f"False-alarm rate: {percent(rate)}", calibration.threshold(rate), rate) for rate in calibration.rates()
+    ]
+    if own is not None and all((own.value, own.pixel_value) != _values(choice) for choice in choices):
+        choices.append(Choice("Model's own threshold", own, None))
+    return sorted(choices, key=_values, reverse=True)
+
+
+def _values(choice: Choice) -> tuple[float, float]:
+    return choice.threshold.value, choice.threshold.pixel_value
+
+
+def choice_at(batch: PageBatch, position: float) -> Choice:
+    """What stands at a position of the slider.
 
     Raises:
         ConfigError: there is no such position.
     """
-    rates = batch.calibration.rates()
-    if position not in range(len(rates)):
+    choices = choices_of(batch)
+    if position not in range(len(choices)):
         raise ConfigError("The false-alarm slider has no such position: move it and try again.")
-    return rates[int(position)]
+    return choices[int(position)]
 
 
-def position_of(batch: Batch, rate: float) -> int:
-    """The position of the highest rate that is not above this one; the first where all are."""
-    rates = batch.calibration.rates()
-    return max((place for place, one in enumerate(rates) if one <= rate * (1 + ROUNDING)), default=0)
+def default_position(batch: PageBatch) -> int:
+    """The position of the model's own threshold."""
+    own = batch.own_threshold or batch.calibration.threshold()
+    wanted = own.value, own.pixel_value
+    return next(place for place, choice in enumerate(choices_of(batch)) if _values(choice) == wanted)
 
 
-def default_position(batch: Batch) -> int:
-    """The position that the slider starts at, whose threshold is the model's own."""
-    return position_of(batch, DEFAULT_FALSE_ALARM_RATE)
+def same_position(batch: PageBatch, rate: float | None) -> int:
+    """The position of the highest rate that is not above this one (else of the lowest), as for another model before;
+    None: the default."""
+    if rate is None:
+        return default_position(batch)
+    rates = {place: choice.rate for place, choice in enumerate(choices_of(batch)) if choice.rate is not None}
+    below = [place for place, one in rates.items() if one <= rate * (1 + ROUNDING)]
+    return max(below, default=min(rates))
 
 
-def threshold_at(batch: Batch, position: float) -> Threshold:
-    """The threshold at a position of the rate slider.
+def threshold_at(batch: PageBatch, position: float) -> Threshold:
+    """The threshold at a position of the slider.
 
     Raises:
         ConfigError: there is no such position.
     """
-    return batch.calibration.threshold(rate_at(batch, position))
+    return choice_at(batch, position).threshold
 
 
 def add_to_batch(
@@ -139,19 +179,10 @@ def add_to_batch(
             Unreadable(number, source, _PENDING.format(source.name), is_pending=True)
             for number, source in enumerate(kept[len(items) :], start=len(items) + 1)
         ]
-        batch = replace(batch, items=(*batch.items, *items, *pending))
+        items_now = (*batch.items, *items, *pending)
+        batch = replace(batch, items=items_now, own_threshold=model.detector.own_threshold)
         sessions.put(session, batch)
     return batch, items[len(kept) :] if sources else items
-
-
-def neighbour(batch: Batch, number: int, step: int) -> int:
-    """Number of the next readable image after (step 1) or before (step -1) the one shown, cyclically; 0 = none."""
-    numbers = [item.number for item in batch.inspected]
-    if not numbers:
-        return 0
-    if number not in numbers:
-        return numbers[0 if step > 0 else -1]
-    return numbers[(numbers.index(number) + step) % len(numbers)]
 
 
 def overlay_file(batch: PageBatch, item: Inspected, threshold: Threshold, look: Look) -> Path:
@@ -199,6 +230,7 @@ def _empty_batch(run_id: str, detector: AnomalyDetector, weights_sha256: str, fo
         weights_sha256=weights_sha256,
         title=" · ".join(filter(None, (category, backbone.name, epoch))),
         calibration=detector.calibration,
+        own_threshold=detector.own_threshold,
         score_share=detector.config.score_share,
         scale_titles=tuple(
             f"Stage {stage}, stride {stride}" for stage, stride in zip(backbone.stages, backbone.strides, strict=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import gradio as gr
 
 from altub.plots import COLOUR_MAPS
@@ -11,14 +9,12 @@ from altub.ui.inspect import views
 from altub.ui.inspect.dropped import NAMES_JS
 from altub.ui.inspect.handlers import InspectHandlers
 from altub.ui.inspect.inspection import Look
+from altub.ui.inspect.review import review_list
 from altub.ui.services import Services
 
 __all__ = ["build"]
 
 REFRESH = 5.0  # seconds between two updates of the list of runs
-HEADERS = ["#", "Image", "Verdict", "Anomaly score", "p-value", "Marked %"]
-DATATYPES = ["number", "str", "html", "number", "number", "number"]
-WIDTHS = ["7%", "38%", "16%", "13%", "13%", "13%"]
 SLIDER_AT = 14  # per cent from the left: shows mostly the overlay
 # Batches at a time. They share the model (two passes at a time) and the room for decoded images; one that waits for
 # room must not keep the others waiting.
@@ -30,8 +26,7 @@ TO_TRAIN_JS = """() => { document.querySelector('#altub-tabs button[role="tab"]'
 SHOW_RESULT_JS = """() => {
   if (innerWidth < 768) document.querySelector('#inspect-result')?.scrollIntoView({behavior: 'smooth'});
 }"""
-# The arrow keys step through the batch, unless the focused element uses them: a slider, a list, a table, the text
-# cursor, the tabs.
+# The arrow keys step through the batch, unless the focused element uses them: a slider, a list, a text field, the tabs.
 KEYS_JS = """() => {
   if (window.altubKeys) return;
   window.altubKeys = true;
@@ -39,7 +34,7 @@ KEYS_JS = """() => {
     const button = {ArrowLeft: '#inspect-previous', ArrowRight: '#inspect-next'}[event.key];
     if (!button || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
     const owner = 'input, textarea, select, [contenteditable], [role=tab], [role=slider], [role=listbox], ' +
-      '[role=grid], table, [role=dialog], #inspect-slider';
+      '[role=grid], [role=dialog], #inspect-slider';
     if (event.target.closest?.(owner)) return;
     const target = document.querySelector(button);
     if (target && target.offsetParent !== null) target.click();
@@ -71,7 +66,7 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
     seen = gr.State(None)  # list of runs as the page shows it; None = not loaded yet
 
     with gr.Row(elem_id="inspect", equal_height=False):
-        with gr.Column(scale=2, min_width=320, elem_id="inspect-left") as left:
+        with gr.Column(scale=2, min_width=290, elem_id="inspect-left") as left:
             with gr.Column(elem_id="inspect-run-group"):
                 run = gr.Dropdown([], label="Model", elem_id="inspect-run")
                 model_note = gr.HTML(elem_id="inspect-model-note")
@@ -81,6 +76,20 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
             names = gr.JSON(visible=False)  # of the files, sent with them
             notice = gr.HTML(elem_id="inspect-notice")
             stop = gr.Button("Stop inspection", size="sm", visible=False, elem_id="inspect-stop")
+            with gr.Column(visible=False, elem_id="inspect-threshold") as threshold_group:
+                with gr.Column(elem_id="inspect-rate-group"):
+                    rate = gr.Slider(
+                        0,
+                        1,  # as many as the model's held-out images tell apart, once there is a batch
+                        value=0,
+                        step=1,
+                        label="False-alarm rate",
+                        info="Share of good parts that may be called defects. Sets the threshold.",
+                        buttons=[],
+                        elem_id="inspect-rate",
+                    )
+                    rate_note = gr.HTML(elem_id="inspect-rate-note")
+                histogram = gr.HTML(elem_id="inspect-histogram")
             with gr.Column(visible=False, elem_id="inspect-examples-group") as examples_group:
                 gr.HTML('<p class="caption">Test images of this category</p>')
                 examples = gr.Gallery(
@@ -92,26 +101,24 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
                     buttons=[],
                     elem_id="inspect-examples",
                 )
-        with gr.Column(scale=5, min_width=320, elem_id="inspect-right"):
+        with gr.Column(scale=8, min_width=320, elem_id="inspect-right"):
             with gr.Column(visible=False, elem_id="inspect-no-model") as no_model:
                 gr.HTML(views.NO_MODEL)
                 to_train = gr.Button("Go to Train", variant="primary", elem_id="inspect-to-train")
             no_image = gr.HTML(views.NO_IMAGE, elem_id="inspect-empty")
+            stale = gr.HTML(elem_id="inspect-stale")
             with gr.Row(visible=False, equal_height=False, elem_id="inspect-result") as result:
-                with gr.Column(scale=3, min_width=320, elem_id="inspect-picture"):
+                with gr.Column(scale=5, min_width=320, elem_id="inspect-picture"):
+                    verdict = gr.HTML(elem_id="inspect-verdict")
                     slider = gr.ImageSlider(
                         type="filepath",
                         interactive=False,
                         show_label=False,
                         label="Original and overlay",
-                        max_height=620,
                         slider_position=SLIDER_AT,
                         buttons=["fullscreen"],
                         elem_id="inspect-slider",
                     )
-                    with gr.Row(elem_id="inspect-steps"):
-                        previous = gr.Button("← Previous", size="sm", min_width=80, elem_id="inspect-previous")
-                        following = gr.Button("Next →", size="sm", min_width=80, elem_id="inspect-next")
                     legend = gr.HTML(elem_id="inspect-legend")
                     with gr.Row(elem_id="inspect-look"):
                         opacity = gr.Slider(
@@ -134,43 +141,33 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
                             min_width=130,
                             elem_id="inspect-contour",
                         )
-                with gr.Column(scale=2, min_width=300, elem_id="inspect-side"):
-                    verdict = gr.HTML(elem_id="inspect-verdict")
-                    histogram = gr.HTML(elem_id="inspect-histogram")
-                    with gr.Column(elem_id="inspect-rate-group"):
-                        rate = gr.Slider(
-                            0,
-                            1,  # as many as the model's held-out images tell apart, once there is a batch
-                            value=0,
-                            step=1,
-                            label="False-alarm rate",
-                            info="Share of good parts that may be called defects. Sets the threshold.",
-                            buttons=[],
-                            elem_id="inspect-rate",
-                        )
-                        rate_note = gr.HTML(elem_id="inspect-rate-note")
                     scales = gr.HTML(elem_id="inspect-scales")
-            with gr.Column(visible=False, elem_id="inspect-batch") as batch_group:
-                summary = gr.HTML(elem_id="inspect-summary")
-                stale = gr.HTML(elem_id="inspect-stale")
-                table = gr.Dataframe(
-                    headers=HEADERS,
-                    datatype=DATATYPES,
-                    column_widths=WIDTHS,
-                    interactive=False,
-                    type="array",
-                    show_label=False,
-                    max_height=380,
-                    show_search="search",
-                    buttons=[],
-                    elem_id="inspect-table",
-                )
-                with gr.Row(elem_id="inspect-actions"):
-                    csv_button = gr.Button("Table (CSV)", size="sm", elem_id="inspect-csv")
-                    zip_button = gr.Button("Maps and masks (zip)", size="sm", elem_id="inspect-zip")
-                    again = gr.Button("Re-inspect all", size="sm", elem_id="inspect-again")
-                    clear = gr.Button("Clear", size="sm", elem_id="inspect-clear")
-                file = gr.DownloadButton(visible="hidden", elem_id="inspect-file")
+                with gr.Column(scale=3, min_width=320, elem_id="inspect-batch"):
+                    summary = gr.HTML(elem_id="inspect-summary")
+                    with gr.Row(elem_id="inspect-steps"):
+                        previous = gr.Button("← Previous", size="sm", min_width=80, elem_id="inspect-previous")
+                        following = gr.Button("Next →", size="sm", min_width=80, elem_id="inspect-next")
+                    review = review_list(elem_id="inspect-review")
+                    with gr.Row(elem_id="inspect-actions"):
+                        report_button = gr.Button("Report", size="sm", elem_id="inspect-report")
+                        csv_button = gr.Button("Table (CSV)", size="sm", elem_id="inspect-csv")
+                        again = gr.Button("Re-inspect all", size="sm", elem_id="inspect-again")
+                        clear = gr.Button("Clear", size="sm", elem_id="inspect-clear")
+                    with gr.Accordion("Pictures (zip)", open=False, elem_id="inspect-export"):
+                        overlays = gr.Radio(
+                            [("JPEG", "jpeg"), ("WebP", "webp"), ("PNG", "png"), ("None", "none")],
+                            value="jpeg",
+                            label="Overlays",
+                        )
+                        maps = gr.Radio(
+                            [("16-bit PNG", "png"), ("Float TIFF", "tiff"), ("None", "none")],
+                            value="png",
+                            label="Maps",
+                            info="PNG: 1000 is the highest value on good parts. TIFF: raw values.",
+                        )
+                        masks = gr.Checkbox(True, label="Masks (PNG)")
+                        zip_button = gr.Button("Download zip", size="sm", elem_id="inspect-zip")
+                    file = gr.DownloadButton(visible="hidden", elem_id="inspect-file")
 
     look = [opacity, colour_map, contour]
     picture = [verdict, slider, legend, histogram, scales]
@@ -179,11 +176,11 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
         shown,
         notice,
         no_image,
+        threshold_group,
         result,
         *picture,
-        batch_group,
         summary,
-        table,
+        review,
         rate,
         rate_note,
         stale,
@@ -192,7 +189,6 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
     # The list of runs follows the runs folder; examples follow the chosen run.
     moments = [demo.load, gr.Timer(REFRESH).tick, *([tab.select] if tab is not None else [])]
     gr.on(moments, on.refresh, [run, seen, session], [run, seen, no_model, no_image, left, stale], **QUIET)
-    run.change(on.choose_run, run, [examples, examples_group, model_note], **QUIET)
     to_train.click(None, js=TO_TRAIN_JS, api_visibility="private")
 
     # The model runs.
@@ -209,6 +205,10 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
         done.success(None, js=SHOW_RESULT_JS, api_visibility="private")
     repeated = again.click(on.begin, session, **begins).then(on.inspect_again, [run, session, rate, *look], **works)
     repeated.then(**ended)
+    # Another model: what is there is greyed out and inspected again.
+    followed = run.change(on.choose_run, [run, session], [examples, examples_group, model_note, stale], **QUIET)
+    followed = followed.then(on.begin_to_follow, [run, session], **begins)
+    followed.then(on.follow_run, [run, session, rate, *look], **works).then(**ended)
     stop.click(on.stop, session, None, **QUIET)
 
     # The model does not run.
@@ -216,7 +216,7 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
         [rate.input],
         on.relabel,
         [session, shown, rate, *look],
-        [*picture, summary, table, rate, rate_note],
+        [*picture, summary, review, rate, rate_note],
         trigger_mode="always_last",
         **QUIET,
     )
@@ -228,16 +228,18 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
         trigger_mode="always_last",
         **QUIET,
     )
-    table.select(on.select_row, [session, shown, rate, *look], [shown, *picture], **QUIET)
-    steps = {"inputs": [session, shown, rate, *look], "outputs": [shown, *picture], **QUIET}
-    previous.click(partial(on.step, -1), **steps)
-    following.click(partial(on.step, 1), **steps)
+    review.pick(on.pick, [session, rate, *look], [shown, *picture], trigger_mode="always_last", **QUIET)
+    for button, by in ((previous, -1), (following, 1)):
+        button.click(None, js=f"() => window.altubReview?.step({by})", api_visibility="private")
     demo.load(None, js=KEYS_JS, api_visibility="private")
     clear.click(on.clear, [session, run], everything, **QUIET)
     fetches = {"outputs": file, "api_visibility": "private", "concurrency_limit": 2}
     csv_button.click(on.write_csv, [session, rate], show_progress="hidden", **fetches).success(
         None, js=FETCH_JS, api_visibility="private"
     )
-    zip_button.click(on.write_zip, [session, rate, *look], show_progress_on=summary, **fetches).success(
-        None, js=FETCH_JS, api_visibility="private"
+    packed = zip_button.click(
+        on.write_zip, [session, rate, overlays, maps, masks, *look], show_progress_on=summary, **fetches
     )
+    reported = report_button.click(on.write_report, [session, rate, *look], show_progress_on=summary, **fetches)
+    for ready in (packed, reported):
+        ready.success(None, js=FETCH_JS, api_visibility="private")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
@@ -36,7 +35,6 @@ __all__ = [
     "score_meaning",
     "stale",
     "stopped",
-    "table_rows",
     "threshold_note",
     "verdict_card",
 ]
@@ -224,52 +222,23 @@ def stopped(done: int, asked: int, pending: int = 0) -> str:
     return f'<p class="hint">{words}</p>'
 
 
-def stale(is_stale: bool) -> str:
-    """A hint where the run was trained further after the batch was inspected."""
-    if not is_stale:
+def stale(batch: PageBatch | None, run_id: str | None, learned_on: bool = False) -> str:
+    """A hint where results are not of the chosen model (the page greys them out), or not of its newest weights."""
+    if batch is not None and run_id and batch.run_id != run_id:
+        return f'<p class="hint outdated">These results are by another model: {escape(batch.title)}.</p>'
+    if not learned_on:
         return ""
     return '<p class="hint">The model was trained further after these results: inspect all again to update them.</p>'
 
 
-def batch_summary(batch: PageBatch, threshold: Threshold) -> str:
-    """One line over the table."""
-    inspected = batch.inspected
-    kinds = Counter(batch.verdict(item, threshold).kind for item in inspected)
+def batch_summary(batch: PageBatch) -> str:
+    """One line over the list: how many images, and by which model."""
+    inspected = len(batch.inspected)
     pending = sum(isinstance(item, Unreadable) and item.is_pending for item in batch.items)
-    unreadable = len(batch.items) - len(inspected) - pending
-    parts = [
-        f"<b>{len(inspected)}</b> image{'s' if len(inspected) != 1 else ''}",
-        f'<span class="chip defect">{kinds["defect"]} defect{"s" if kinds["defect"] != 1 else ""}</span>',
-        f'<span class="chip borderline">{kinds["borderline"]} borderline</span>',
-        f'<span class="chip good">{kinds["good"]} good</span>',
-    ]
-    if kinds["not comparable"]:
-        parts.append(f'<span class="chip not-comparable">{kinds["not comparable"]} not comparable</span>')
+    unreadable = len(batch.items) - inspected - pending
+    parts = [f"<b>{inspected}</b> image{'s' if inspected != 1 else ''}"]
     if unreadable:
         parts.append(f'<span class="chip plain">{unreadable} unreadable</span>')
     if pending:
         parts.append(f'<span class="chip plain">{pending} pending</span>')
     return f'<div class="batch-line">{" ".join(parts)}<span class="model">{escape(batch.title)}</span></div>'
-
-
-def table_rows(batch: PageBatch, threshold: Threshold) -> list[list[object]]:
-    """Number, name, verdict (HTML), anomaly score, p-value and marked area in per cent of every image."""
-    rows: list[list[object]] = []
-    for item in batch.items:
-        if isinstance(item, Unreadable):
-            word = "Pending" if item.is_pending else "Unreadable"
-            rows.append([item.number, item.source.name, f'<span class="chip plain">{word}</span>', None, None, None])
-            continue
-        verdict = batch.verdict(item, threshold)
-        kind, word = VERDICTS[verdict.kind]
-        rows.append(
-            [
-                item.number,
-                item.source.name,
-                f'<span class="chip {kind}">{word}</span>',
-                round(batch.calibration.anomaly_score(item.score), 3),
-                round(item.p_value, 4),
-                round(100 * verdict.marked_area, 2),
-            ]
-        )
-    return rows

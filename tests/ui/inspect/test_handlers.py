@@ -18,10 +18,14 @@ from altub.inference.calibration import Calibration
 from altub.inference.detector import AnomalyDetector
 from altub.inference.marked_area import MarkedAreas
 from altub.inference.table import VALUE_COLUMNS
+from altub.inference.threshold import Threshold
 from altub.ui.inspect.histogram import number
 from altub.ui.inspect.inspection import (
     add_to_batch,
-    rate_at,
+    choice_at,
+    choices_of,
+    default_position,
+    same_position,
 )
 from altub.ui.offers import find_model
 
@@ -39,11 +43,14 @@ def test_moving_the_threshold_relabels_the_table_without_the_model(batch, sessio
     loose = handlers.relabel("me", 1, 3, 0.5, "inferno", True)
     assert forward_passes == []
     *_, table, _, note = loose
-    assert sum("Defect" in row[2] for row in strict[6]) == 0
-    assert {row[0] for row in table if "Defect" in row[2]} == {item.number for item in items if item.score > scores[5]}
+    table = table["rows"]
+    assert sum(row["kind"] == "defect" for row in strict[6]["rows"]) == 0
+    assert {row["number"] for row in table if row["kind"] == "defect"} == {
+        item.number for item in items if item.score > scores[5]
+    }
     borderline = {item.number for item in items if scores[3] < item.score <= scores[5]}
-    assert {row[0] for row in table if "Borderline" in row[2]} == borderline
-    assert {row[5] for row in table} == {30.0} and {row[5] for row in strict[6]} == {0.0}
+    assert {row["number"] for row in table if row["kind"] == "borderline"} == borderline
+    assert {row["area"] for row in table} == {30.0} and {row["area"] for row in strict[6]["rows"]} == {0.0}
     assert loose[0] != strict[0] and loose[3] != strict[3]  # the card and the histogram follow
     assert number(calibration.anomaly_score(scores[4])) in note and 'class="warning"' in strict[8]
 
@@ -52,7 +59,7 @@ def test_looks_and_rows_do_not_run_the_model_either(batch, forward_passes, handl
     one = handlers.show("me", 1, 0, 0.2, "viridis", False)
     other = handlers.show("me", 1, 0, 0.9, "viridis", False)
     assert Path(one[1][1]).read_bytes() != Path(other[1][1]).read_bytes()
-    number_, *picture = handlers.select_row(SimpleNamespace(row_value=["3", "x"]), "me", 1, 0, 0.2, "viridis", False)
+    number_, *picture = handlers.pick(SimpleNamespace(number=3), "me", 0, 0.2, "viridis", False)
     assert number_ == 3 and batch.item(3).source.name in picture[0]
     assert forward_passes == []
 
@@ -67,7 +74,21 @@ def test_exports_of_the_page(batch, tmp_path, services, handlers):
     of_0_1_0 = "image,score,p_value,is_anomalous,threshold,pixel_threshold,anomalous_area,error"
     assert set(of_0_1_0.split(",")) <= set(VALUE_COLUMNS)
     assert len(lines) == 1 + len(batch.items) and lines[-1].startswith("'=1+1.txt,,,")
-    path = handlers.write_zip("me", position, 0.5, "cividis", True, progress=lambda *args, **kwargs: None)
+    look, quiet = (0.5, "cividis", True), {"progress": lambda *args, **kwargs: None}
+    for overlays, maps, masks in (("jpeg", "png", False), ("none", "none", False), ("jpeg", "none", True)):
+        path = handlers.write_zip("me", position, overlays, maps, masks, *look, **quiet)
+        with zipfile.ZipFile(path) as archive:
+            found = {name.split("/")[0] for name in archive.namelist()}
+        chosen = {"overlays": overlays != "none", "maps": maps != "none", "masks": masks}
+        assert found == {"predictions.csv", *(name for name, wanted in chosen.items() if wanted)}
+    for odd in (("gif", "png", True), ("jpeg", "../x", True), (None, "png", True)):
+        with pytest.raises(gr.Error, match="cannot be written as"):
+            handlers.write_zip("me", position, *odd, *look, **quiet)
+    report = Path(handlers.write_report("me", position, *look, **quiet))
+    text = report.read_text(encoding="utf-8")
+    assert text.count("<figure") == len(batch.inspected) and "=1+1.txt" in text and batch.title in text
+    path = handlers.write_zip("me", position, "webp", "tiff", True, *look, **quiet)
+    assert not report.exists(), "the earlier export is gone"
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     assert len(names) == 3 * len(batch.inspected) + 1 and "predictions.csv" in names
@@ -77,7 +98,7 @@ def test_exports_of_the_page(batch, tmp_path, services, handlers):
 @pytest.mark.parametrize("position", [-1, 0.5, 99, float("nan"), "5", None])
 def test_positions_that_the_slider_does_not_have(batch, position, handlers):
     with pytest.raises(ConfigError):
-        rate_at(batch, position)
+        choice_at(batch, position)
     with pytest.raises(gr.Error, match="false-alarm"):
         handlers.relabel("me", 1, position, 0.5, "inferno", True)
 
@@ -89,9 +110,6 @@ def test_handlers_refuse_in_words(batch, runs_folder, handlers):
         handlers.show("me", 1, 0, float("nan"), "inferno", True)
     with pytest.raises(gr.Error, match="drop the images again"):
         handlers.show("nobody", 1, 0, 0.5, "inferno", True)
-    for row in (["x"], [], None, [99]):
-        with pytest.raises(gr.Error):
-            handlers.select_row(SimpleNamespace(row_value=row), "me", 1, 0, 0.5, "inferno", True)
     for run_id in (None, "", "../..", "missing"):
         with pytest.raises(gr.Error):
             handlers.inspect_again(run_id, "me", 0, 0.5, "inferno", True, progress=lambda *a, **k: None)
@@ -104,6 +122,21 @@ def test_results_that_were_cleaned_away_are_said_to_be(batch, handlers):
     shutil.rmtree(batch.folder)
     with pytest.raises(gr.Error, match="no longer kept"):
         handlers.show("me", 1, 0, 0.5, "inferno", True)
+
+
+def test_a_threshold_of_the_model_s_own_has_its_place_on_the_slider(batch, sessions, handlers):
+    """Between the rates, by its value; it is where the slider starts."""
+    scores = batch.calibration.scores
+    assert [choice.rate for choice in choices_of(batch)] == [1 / 5, 2 / 5] and default_position(batch) == 0
+    same = replace(batch, own_threshold=batch.calibration.threshold(0.4))
+    assert choices_of(same) == choices_of(batch) and default_position(same) == 1
+    own = Threshold.fixed((scores[-1] + scores[-2]) / 2, 0.0)
+    batch = replace(batch, own_threshold=own)
+    sessions.put("me", batch)
+    assert [choice.rate for choice in choices_of(batch)] == [1 / 5, None, 2 / 5] and default_position(batch) == 1
+    *_, slider, note = handlers.relabel("me", 1, 1, 0.5, "inferno", True)
+    assert slider.label == "Model's own threshold" and "Set by hand" in note
+    assert same_position(batch, None) == 1 and same_position(batch, 0.4) == 2 and same_position(batch, 0.01) == 0
 
 
 def test_clear_forgets_everything(batch, sessions, handlers):

@@ -49,30 +49,57 @@ def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, dat
     page.wait_for_function("() => document.querySelector('#inspect-summary b').innerText === '3'")
     assert "1 unreadable" in page.inner_text("#inspect-summary")
 
-    # A row of the table shows its image, at most as large as a screen.
-    page.locator("#inspect-table [role=gridcell]", has_text=wide.name).first.click()
-    page.wait_for_function("() => document.querySelector('#inspect-verdict .name').innerText === 'wide #1: {left}.png'")
-    page.wait_for_function("() => document.querySelectorAll('#inspect-slider img')[1].naturalWidth === 1600")
+    # The batch lies beside the picture, in sight, and a click shows an image, at most as large as a screen.
+    def shows(name: str) -> None:
+        page.wait_for_function("n => document.querySelector('#inspect-verdict .name')?.innerText === n", arg=name)
 
-    # The table sorts, and a row shows its own image wherever it has moved to.
-    names = page.locator("#inspect-table [role=gridcell][aria-colindex='2']")
-    arrived = names.all_inner_texts()
-    page.locator("#inspect-table [role=columnheader][aria-colindex='2'] button.cell-menu-button").click()
-    page.get_by_role("menuitem", name="Sort descending").click()
-    page.wait_for_function(
-        "first => document.querySelector(\"#inspect-table [role=gridcell][aria-colindex='2']\").innerText !== first",
-        arg=arrived[0],
-    )
-    assert names.all_inner_texts() == sorted(arrived, reverse=True)
-    names.last.click()
-    page.wait_for_function("name => document.querySelector('#inspect-verdict .name').innerText === name", arg="001.png")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    for part in (".review .list", "#inspect-slider", "#inspect-rate-note"):
+        box = page.locator(part).bounding_box()
+        assert box["y"] + box["height"] <= 900, f"{part} is in sight without scrolling"
+    before = page.locator("#inspect-legend").bounding_box()
+    page.locator(".review .pick", has_text=wide.name).click()
+    shows(wide.name)
+    page.wait_for_function("() => document.querySelectorAll('#inspect-slider img')[1].naturalWidth === 1600")
+    assert page.locator("#inspect-legend").bounding_box() == before, "the shape of an image moves nothing"
+    page.wait_for_function("() => [...document.querySelectorAll('.review img[src]')].every(i => i.naturalWidth === 88)")
+
+    # The list sorts, filters and searches; Next and Previous follow it and pass over what could not be read.
+    names = page.locator(".review tbody .name")
+    arrived = ["blot/000.png", "001.png", "notes.txt", wide.name]
+    assert names.all_inner_texts() == arrived
+    head = page.locator(".review th", has_text="Image")
+    head.get_by_role("button").click()
+    assert names.all_inner_texts() == ["001.png", "blot/000.png", "notes.txt", wide.name]
+    assert head.get_attribute("aria-sort") == "ascending"
+    head.get_by_role("button").click()
+    assert names.all_inner_texts() == [wide.name, "notes.txt", "blot/000.png", "001.png"]
+    page.click("#inspect-next")
+    shows("blot/000.png")
+    assert page.inner_text(".review .place") == "2 of 3"
+    page.click("#inspect-previous")
+    page.click("#inspect-previous")
+    shows("001.png")
+    page.locator(".review .filter.unreadable").click()
+    assert names.all_inner_texts() == ["notes.txt"] and page.locator(".review .pick").is_disabled()
+    page.locator(".review .filter.defect").click()
+    assert "blot/000.png" in names.all_inner_texts() and "001.png" not in names.all_inner_texts()
+    page.click("#inspect-next")
+    assert page.locator(".review tr.shown .chip").inner_text() == "Defect"
+    page.locator(".review .filter.all").click()
+    page.get_by_label("Search images").fill("001")
+    assert names.all_inner_texts() == ["001.png"]
+    page.get_by_label("Search images").fill("")
+    head.get_by_role("button").click()
+    assert names.all_inner_texts() == arrived, "a third click brings back the order of arrival"
 
     # The threshold moves: label, note and verdicts follow.
     before = page.inner_text("#inspect-rate-note")
     page.focus("#inspect-rate input[type=range]")
-    for _ in range(20):
-        page.keyboard.press("ArrowRight")
-    page.wait_for_function("() => document.querySelector('#inspect-rate').innerText.includes('50 %')")
+    assert "20 %" in page.inner_text("#inspect-rate"), "the lowest rate of four held-out images"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => document.querySelector('#inspect-rate').innerText.includes('40 %')")
+    assert page.get_attribute("#inspect-rate input[type=range]", "aria-valuetext") == "40 %"
     page.wait_for_function("text => document.querySelector('#inspect-rate-note').innerText !== text", arg=before)
 
     # The look changes the overlay alone.
@@ -90,10 +117,16 @@ def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, dat
     assert [row["image"] for row in rows] == ["blot/000.png", "001.png", "notes.txt", wide.name]
     assert rows[2]["error"] and float(rows[0]["score"]) > float(rows[0]["threshold"])
     with page.expect_download() as download:
+        page.click("#inspect-report")
+    download.value.save_as(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").count("<figure") == 3
+    page.get_by_role("button", name="Pictures (zip)").click()
+    with page.expect_download() as download:
         page.click("#inspect-zip")
     download.value.save_as(tmp_path / "all.zip")
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
-        assert "maps/wide #1_ {left}.tiff" in archive.namelist() and "masks/000_mask.png" in archive.namelist()
+        files = archive.namelist()
+    assert {"maps/wide #1_ {left}.png", "overlays/wide #1_ {left}.jpg", "masks/000_mask.png"} <= set(files)
 
     page.click("#inspect-clear")
     page.wait_for_selector("#inspect-empty")
@@ -130,7 +163,7 @@ def test_stepping_through_a_batch_and_stopping_it(
     # Where the arrows move a slider they do not step.
     page.focus("#inspect-rate input[type=range]")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("() => document.querySelector('#inspect-rate').innerText.includes('7 %')")
+    page.wait_for_function("() => document.querySelector('#inspect-rate').innerText.includes('40 %')")
     assert page.inner_text("#inspect-verdict .name") == "000.png"
 
     # A long batch is stopped: what is done stays.

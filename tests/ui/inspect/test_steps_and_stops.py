@@ -1,38 +1,54 @@
-"""Stepping through a batch, and stopping one."""
+"""Picking images of a batch, another model for it, and stopping one."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 
 from altub.inference.batch import Source
+from altub.ui.inspect.handlers import EVERYTHING
 from altub.ui.inspect.inspection import (
     add_to_batch,
-    neighbour,
     threshold_at,
 )
 
 
-def test_steps_go_round_and_pass_over_what_could_not_be_read(batch, tmp_path, services, handlers):
+def test_an_image_is_picked_by_its_number_and_what_could_not_be_read_is_not(batch, tmp_path, services, handlers):
     (tmp_path / "notes.txt").write_text("hello")
-    batch, _ = add_to_batch(
-        services,
-        "me",
-        batch.run_id,
-        [Source(tmp_path / "notes.txt", "notes.txt"), batch.sources[0]],
-    )
-    last = len(batch.items)
-    assert neighbour(batch, last - 2, 1) == last and neighbour(batch, last, -1) == last - 2
-    assert neighbour(batch, last, 1) == 1 and neighbour(batch, 1, -1) == last
-    assert neighbour(replace(batch, items=()), 1, 1) == 0
-    number_, card, *_ = handlers.step(1, "me", 1, 0, 0.5, "inferno", True)
-    assert number_ == 2 and batch.item(2).source.name in card
+    unreadable = Source(tmp_path / "notes.txt", "notes.txt")
+    batch, _ = add_to_batch(services, "me", batch.run_id, [unreadable, batch.sources[0]])
+    last, look = len(batch.items), (0, 0.5, "inferno", True)
+    number_, card, *_ = handlers.pick(SimpleNamespace(number=last), "me", *look)
+    assert number_ == last and batch.item(last).source.name in card
+    with pytest.raises(gr.Error, match=r"notes\.txt"):
+        handlers.pick(SimpleNamespace(number=last - 1), "me", *look)
+    for number in (0, last + 1, "1", 1.0, None, True, [1]):
+        with pytest.raises(gr.Error, match="image"):
+            handlers.pick(SimpleNamespace(number=number), "me", *look)
     with pytest.raises(gr.Error, match="drop the images again"):
-        handlers.step(1, "nobody", 1, 0, 0.5, "inferno", True)
+        handlers.pick(SimpleNamespace(number=1), "nobody", *look)
+
+
+def test_another_model_inspects_the_batch_again_and_the_same_one_does_not(
+    batch, runs_folder, sessions, forward_passes, handlers
+):
+    look, quiet = (1, 0.5, "inferno", True), lambda *_, **__: None
+    shutil.copytree(runs_folder / batch.run_id, runs_folder / "other-run")
+    for run_id, session in ((batch.run_id, "me"), ("other-run", "nobody"), (None, "me"), ("", "")):
+        assert handlers.begin_to_follow(run_id, session) == (gr.skip(),) * 2
+        assert handlers.follow_run(run_id, session, *look, progress=quiet) == (gr.skip(),) * EVERYTHING
+        assert forward_passes == []
+    assert 'class="hint outdated"' in handlers.choose_run("other-run", "me")[-1]
+    assert handlers.choose_run(batch.run_id, "me")[-1] == ""
+    session, button = handlers.begin_to_follow("other-run", "me")
+    assert session == "me" and button.visible
+    shown = handlers.follow_run("other-run", "me", *look, progress=quiet)
+    assert len(shown) == EVERYTHING and sum(forward_passes) == len(batch.items)
+    assert sessions.get("me").run_id == "other-run" and shown[-1] == ""
+    assert shown[13].value == 1, "the rate that was chosen stays"
 
 
 def test_a_stopped_batch_keeps_what_is_done(runs_folder, sessions, sources, monkeypatch, handlers):
@@ -79,7 +95,7 @@ def test_inspecting_all_again_and_stopping_keeps_what_was_there(batch, runs_fold
     assert stopped.run_id == "other-run" and stopped.sources == batch.sources
     assert [item.number for item in stopped.items] == list(range(1, 9)) and len(stopped.inspected) == 4
     assert "Stopped after 4 of 8 images" in shown[2] and "4 earlier images are pending" in shown[2]
-    assert [row[2] for row in shown[12]].count('<span class="chip plain">Pending</span>') == 4
+    assert [row["kind"] for row in shown[12]["rows"]].count("pending") == 4
     assert "4 pending" in shown[11] and "unreadable" not in shown[11]
     assert "inspect all again" in stopped.rows(threshold_at(stopped, 0))[-1]["error"]
 

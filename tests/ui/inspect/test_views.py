@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from altub.inference.batch import Source, Unreadable
 from altub.inference.calibration import Calibration
@@ -16,6 +17,7 @@ from altub.ui.inspect.histogram import number, score_histogram_html
 from altub.ui.inspect.inspection import (
     threshold_at,
 )
+from altub.ui.inspect.review import review_value
 
 
 def test_p_values_in_words():
@@ -76,8 +78,8 @@ def test_numbers_of_score_and_colours_are_in_units_of_good_parts(batch):
     assert "threshold 1<" in views.legend(batch.calibration, threshold.pixel_value, "inferno")
     assert "threshold 0.5<" in views.legend(batch.calibration, pixel.raw(0.5), "inferno")
     assert "left:25.00%" in views.legend(batch.calibration, pixel.raw(0.5), "inferno"), "the colours end at 2"
-    rows = views.table_rows(batch, threshold)
-    assert [row[3] for row in rows] == [round(unit.of(one.score), 3) for one in batch.inspected]
+    rows = review_value(batch, threshold, 2)["rows"]
+    assert [row["score"] for row in rows] == [round(unit.of(one.score), 4) for one in batch.inspected]
 
 
 def test_the_score_is_explained_as_what_it_is(batch):
@@ -88,10 +90,8 @@ def test_the_score_is_explained_as_what_it_is(batch):
 
 
 def test_counts_are_in_the_plural_where_they_are(batch):
-    summary = views.batch_summary(batch, Threshold.fixed(-9, 0))
-    assert "8 defects</span>" in summary and "0 good" in summary
-    scores = sorted(item.score for item in batch.inspected)
-    assert "1 defect</span>" in views.batch_summary(batch, Threshold.fixed(scores[-2], 0))
+    assert "<b>8</b> images" in views.batch_summary(batch)
+    assert "<b>1</b> image<" in views.batch_summary(replace(batch, items=batch.items[:1]))
     odd = [Unreadable(number, Source(Path("x"), "x"), "x is empty.") for number in (1, 2)]
     assert "1 file skipped" in views.problems(odd[:1]) and "2 files skipped" in views.problems(odd)
     assert "1 earlier image is pending" in views.stopped(1, 2, 1)
@@ -109,8 +109,24 @@ def test_a_verdict_is_explained_where_its_word_does_not_say_it_all(batch):
     odd = replace(item, reasons=("It is <grey>.",))
     card = views.verdict_card(batch, odd, just_below)
     assert "Not comparable" in card and "It is &lt;grey&gt;." in card
-    summary = views.batch_summary(replace(batch, items=(odd, *batch.items[1:])), just_below)
-    assert "1 not comparable" in summary
+    row = review_value(replace(batch, items=(odd, *batch.items[1:])), just_below, 1)["rows"][0]
+    assert (row["kind"], row["word"], row["error"]) == ("not comparable", "Not comparable", "It is <grey>.")
+
+
+def test_the_list_has_a_row_for_every_image_with_its_kind(batch):
+    """Unreadable ones too; thumbnails are files of the batch."""
+    scores = sorted(item.score for item in batch.inspected)
+    value = review_value(batch, Threshold.fixed(scores[-2], 0), 3)
+    assert value["shown"] == 3 and [row["number"] for row in value["rows"]] == list(range(1, 9))
+    assert [row["kind"] for row in value["rows"]].count("defect") == 1
+    assert [row["kind"] for row in review_value(batch, Threshold.fixed(-9, 0), 0)["rows"]] == ["defect"] * 8
+    for row, item in zip(value["rows"], batch.inspected, strict=True):
+        file = Path(row["thumb"].removeprefix("gradio_api/file="))
+        assert file.parent == batch.folder and max(Image.open(file).size) <= 88
+        assert row["name"] == item.source.name
+    odd = Unreadable(9, Source(Path("x"), "x"), "x is empty.")
+    row = review_value(replace(batch, items=(*batch.items, odd)), Threshold.fixed(0, 0), 0)["rows"][-1]
+    assert (row["kind"], row["score"], row["error"]) == ("unreadable", None, "x is empty.")
 
 
 @pytest.mark.parametrize(

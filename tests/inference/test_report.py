@@ -19,7 +19,7 @@ from altub.inference.prediction import Prediction
 from altub.inference.report import SIDE, ReportWriter
 from tests.inference.test_exports import StubDetector, make_image, make_prediction, read_csv
 
-CALIBRATION = Calibration(scores=np.linspace(-0.9, -0.5, 20), colour_low=-0.9, colour_high=0.1)
+CALIBRATION = Calibration(scores=np.linspace(-0.9, -0.5, 19), colour_low=-0.9, colour_high=0.1)
 
 
 def prediction(score: float, reasons: tuple[str, ...] = ()) -> Prediction:

@@ -182,7 +182,10 @@ def test_a_file_of_the_server_is_never_read(client, trained_run, defective):
         ("write_csv", [None, 3]),
         ("write_zip", [None, 3, "jpeg", "png", True, 0.5, "jet", True]),
         ("write_report", [None, 3, 0.5, "inferno", True]),
-        ("choose_run", ["../../etc"]),
+        ("choose_run", ["../../etc", None]),
+        ("open_kept", ["/etc", *LOOK]),
+        ("remember", ["/etc", ["/etc", None, 3]]),
+        ("restore", [["/etc"], "../..", *LOOK]),
     ],
 )
 def test_private_handlers_called_by_number_give_nothing_away(client, handler, data):

@@ -32,6 +32,7 @@ from altub.ui.inspect.inspection import (
     threshold_at,
 )
 from altub.ui.inspect.review import review_value
+from altub.ui.inspect.sessions import Kept
 from altub.ui.offers import find_model, list_offers
 from altub.ui.services import Services
 
@@ -190,6 +191,50 @@ class InspectHandlers:
             raise RunError("There is no such image in the list: choose another one.")
         return number, *_picture(batch, batch.item(number), threshold_at(batch, position), Look(*look))
 
+    # Inspections that are kept.
+
+    def remember(self, session: str, remembered: Any) -> tuple:
+        """What the browser remembers, this inspection first, and the list of those that are still there."""
+        kept = self.sessions.kept([session, *(remembered if isinstance(remembered, list) else [])])
+        return [one.session for one in kept], self._kept_list(kept, session)
+
+    def _kept_list(self, kept: list[Kept], session: str) -> gr.Dropdown:
+        choices = [(views.kept_title(one.batch, one.changed), one.session) for one in kept]
+        value = session if session in [one.session for one in kept] else None
+        return gr.Dropdown(choices=choices, value=value, visible=bool(kept))
+
+    @show_errors("Inspection not available")
+    def restore(self, remembered: Any, asked_run: Any, *look: Any) -> tuple:
+        """After a reload: the browser's last inspection, by the model of the address where it names one."""
+        kept = self.sessions.kept(remembered)
+        last = next((one for one in kept if not asked_run or one.batch.run_id == asked_run), None)
+        if last is None:
+            return (gr.skip(),) * (EVERYTHING + 1) + (self._kept_list(kept, ""),)
+        return (*self._opened(last, *look), self._kept_list(kept, last.session))
+
+    @show_errors("Inspection not available")
+    def open_kept(self, chosen: Any, *look: Any) -> tuple:
+        """An earlier inspection, and its model."""
+        kept = self.sessions.kept([chosen])
+        if not kept:
+            raise RunError("This inspection is no longer kept: choose another one, or drop the images again.")
+        return self._opened(kept[0], *look)
+
+    def _opened(self, kept: Kept, *look: Any) -> tuple:
+        batch = self.sessions.require(kept.session)
+        first = next(iter(batch.inspected), None)
+        shown = _everything(kept.session, batch, first, "", default_position(batch), Look(*look))
+        offers = list_offers()
+        if batch.run_id not in [offer.id for offer in offers]:
+            return (*shown, gr.skip())
+        return (*shown, gr.Dropdown(choices=[(offer.label, offer.id) for offer in offers], value=batch.run_id))
+
+    def begin_new(self, run_id: str | None) -> tuple:
+        """An empty page; the inspection so far is kept."""
+        return self._empty(run_id)
+
+    # Beginning and end.
+
     def begin(self, session: str) -> tuple:
         """The session of a batch that begins, which the page needs in order to stop it, and the Stop button."""
         session = session if self.sessions.knows(session) else self.sessions.new()
@@ -204,6 +249,9 @@ class InspectHandlers:
     def clear(self, session: str, run_id: str | None) -> tuple:
         """Discards the batch."""
         self.sessions.discard(session)
+        return self._empty(run_id)
+
+    def _empty(self, run_id: str | None) -> tuple:
         return (
             "",
             0,

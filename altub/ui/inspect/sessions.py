@@ -1,7 +1,8 @@
 """What the page keeps for each visitor between two clicks: a batch, under an id that cannot be guessed.
 
-The page itself holds only the id. Batches lie under Gradio's folder for temporary files; the least recently used are
-removed when there are too many.
+The page itself holds only the id, and a browser remembers the ids of its last ones, so that a reload loses nothing and
+earlier inspections can be opened again. Batches lie under Gradio's folder for temporary files; the least recently used
+are removed when there are too many, and all after a day.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gradio.utils import get_upload_folder
 
@@ -23,15 +26,31 @@ from altub.files import explain_full_disk
 from altub.ui.inspect.batch import PageBatch
 from altub.ui.server.temporary import BATCHES_FOLDER
 
-__all__ = ["MAX_BATCH", "SessionStore"]
+__all__ = ["MAX_BATCH", "Kept", "SessionStore"]
 
 MAX_BATCH = 500  # images of one visitor
 MAX_IMAGES = 4000  # of all visitors; one takes one to two MB of disk
+MAX_SESSIONS = 2000  # of all visitors, most of them without a batch
+REMEMBERED = 12  # inspections of one browser
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An inspection that can be opened again.
+
+    Attributes:
+        changed: when images were added last, in seconds since 1970.
+    """
+
+    session: str
+    batch: PageBatch
+    changed: float
 
 
 @dataclass
 class _Session:
     batch: PageBatch | None = None
+    changed: float = 0.0
     busy: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -56,9 +75,32 @@ class SessionStore:
     def new(self) -> str:
         """The id of a new session, with no batch yet."""
         session = secrets.token_urlsafe(24)
+        dropped = []
         with self._lock:
             self._sessions[session] = _Session()
+            while len(self._sessions) > MAX_SESSIONS:
+                dropped.append(self._sessions.popitem(last=False)[1].batch)
+        for old in dropped:
+            if old is not None:
+                shutil.rmtree(old.folder, ignore_errors=True)
         return session
+
+    def kept(self, sessions: Any) -> list[Kept]:
+        """Those of a browser's remembered sessions that still have their batch, in the given order.
+
+        Args:
+            sessions: what the browser sent; may be anything.
+        """
+        given = sessions if isinstance(sessions, list) else []
+        ids = dict.fromkeys(one for one in given[: 4 * REMEMBERED] if isinstance(one, str))
+        with self._lock:
+            entries = [(one, self._sessions[one]) for one in ids if one in self._sessions]
+        found = [
+            Kept(one, entry.batch, entry.changed)
+            for one, entry in entries
+            if entry.batch is not None and entry.batch.folder.is_dir()
+        ]
+        return found[:REMEMBERED]
 
     def knows(self, session: str | None) -> bool:
         with self._lock:
@@ -118,7 +160,7 @@ class SessionStore:
         """Replaces the session's batch; drops the files of the old one, and other sessions if there are too many."""
         with self._lock:
             entry = self._sessions.setdefault(session, _Session())
-            dropped, entry.batch = [entry.batch], batch
+            dropped, entry.batch, entry.changed = [entry.batch], batch, time.time()
             self._sessions.move_to_end(session)
             while len(self._sessions) > 1 and self._count() > self.max_images:
                 dropped.append(self._sessions.popitem(last=False)[1].batch)

@@ -40,6 +40,14 @@ KEYS_JS = """() => {
     if (target && target.offsetParent !== null) target.click();
   });
 }"""
+# A browser's last inspections: ids that cannot be guessed, for whoever has one sees its images. (A `gr.BrowserState` is
+# empty until its tab is opened.)
+KEPT_JS = """(() => {
+  try { return JSON.parse(localStorage.getItem('altub-inspections')) ?? []; } catch { return []; }
+})()"""
+REMEMBERED_JS = f"(session, _) => [session, {KEPT_JS}]"
+RESTORE_JS = f"(_, __, ...look) => [{KEPT_JS}, new URLSearchParams(location.search).get('run'), ...look]"
+REMEMBER_JS = "(ids) => { localStorage.setItem('altub-inspections', JSON.stringify(ids ?? [])); }"
 FETCH_JS = """() => {
   // The button gets its address shortly after the response arrives.
   const click = (left) => {
@@ -61,7 +69,8 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
         tab: the tab, so that the list of runs is updated when it is opened.
     """
     on = InspectHandlers(services)
-    session = gr.State("", delete_callback=services.sessions.discard)
+    session = gr.State("")
+    remembered = gr.JSON(visible=False)  # ids of this browser's inspections, of its local storage
     shown = gr.State(0)  # number of the shown image
     seen = gr.State(None)  # list of runs as the page shows it; None = not loaded yet
 
@@ -76,6 +85,9 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
             names = gr.JSON(visible=False)  # of the files, sent with them
             notice = gr.HTML(elem_id="inspect-notice")
             stop = gr.Button("Stop inspection", size="sm", visible=False, elem_id="inspect-stop")
+            kept = gr.Dropdown(
+                [], label="Inspections", visible=False, filterable=False, info="Kept for a day.", elem_id="inspect-kept"
+            )
             with gr.Column(visible=False, elem_id="inspect-threshold") as threshold_group:
                 with gr.Column(elem_id="inspect-rate-group"):
                     rate = gr.Slider(
@@ -152,7 +164,8 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
                         report_button = gr.Button("Report", size="sm", elem_id="inspect-report")
                         csv_button = gr.Button("Table (CSV)", size="sm", elem_id="inspect-csv")
                         again = gr.Button("Re-inspect all", size="sm", elem_id="inspect-again")
-                        clear = gr.Button("Clear", size="sm", elem_id="inspect-clear")
+                        new = gr.Button("New", size="sm", elem_id="inspect-new")
+                        clear = gr.Button("Delete", size="sm", elem_id="inspect-clear")
                     with gr.Accordion("Pictures (zip)", open=False, elem_id="inspect-export"):
                         overlays = gr.Radio(
                             [("JPEG", "jpeg"), ("WebP", "webp"), ("PNG", "png"), ("None", "none")],
@@ -187,9 +200,20 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
     ]
 
     # The list of runs follows the runs folder; examples follow the chosen run.
-    moments = [demo.load, gr.Timer(REFRESH).tick, *([tab.select] if tab is not None else [])]
-    gr.on(moments, on.refresh, [run, seen, session], [run, seen, no_model, no_image, left, stale], **QUIET)
+    moments = [gr.Timer(REFRESH).tick, *([tab.select] if tab is not None else [])]
+    refreshed = [run, seen, session], [run, seen, no_model, no_image, left, stale]
+    gr.on(moments, on.refresh, *refreshed, **QUIET)
     to_train.click(None, js=TO_TRAIN_JS, api_visibility="private")
+
+    # After a reload the last inspection is there again: once the list of runs is, which it belongs to.
+    asked_run = gr.JSON(visible=False)
+    demo.load(on.refresh, *refreshed, **QUIET).then(
+        on.restore, [remembered, asked_run, *look], [*everything, run, kept], js=RESTORE_JS, **QUIET
+    )
+    kept.input(on.open_kept, [kept, *look], [*everything, run], **QUIET)
+    remembers = {"fn": on.remember, "inputs": [session, remembered], "outputs": [remembered, kept], **QUIET}
+    remembers["js"] = REMEMBERED_JS
+    writes = {"fn": None, "inputs": remembered, "outputs": None, "js": REMEMBER_JS, "api_visibility": "private"}
 
     # The model runs.
     works = {"outputs": everything, "show_progress_on": notice, "api_visibility": "private", **MODEL_WORK}
@@ -205,10 +229,14 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
         done.success(None, js=SHOW_RESULT_JS, api_visibility="private")
     repeated = again.click(on.begin, session, **begins).then(on.inspect_again, [run, session, rate, *look], **works)
     repeated.then(**ended)
-    # Another model: what is there is greyed out and inspected again.
-    followed = run.change(on.choose_run, [run, session], [examples, examples_group, model_note, stale], **QUIET)
-    followed = followed.then(on.begin_to_follow, [run, session], **begins)
-    followed.then(on.follow_run, [run, session, rate, *look], **works).then(**ended)
+    # Another model: what is there is greyed out, and inspected again where a person chose it.
+    run.change(on.choose_run, [run, session], [examples, examples_group, model_note, stale], **QUIET)
+    followed = run.input(on.begin_to_follow, [run, session], **begins).then(
+        on.follow_run, [run, session, rate, *look], **works
+    )
+    followed.then(**ended)
+    for done in (dropped, clicked, repeated, followed):
+        done.success(**remembers).then(**writes)
     stop.click(on.stop, session, None, **QUIET)
 
     # The model does not run.
@@ -232,7 +260,8 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
     for button, by in ((previous, -1), (following, 1)):
         button.click(None, js=f"() => window.altubReview?.step({by})", api_visibility="private")
     demo.load(None, js=KEYS_JS, api_visibility="private")
-    clear.click(on.clear, [session, run], everything, **QUIET)
+    clear.click(on.clear, [session, run], everything, **QUIET).then(**remembers).then(**writes)
+    new.click(on.begin_new, run, everything, **QUIET).then(**remembers).then(**writes)
     fetches = {"outputs": file, "api_visibility": "private", "concurrency_limit": 2}
     csv_button.click(on.write_csv, [session, rate], show_progress="hidden", **fetches).success(
         None, js=FETCH_JS, api_visibility="private"

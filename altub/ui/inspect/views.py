@@ -26,6 +26,7 @@ __all__ = [
     "NO_IMAGE",
     "NO_MODEL",
     "batch_summary",
+    "kept_title",
     "legend",
     "model_note",
     "p_value_in_words",
@@ -119,8 +120,8 @@ def verdict_card(batch: PageBatch, item: Inspected, threshold: Threshold) -> str
         f'<section class="verdict {kind}"><div class="line"><span class="chip {kind}">{word}</span>'
         f'<span class="name" title="{escape(item.source.name)}">{escape(item.source.name)}</span>'
         f'<span class="size">{width} × {height}</span></div>'
-        f"<p>{p_value_in_words(item.p_value, batch.calibration.scores.size)}</p>{_remarks(verdict)}"
-        f"<dl>{boxes}</dl></section>"
+        f'<div class="words"><p>{p_value_in_words(item.p_value, batch.calibration.scores.size)}</p>'
+        f"{_remarks(verdict)}</div><dl>{boxes}</dl></section>"
     )
 
 
@@ -229,6 +230,13 @@ def stale(batch: PageBatch | None, run_id: str | None, learned_on: bool = False)
     if not learned_on:
         return ""
     return '<p class="hint">The model was trained further after these results: inspect all again to update them.</p>'
+
+
+def kept_title(batch: PageBatch, changed: float) -> str:
+    """A line of the list of inspections."""
+    count = len(batch.items)
+    when = time.strftime("%d %b %H:%M", time.localtime(changed))
+    return f"{when} · {count} image{'s' if count != 1 else ''} · {batch.title}"
 
 
 def batch_summary(batch: PageBatch) -> str:

@@ -128,8 +128,15 @@ def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, dat
         files = archive.namelist()
     assert {"maps/wide #1_ {left}.png", "overlays/wide #1_ {left}.jpg", "masks/000_mask.png"} <= set(files)
 
+    # A reload finds the inspection again; Delete removes it for good.
+    page.reload()
+    page.wait_for_selector("#train-start:not([disabled])")
+    open_tab(page, "Inspect")
+    page.wait_for_selector(".review tbody tr.shown")
+    assert names.all_inner_texts() == arrived and "4 images" in page.input_value("#inspect-kept input")
     page.click("#inspect-clear")
     page.wait_for_selector("#inspect-empty")
+    page.wait_for_selector("#inspect-kept", state="hidden")
     assert visitor.complaints == [] and visitor.outside == []
 
 

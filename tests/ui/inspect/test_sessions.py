@@ -61,12 +61,10 @@ def test_inspections_are_listed_opened_again_and_deleted(batch, runs_folder, ses
     handlers.clear(other, batch.run_id)
     remembered, listed = handlers.remember("", remembered)
     assert remembered == ["me"] and listed.value is None
+    shutil.rmtree(runs_folder / batch.run_id)
+    assert handlers.open_kept("me", *LOOK)[-1] == gr.skip(), "a model that was deleted cannot be chosen"
     shutil.rmtree(batch.folder)  # cleaned away after a day
     assert handlers.remember("", remembered)[0] == []
-
-    shutil.rmtree(runs_folder / batch.run_id)
-    batch.folder.mkdir()
-    assert handlers.open_kept("me", *LOOK)[-1] == gr.skip(), "a model that was deleted cannot be chosen"
 
 
 def test_a_browser_remembers_few_and_the_server_holds_a_bounded_number(batch, sessions, monkeypatch):

@@ -62,7 +62,7 @@ def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, dat
     shows(wide.name)
     page.wait_for_function("() => document.querySelectorAll('#inspect-slider img')[1].naturalWidth === 1600")
     assert page.locator("#inspect-legend").bounding_box() == before, "the shape of an image moves nothing"
-    page.wait_for_function("() => [...document.querySelectorAll('.review img[src]')].every(i => i.naturalWidth === 88)")
+    page.wait_for_function("() => [...document.querySelectorAll('.review img[src]')].every(i => i.naturalWidth > 0)")
 
     # The list sorts, filters and searches; Next and Previous follow it and pass over what could not be read.
     names = page.locator(".review tbody .name")

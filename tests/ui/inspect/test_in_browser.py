@@ -99,7 +99,7 @@ def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, dat
     assert "20 %" in page.inner_text("#inspect-rate"), "the lowest rate of four held-out images"
     page.keyboard.press("ArrowRight")
     page.wait_for_function("() => document.querySelector('#inspect-rate').innerText.includes('40 %')")
-    assert page.get_attribute("#inspect-rate input[type=range]", "aria-valuetext") == "40 %"
+    page.wait_for_selector('#inspect-rate input[type=range][aria-valuetext="40 %"]')
     page.wait_for_function("text => document.querySelector('#inspect-rate-note').innerText !== text", arg=before)
 
     # The look changes the overlay alone.

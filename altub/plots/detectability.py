@@ -75,7 +75,7 @@ def detectability_figure(
         for level, chosen in ((1.04, found), (-0.04, ~found)):
             places = np.asarray(real[0])[chosen]
             axes.plot(places, np.full(len(places), level), "|", color=DEFECT, markersize=9, clip_on=False)
-        axes.plot([], [], "|", color=DEFECT, markersize=9, label="real defects, found above, missed below")
+        axes.plot([], [], "|", color=DEFECT, markersize=9, label="real: found above, missed below")
     for name, size in marks.items():
         axes.axvline(size, color=ink, linewidth=0.9, linestyle=(0, (2, 2)))
         axes.annotate(
@@ -86,6 +86,8 @@ def detectability_figure(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     low, high = float(sizes.min()), float(sizes.max())
+    if real is not None and len(real[0]):
+        low, high = min(low, min(real[0])), max(high, max(real[0]))
     ticks = [step * 10.0**power for power in range(-3, 6) for step in (1, 2, 5)]
     axes.set_xticks([tick for tick in ticks if 0.99 * low <= tick <= 1.01 * high])
     axes.set_xlim(low / 1.05, high * 1.05)

@@ -41,8 +41,14 @@ def build_detectability(demo: gr.Blocks, tab: gr.Tab, *, may_measure: bool) -> N
                 min_width=150,
                 elem_id="pod-contrast",
             )
-            scale = gr.Number(
-                None, label="Scale", info="mm per pixel; empty: sizes in pixels", min_width=150, elem_id="pod-scale"
+            # No gr.Number: an empty one shows, and sends, a 0.
+            scale = gr.Textbox(
+                label="Scale",
+                info="mm per pixel; empty: sizes in pixels",
+                placeholder="0.08",
+                max_lines=1,
+                min_width=150,
+                elem_id="pod-scale",
             )
         with gr.Row(visible=may_measure):
             begin = gr.Button("Measure", variant="primary", min_width=120, scale=0, elem_id="pod-measure")

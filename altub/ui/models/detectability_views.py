@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -27,6 +28,7 @@ ABOUT = (
 NO_RUN = '<p class="hub-note"><b>No trained model yet.</b> Train one on the Train tab.</p>'
 NOT_MEASURED = '<p class="hub-note">Not measured yet for this model. It takes about a minute for 100 images.</p>'
 OUTDATED = '<p class="hub-note">Measured before this model was trained further: measure again.</p>'
+MIDDLE_SIZE = "Good images with a drawn defect of a middle size, and their heatmaps."
 _SIDE = 256  # pixels of an example
 _NAMES = {
     "scratch": "Scratches",
@@ -105,10 +107,12 @@ def _sentence(result: Detectability, curve: PodCurve) -> str:
     """The one thing to take away."""
     bound, half = curve.bound_at(0.9), curve.size_at(0.5)
     contrast = f"at contrast {main_contrast(result):g}"
-    if bound is None or bound == float("inf"):
+    if bound is None or math.isinf(bound):
+        share = curve.hits.mean()
+        hint = " Try a fainter contrast." if share > 0.9 else " Try a stronger contrast." if share < 0.5 else ""
         return (
             f"Which size is found in 90 % of cases is not determined {contrast}: "
-            f"{int(curve.hits.sum())} of {len(curve.hits)} up to {curve.sizes[-1]:.3g} {result.unit} were found."
+            f"{int(curve.hits.sum())} of {len(curve.hits)} up to {curve.sizes[-1]:.3g} {result.unit} were found.{hint}"
         )
     return (
         f"Defects of {result.size_words(bound, curve)} and larger are found in at least 90 % of cases {contrast}, with "
@@ -166,7 +170,9 @@ def _examples(result: Detectability, folder: Path) -> str:
         figures.append(f"<figure>{pictures}<figcaption>{escape(example.words(result))}</figcaption></figure>")
     if not figures:
         return ""
-    return f'<h4>{EXAMPLES_TEXT}</h4><div class="scroll examples" tabindex="0">{"".join(figures)}</div>'
+    size = result.curve(main_contrast(result)).size_at(0.9)
+    text = EXAMPLES_TEXT if size and math.isfinite(size) else MIDDLE_SIZE
+    return f'<h4>{text}</h4><div class="scroll examples" tabindex="0">{"".join(figures)}</div>'
 
 
 @lru_cache(maxsize=16)

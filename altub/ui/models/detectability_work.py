@@ -29,11 +29,11 @@ def read_scale(value: Any) -> float | None:
     Raises:
         ConfigError: it is no scale.
     """
-    if value is None or value == "":
+    if value is None or not str(value).strip():
         return None
     try:
-        scale = float(value)
-    except (TypeError, ValueError):
+        scale = float(str(value).strip().replace(",", "."))
+    except ValueError:
         scale = math.nan
     if not 0 < scale <= _LARGEST_SCALE:
         raise ConfigError("The scale must be above 0, in millimetres per pixel; leave it empty for sizes in pixels.")

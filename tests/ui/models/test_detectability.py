@@ -54,7 +54,7 @@ def test_measured_once_and_shown_at_once(run: Run) -> None:
     assert html.count("data:image/webp") == 2 + 2 * 2, "a curve for light and dark, two examples with heatmaps"
     # Nothing is drawn again as long as nothing changed; a scale changes the unit without a new measurement.
     assert look(measurement, now, "weave", None)[1] == gr.skip()
-    assert " mm" in look(measurement, now, "weave", 0.1)[1]
+    assert " mm" in look(measurement, now, "weave", "0.1")[1]
     assert "a90/95" in list_runs(Measurement(), (), None, None)[2], "also in a page that was just started"
     config = json.loads((run.model_dir / "config.json").read_text())
     (run.model_dir / "config.json").write_text(json.dumps(config | {"weights_sha256": "0" * 64}))
@@ -90,8 +90,8 @@ def test_images_that_are_gone_are_said(run: Run) -> None:
 
 
 def test_what_is_wrong_is_refused_before_the_work(run: Run) -> None:
-    assert [read_scale(value) for value in (None, "", 0.5)] == [None, None, 0.5]
-    for wrong in (0, -1, "x", float("nan"), 1e9):
+    assert [read_scale(value) for value in (None, " ", "0.5", "0,08")] == [None, None, 0.5, 0.08]
+    for wrong in ("0", -1, "x", "nan", 1e9, []):
         with pytest.raises(ConfigError, match="scale"):
             read_scale(wrong)
     start = handler(build_app(), "start")

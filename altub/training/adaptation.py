@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WAYS", "Adapted", "Way", "adapt_detector", "usable_ways"]
 
-Way = Literal["norm-position", "norm-channel", "norm-full", "base", "norm-channel+base", "norm-position+base"]
+Way = Literal["norm-full", "base", "norm-position", "norm-channel", "norm-channel+base", "norm-position+base"]
 WAYS: tuple[Way, ...] = get_args(Way)
 
 FOLDS = 4

@@ -7,7 +7,7 @@ colours of `altub.plots.palette`. matplotlib is imported only when something is 
 from __future__ import annotations
 
 from altub.plots.charts import channel_drift_image, figure_to_image, training_curves
-from altub.plots.overlays import COLOUR_MAPS, colourise, overlay, placeholder
+from altub.plots.overlays import COLOUR_MAPS, colourise, heat_layer, overlay, placeholder
 from altub.plots.palette import (
     BASE_PHASE,
     BORDERLINE,
@@ -32,6 +32,7 @@ __all__ = [
     "channel_drift_image",
     "colourise",
     "figure_to_image",
+    "heat_layer",
     "overlay",
     "placeholder",
     "training_curves",

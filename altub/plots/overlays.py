@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from altub.errors import ConfigError
 from altub.plots.enlarge import enlarged, enlarged_strips
 
-__all__ = ["COLOUR_MAPS", "colourise", "overlay", "placeholder"]
+__all__ = ["COLOUR_MAPS", "colourise", "heat_layer", "overlay", "placeholder"]
 
 COLOUR_MAPS = ("inferno", "viridis", "magma", "cividis")  # perceptually uniform; the first is the default
 
@@ -34,6 +34,21 @@ def colourise(anomaly_map: np.ndarray, low: float, high: float, colour_map: str 
         ConfigError: the colour map is none of ``COLOUR_MAPS``.
     """
     return _lookup(colour_map)[_levels(anomaly_map, low, high)]
+
+
+def heat_layer(anomaly_map: np.ndarray, low: float, high: float, *, colour_map: str = "inferno") -> Image.Image:
+    """What `overlay` lays over a photo, RGBA at the map's own size: transparent where the map is near its normal value.
+
+    For a program that draws it over the photo itself and chooses the opacity.
+
+    Raises:
+        ConfigError: the colour map is unknown.
+    """
+    levels = _levels(anomaly_map, low, high)
+    alpha = Image.fromarray(_fade(1.0)[levels])
+    layer = Image.fromarray(_lookup(colour_map)[levels])
+    layer.putalpha(alpha)
+    return layer
 
 
 def overlay(
@@ -65,8 +80,7 @@ def overlay(
     result = (image if isinstance(image, Image.Image) else Image.fromarray(image)).convert("RGB")  # a copy
     values = _not_larger(anomaly_map, result.size)
     palette = _lookup(colour_map).tobytes()
-    share = np.clip((np.arange(256) / 255 - _FADE_START) / (_FADE_END - _FADE_START), 0, 1)
-    alpha = np.round(255 * opacity * share**2 * (3 - 2 * share)).astype(np.uint8)
+    alpha = _fade(opacity)
     for top, strip in enlarged_strips(values, result.size):
         levels = _levels(strip, low, high)
         heat = Image.fromarray(levels).convert("P")
@@ -99,6 +113,12 @@ def placeholder(text: str, size: tuple[int, int]) -> Image.Image:
         spacing=6,
     )
     return panel
+
+
+def _fade(opacity: float) -> np.ndarray:
+    """How much each of the 256 levels hides the photo, uint8 (256,)."""
+    share = np.clip((np.arange(256) / 255 - _FADE_START) / (_FADE_END - _FADE_START), 0, 1)
+    return np.round(255 * opacity * share**2 * (3 - 2 * share)).astype(np.uint8)
 
 
 def _levels(anomaly_map: np.ndarray, low: float, high: float) -> np.ndarray:

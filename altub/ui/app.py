@@ -13,6 +13,7 @@ from altub.errors import AltUBError
 from altub.ui import api
 from altub.ui.compare import tab as compare_page
 from altub.ui.inspect import tab as inspect_page
+from altub.ui.label import tab as label_page
 from altub.ui.launch import ServerOptions, launch, make_options
 from altub.ui.models import tab as models_page
 from altub.ui.server.ending import Drain, Ending
@@ -45,6 +46,8 @@ def build_app(options: ServerOptions | None = None, services: Services | None = 
                 train = train_page.build(demo, services, may_name_folders=options.is_local)
             with gr.Tab("Inspect", id="inspect") as tab:
                 inspect_page.build(demo, services, tab)
+            with gr.Tab("Label", id="label") as label_tab:
+                label_page.build(services, label_tab, is_local=options.is_local)
             with gr.Tab("Compare", id="compare") as compare_tab:
                 compare_page.build(compare_tab, tabs, services.watch)
             with gr.Tab("Models", id="models") as models_tab:

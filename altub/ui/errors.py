@@ -15,14 +15,16 @@ from altub import settings
 from altub.errors import AltUBError
 from altub.files import PACKAGE
 
-__all__ = ["notice", "show_errors"]
+__all__ = ["notice", "show_errors", "without_folders"]
 
 
 def notice(text: object) -> str:
-    """Text for a notice, which Gradio shows as HTML: names of files come from strangers.
+    """Text for a notice, which Gradio shows as HTML: names of files come from strangers."""
+    return escape(without_folders(text), quote=False)
 
-    Folders of the server are named by what they are: who reaches the page need not know where they lie.
-    """
+
+def without_folders(text: object) -> str:
+    """The text with folders of the server named by what they are: who reaches the page need not know where they lie."""
     shown = str(text)
     roots = [
         (settings.gradio_temp_dir(), "temporary files"),
@@ -35,7 +37,7 @@ def notice(text: object) -> str:
     for root, name in roots:
         if root is not None and len(root.parts) > 1:
             shown = re.sub(rf"{re.escape(str(root))}(?![\w.-])", name, shown)
-    return escape(shown, quote=False)
+    return shown
 
 
 def show_errors(title: str, *, duration: float | None = 10) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 
 from altub.deploy.server import limits, visitors
 from altub.inference.model_cache import ModelCache
+from altub.labels import LabelStore
 from altub.runs import queue
 from altub.runs.launchers.base import Launcher
 from altub.runs.run import Run
@@ -13,6 +15,7 @@ from altub.runs.time_limit import check_time_left
 from altub.training.config import TrainingConfig
 from altub.ui.background import BackgroundTask
 from altub.ui.inspect.sessions import SessionStore
+from altub.ui.label.scorer import Scorer
 from altub.ui.watch import RunWatch
 
 __all__ = ["Services"]
@@ -27,7 +30,7 @@ class Services:
         sessions: the visitors' batches of inspected images.
         watch: what is known of all runs.
         sample, download: the making of the sample and the download of MVTec AD, which every visitor watches.
-
+        scorer: what models say of the images of the label store.
     """
 
     def __init__(
@@ -42,8 +45,18 @@ class Services:
         self.watch = RunWatch()
         self.sample = BackgroundTask("Making the sample")
         self.download = BackgroundTask("The download")
+        self.scorer = Scorer(self.models, lambda: self.labels)
         # Held from the look at the queue to the start of a training: two visitors cannot both take the last place.
         self._admission = threading.Lock()
+
+    @cached_property
+    def labels(self) -> LabelStore:
+        """The label store, opened when it is first used.
+
+        Raises:
+            LabelError: it is damaged, or of a newer version of AltUB.
+        """
+        return LabelStore()
 
     def start_training(self, config: TrainingConfig, visitor: str | None) -> Run:
         """Starts or queues a training for a visitor, within the owner's limits.

@@ -15,10 +15,10 @@ import gradio as gr
 from altub.errors import DataError, RunError
 from altub.inference.batch import Inspected, Source, Unreadable
 from altub.inference.threshold import Threshold
+from altub.ui.dropped import dropped_sources
 from altub.ui.errors import show_errors
 from altub.ui.inspect import views
 from altub.ui.inspect.batch import PageBatch
-from altub.ui.inspect.dropped import dropped_sources
 from altub.ui.inspect.examples import examples_of
 from altub.ui.inspect.histogram import score_histogram_html
 from altub.ui.inspect.inspection import (

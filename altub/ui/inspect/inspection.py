@@ -17,8 +17,8 @@ from altub.inference.batch import Inspected, Source, Unreadable, inspect_images
 from altub.inference.detector import AnomalyDetector
 from altub.inference.threshold import ROUNDING, Threshold
 from altub.plots import overlay
+from altub.ui.dropped import dedupe_names
 from altub.ui.inspect.batch import JPEG, PageBatch, photo_writer
-from altub.ui.inspect.dropped import dedupe_names
 from altub.ui.inspect.sessions import MAX_BATCH
 from altub.ui.inspect.views import percent
 from altub.ui.offers import find_model

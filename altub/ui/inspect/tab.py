@@ -5,8 +5,8 @@ from __future__ import annotations
 import gradio as gr
 
 from altub.plots import COLOUR_MAPS
+from altub.ui.dropped import NAMES_JS
 from altub.ui.inspect import views
-from altub.ui.inspect.dropped import NAMES_JS
 from altub.ui.inspect.handlers import InspectHandlers
 from altub.ui.inspect.inspection import Look
 from altub.ui.inspect.review import review_list

@@ -22,10 +22,11 @@ from filelock import FileLock, Timeout
 from altub import settings
 from altub.errors import ConfigError
 
-__all__ = ["API_FOLDER", "BATCHES_FOLDER", "TemporaryFiles", "Upload", "remove_dead"]
+__all__ = ["API_FOLDER", "BATCHES_FOLDER", "LABEL_FOLDER", "TemporaryFiles", "Upload", "remove_dead"]
 
 PREFIX, LOCK, FILES = "altub-page-", "server.lock", "files"
-API_FOLDER, BATCHES_FOLDER = "altub-api", "altub-inspect"  # each child of theirs is removed on its own
+# Each child of theirs is removed on its own.
+API_FOLDER, BATCHES_FOLDER, LABEL_FOLDER = "altub-api", "altub-inspect", "altub-label"
 UPLOADING = "tmp"  # begins the name of a file that Gradio is receiving
 
 MAX_AGE = 24 * 3600  # seconds since the last use
@@ -163,7 +164,7 @@ class TemporaryFiles(AbstractContextManager["TemporaryFiles"]):
 
     def _entries(self) -> Iterator[_Entry]:
         for child in _children(self.path):
-            if child.name in (API_FOLDER, BATCHES_FOLDER):
+            if child.name in (API_FOLDER, BATCHES_FOLDER, LABEL_FOLDER):
                 yield from (_Entry(Path(inner.path), *_measure(inner)) for inner in _children(Path(child.path)))
             else:
                 yield _Entry(Path(child.path), *_measure(child))

@@ -1,0 +1,122 @@
+"""Images into the label store: dropped ones, those of a folder of this machine, the test images of a category."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from altub.data import SAMPLE_CATEGORIES, load_category
+from altub.errors import AltUBError, ConfigError, DataError, DiskFullError, LabelError
+from altub.files import printable
+from altub.inference.exports import collect_images
+from altub.labels.store import LabelStore
+from altub.runs.run import list_runs
+
+__all__ = ["Added", "Offered", "add_images", "category_choices", "folder_images", "test_images"]
+
+Progress = Callable[[int, int], None]
+#: (file, name to show)
+Offered = tuple[Path, str]
+
+SAMPLE = "sample:"  # begins the value of a category of the built-in sample; the others are ids of runs
+
+
+@dataclass
+class Added:
+    """What came of it. refused: a sentence for each image that was not added."""
+
+    new: int = 0
+    known: int = 0
+    refused: list[str] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        parts = [f"{self.new} image{'' if self.new == 1 else 's'} added."]
+        if self.known:
+            parts.append(f"{self.known} were there already.")
+        if self.refused:
+            more = f" (and {len(self.refused) - 3} more)" if len(self.refused) > 3 else ""
+            parts.append(f"{len(self.refused)} skipped: {' '.join(self.refused[:3])}{more}")
+        return " ".join(parts)
+
+
+def add_images(store: LabelStore, offered: Iterable[Offered], source: str, progress: Progress) -> Added:
+    """Adds images; what cannot be read is skipped and named.
+
+    Raises:
+        DiskFullError: no room; what was added before stays.
+        DataError: there is no image at all.
+    """
+    images, added = list(offered), Added()
+    if not images:
+        raise DataError("There are no images: drop image files, such as .png or .jpg.")
+    for done, (path, name) in enumerate(images, start=1):
+        before = len(store.images)
+        try:
+            store.images.add(path, name=name, source=source)
+        except DiskFullError:
+            raise
+        except (DataError, LabelError) as error:
+            added.refused.append(str(error))
+        else:
+            if len(store.images) > before:
+                added.new += 1
+            else:
+                added.known += 1
+        progress(done, len(images))
+    return added
+
+
+def folder_images(folder: str, *, may_name_folders: bool) -> list[Offered]:
+    """The images below a folder of this machine, by their paths in it.
+
+    Raises:
+        ConfigError: the page is not only its owner's, or no folder is given.
+        DataError: it is not there, or has no image.
+    """
+    if not may_name_folders:
+        raise ConfigError(
+            "Folders can be chosen only while the page is served to its own machine: drop the images instead."
+        )
+    if not folder.strip():
+        raise ConfigError("There is no folder yet: enter its path, such as /data/lids.")
+    root = Path(folder.strip()).expanduser().resolve()
+    if not root.is_dir():
+        raise DataError(f"{printable(str(root))} is not a folder: check the path.")
+    return [(path, path.relative_to(root).as_posix()) for path in collect_images([root])]
+
+
+def category_choices() -> list[tuple[str, str]]:
+    """(label, value) of the categories whose test images can be added: those that models were trained on, and the
+    built-in sample's."""
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for run in list_runs():
+        try:
+            config = run.config
+        except AltUBError:  # damaged: the Models tab names it
+            continue
+        found.setdefault((config.data, config.category), (config.category, run.id))
+    choices = [choice for (data, _), choice in found.items() if data != "sample"]
+    return choices + [(f"{name} (sample)", SAMPLE + name) for name in SAMPLE_CATEGORIES]
+
+
+def test_images(value: str) -> tuple[str, list[Offered]]:
+    """The name of a category of `category_choices`, and its test images.
+
+    Raises:
+        DataError: nothing is chosen, or the category is gone or has no test images.
+    """
+    if not value:
+        raise DataError("Choose a category first.")
+    if value.startswith(SAMPLE):
+        data, name = "sample", value.removeprefix(SAMPLE)
+    else:
+        run = next((run for run in list_runs() if run.id == value), None)
+        if run is None:
+            raise DataError("This category is no longer there: choose one from the list.")
+        data, name = run.config.data, run.config.category
+    category = load_category(data, name)
+    if not category.test:
+        raise DataError(f"{category.name} has no test images: drop images instead.")
+    return category.name, [(one.path, f"{one.defect}/{one.path.name}") for one in category.test]

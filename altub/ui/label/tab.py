@@ -1,0 +1,109 @@
+"""The Label tab: images in, a queue, the canvas, and what the labels say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from altub.settings import uploads_are_shared
+from altub.ui.dropped import NAMES_JS
+from altub.ui.label import views
+from altub.ui.label.canvas import mask_canvas
+from altub.ui.label.choice import ALL_SOURCES, UNLABELLED
+from altub.ui.label.desk import LabelDesk
+from altub.ui.label.handlers import LabelHandlers
+from altub.ui.services import Services
+
+__all__ = ["build"]
+
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+POLL = 0.7  # seconds between two looks at the scoring
+
+
+def build(services: Services, tab: gr.Tab, *, is_local: bool) -> None:
+    """Fills the tab; call it inside `with gr.Tab("Label") as tab:`.
+
+    Args:
+        services: the label store, the models and the scorer.
+        is_local: only its owner reaches the page, who may name folders of the machine.
+    """
+    if not uploads_are_shared():
+        gr.HTML(views.DISABLED)
+        return
+    desk = LabelDesk(services)
+    on = LabelHandlers(services, desk, is_local=is_local)
+    value, names = gr.State({}), gr.JSON([], visible=False)
+    timer = gr.Timer(POLL, active=False)
+    with gr.Row(elem_id="label", equal_height=False):
+        with gr.Column(scale=0, min_width=270, elem_id="label-left"):
+            with gr.Column(elem_classes="label-card"):
+                # Any value is accepted and looked up on the server: an older choice must not fail before that.
+                run = gr.Dropdown([], label="Model", allow_custom_value=True, elem_id="label-run")
+                scoring = gr.HTML(elem_id="label-scoring")
+                show = gr.Dropdown(
+                    list(views.SHOW_CHOICES), value=UNLABELLED, label="Show", filterable=False, elem_id="label-show"
+                )
+                kind = gr.Dropdown(
+                    [("All types", "")],
+                    value="",
+                    label="Type",
+                    allow_custom_value=True,
+                    visible=False,
+                    elem_id="label-type",
+                )
+                order = gr.Dropdown(
+                    list(views.QUEUE_ORDER_CHOICES),
+                    value="nearest",
+                    label="Order",
+                    info="One in five is a random pick.",
+                    allow_custom_value=True,
+                    elem_id="label-order",
+                )
+                source = gr.Dropdown(
+                    [("All sources", ALL_SOURCES)],
+                    value=ALL_SOURCES,
+                    label="Source",
+                    allow_custom_value=True,
+                    elem_id="label-source",
+                )
+            with gr.Column(elem_classes="label-card"):
+                gr.HTML("<h3>Add images</h3>")
+                files = gr.File(
+                    label="Images", file_count="multiple", file_types=["image"], height=104, elem_id="label-files"
+                )
+                folder_files = gr.UploadButton(
+                    "Folder …", file_count="directory", size="sm", elem_id="label-folder-files"
+                )
+                new_source = gr.Textbox(
+                    label="Source name", placeholder="line 3", max_lines=1, max_length=200, elem_id="label-new-source"
+                )
+                with gr.Accordion("Test images of a category", open=False, elem_id="label-category-box"):
+                    category = gr.Dropdown([], label="Category", allow_custom_value=True, elem_id="label-category")
+                    add_category = gr.Button("Add test images", size="sm", elem_id="label-add-category")
+                with gr.Accordion("Folder on this machine", open=False, visible=is_local, elem_id="label-folder-box"):
+                    folder = gr.Textbox(label="Folder", placeholder="/data/lids", max_lines=1, elem_id="label-folder")
+                    add_folder = gr.Button("Add folder", size="sm", elem_id="label-add-folder")
+                adding = gr.HTML(elem_id="label-adding")
+        with gr.Column(scale=1, min_width=320, elem_id="label-right"):
+            canvas = mask_canvas(desk.functions(), elem_id="label-canvas")
+
+    fields = [run, show, order, source, kind]
+    canvas.enter(on.enter, fields, [canvas, value, run, category, source, kind, scoring, timer], **QUIET)
+    tab.select(on.list_models, run, run, **QUIET)
+    gr.on(
+        [field.input for field in fields],
+        on.choose,
+        [value, *fields],
+        [canvas, value, order, kind, scoring, timer],
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    timer.tick(on.look, run, [scoring, timer], **QUIET)
+    adds = {"outputs": [canvas, value, source, scoring, timer], "show_progress_on": adding, "api_visibility": "private"}
+    for field in (files, folder_files):
+        field.upload(on.add_files, [field, names, new_source, value, *fields], js=NAMES_JS, **adds).then(
+            lambda: None, None, field, **QUIET
+        )
+    add_category.click(on.add_category, [category, new_source, value, *fields], **adds)
+    add_folder.click(on.add_folder, [folder, new_source, value, *fields], **adds)

@@ -177,7 +177,7 @@ watch('value', () => {
   if (!same('show', 'source', 'type') || (!session.isQueue && !same('order')) || !current) {
     current = null;
     go(() => session.begin());
-  } else if (!same('run')) {
+  } else {  // another model or threshold, or more scores
     session.refreshAll().catch((error) => tell('problem', error));
   }
 });

@@ -55,7 +55,7 @@ function drawTypes() {
   const shown = names.filter((name) => name.toLowerCase().includes(wanted)).slice(0, 12);
   const selected = type || names[0] || '';
   part('types').replaceChildren(...shown.map((name, k) => {
-    const button = make('button', {type: 'button', 'aria-pressed': name === selected},
+    const button = make('button', {type: 'button', 'aria-pressed': String(name === selected)},
       ...(k < 9 ? [make('kbd', {}, String(k + 1))] : []), name);
     button.addEventListener('click', () => chooseType(name));
     return button;

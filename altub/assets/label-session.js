@@ -36,7 +36,7 @@ class Session {
     const reply = await this.server[name]({token: this.token, view: this.view, ...request});
     if (reply.expired) this.tell('expired');
     if (reply.error) throw new Refused(reply.error, reply.expired);
-    if (reply.images !== undefined && !Array.isArray(reply.images)) this.tell('counts', reply);
+    if (reply.labelled !== undefined) this.tell('counts', reply);
     return reply;
   }
 
@@ -48,7 +48,7 @@ class Session {
     if (!this.isQueue) {
       const reply = await this.ask('list_images', {offset: 0});
       if (generation !== this.generation) return null;
-      [this.trail, this.total] = [reply.images, reply.total];
+      [this.trail, this.total] = [reply.list, reply.total];
     }
     return this.step(1);
   }
@@ -62,8 +62,8 @@ class Session {
       if (this.trail.length >= this.total) return null;
       const reply = await this.ask('list_images', {offset: this.trail.length});
       if (generation !== this.generation) return null;
-      this.trail.push(...reply.images.filter((image) => !this.trail.includes(image)));
-      this.total = reply.images.length ? reply.total : this.trail.length;
+      this.trail.push(...reply.list.filter((image) => !this.trail.includes(image)));
+      this.total = reply.list.length ? reply.total : this.trail.length;
       return wanted < this.trail.length ? this._arrive(wanted, generation) : null;
     }
     this._fill();

@@ -10,9 +10,11 @@ import gradio as gr
 
 from altub.deploy.server.notices import notice_html
 from altub.errors import AltUBError
+from altub.settings import uploads_are_shared
 from altub.ui import api
 from altub.ui.compare import tab as compare_page
 from altub.ui.inspect import tab as inspect_page
+from altub.ui.label import api as label_api
 from altub.ui.label import tab as label_page
 from altub.ui.launch import ServerOptions, launch, make_options
 from altub.ui.models import tab as models_page
@@ -56,6 +58,8 @@ def build_app(options: ServerOptions | None = None, services: Services | None = 
             None, outputs=train.dark, js=SWITCH_THEME_JS, api_visibility="private", show_progress="hidden"
         )
         api.build(services.models)
+        if uploads_are_shared():
+            label_api.build(services)
     return demo
 
 

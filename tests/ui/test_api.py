@@ -43,9 +43,9 @@ def defective(data_folder: Path) -> Path:
     return data_folder / "weave" / "test" / "blot" / "000.png"
 
 
-def test_nothing_but_three_endpoints_is_public(client):
+def test_nothing_but_five_endpoints_is_public(client):
     endpoints = client.view_api(return_format="dict")
-    assert set(endpoints["named_endpoints"]) == {"/runs", "/inspect", "/predict"}
+    assert set(endpoints["named_endpoints"]) == {"/runs", "/inspect", "/predict", "/next", "/label"}
     assert endpoints["unnamed_endpoints"] == {}
     about = endpoints["named_endpoints"]["/predict"]
     assert [field["label"] for field in about["returns"]] == ["overlay", "anomaly_map", "score", "p_value", "verdict"]

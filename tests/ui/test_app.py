@@ -210,7 +210,7 @@ def test_calls_from_other_sites_are_turned_away(served: str) -> None:
 
 def test_only_the_public_api_is_listed(served: str) -> None:
     listed = httpx.get(f"{served}gradio_api/info").json()
-    assert set(listed["named_endpoints"]) == {"/inspect", "/predict", "/runs"}
+    assert set(listed["named_endpoints"]) == {"/inspect", "/label", "/next", "/predict", "/runs"}
     assert listed["unnamed_endpoints"] == {}
 
 

@@ -13,7 +13,6 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +85,6 @@ class LabelDesk:
         ]
 
     def _open_to_page(self, name: str, function: Callable[[str, dict], Reply]) -> Callable[[dict], Reply]:
-        @wraps(function)
         def called(request: dict) -> Reply:
             if not isinstance(request, dict):
                 return {"error": "The page is of an older version: reload it."}
@@ -98,7 +96,7 @@ class LabelDesk:
             except AltUBError as error:
                 return {"error": without_folders(error)}
 
-        called.__name__ = name
+        called.__name__ = name  # not `wraps`: Gradio would look at the arguments of the function inside
         return called
 
     # Images.
@@ -145,7 +143,7 @@ class LabelDesk:
             offset=offset if isinstance(offset, int) else 0,
             limit=PAGE,
         )
-        return {"images": [row.image for row in page.rows], "total": page.total, **self._counts(choice)}
+        return {"list": [row.image for row in page.rows], "total": page.total, **self._counts(choice)}
 
     def propose(self, _who: str, request: dict) -> Reply:
         """What the model says of an image by now; None for "proposal" while it was not asked."""

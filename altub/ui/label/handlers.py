@@ -19,6 +19,7 @@ from altub.ui.errors import notice, show_errors, without_folders
 from altub.ui.label import sources, views
 from altub.ui.label.choice import ALL_SOURCES, Choice
 from altub.ui.label.desk import EXPIRED, LabelDesk
+from altub.ui.label.export import write_archive
 from altub.ui.offers import list_offers
 from altub.ui.services import Services
 
@@ -140,6 +141,19 @@ class LabelHandlers:
         choice = self._choice(*fields)
         shown = self._shown(value, choice)
         return shown, shown, self._sources(choice.source), *self._scoring(choice.run_id)
+
+    @show_errors("Export failed")
+    def export(self, kind: Any, value: Any, *fields: Any, progress: gr.Progress = gr.Progress()) -> str:
+        """All labelled images of the source with their labels, as an archive."""
+        if self.desk.who(value.get("token") if isinstance(value, dict) else None) is None:
+            raise LabelError(EXPIRED)
+
+        def tell(done: int, of: int) -> None:
+            progress((done, of), desc=f"Packing {done} of {of}", unit="images")
+
+        path, images, notes = write_archive(self.services.labels, str(kind), self._choice(*fields).source, tell)
+        gr.Info(notice(" ".join([f"{images} labelled images.", *notes])))
+        return str(path)
 
     # Parts of the above.
 

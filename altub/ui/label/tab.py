@@ -12,13 +12,25 @@ from altub.ui.label import views
 from altub.ui.label.canvas import mask_canvas
 from altub.ui.label.choice import ALL_SOURCES, UNLABELLED
 from altub.ui.label.desk import LabelDesk
+from altub.ui.label.export import FORMAT_CHOICES
 from altub.ui.label.handlers import LabelHandlers
+from altub.ui.label.insight_panel import InsightPanel
 from altub.ui.services import Services
 
 __all__ = ["build"]
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 POLL = 0.7  # seconds between two looks at the scoring
+FETCH_JS = """() => {
+  // The button gets its address shortly after the response arrives.
+  const click = (left) => {
+    const link = document.querySelector('#label-file a[href], a#label-file[href]');
+    if (link) link.click();
+    else if (left) setTimeout(() => click(left - 1), 100);
+    else document.querySelector('#label-file')?.click();
+  };
+  setTimeout(() => click(20), 150);
+}"""
 
 
 def build(services: Services, tab: gr.Tab, *, is_local: bool) -> None:
@@ -87,6 +99,13 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> None:
                 adding = gr.HTML(elem_id="label-adding")
         with gr.Column(scale=1, min_width=320, elem_id="label-right"):
             canvas = mask_canvas(desk.functions(), elem_id="label-canvas")
+            insight = InsightPanel(services, desk)
+            with gr.Row(elem_id="label-export", elem_classes="label-card"):
+                form = gr.Dropdown(
+                    list(FORMAT_CHOICES), value=FORMAT_CHOICES[0][1], label="Export labels", filterable=False
+                )
+                export = gr.Button("Download", size="md", scale=0, min_width=130, elem_id="label-download")
+                file = gr.DownloadButton(visible="hidden", elem_id="label-file")
 
     fields = [run, show, order, source, kind]
     canvas.enter(on.enter, fields, [canvas, value, run, category, source, kind, scoring, timer], **QUIET)
@@ -99,6 +118,7 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> None:
         trigger_mode="always_last",
         **QUIET,
     )
+    insight.connect(canvas, value, fields)
     timer.tick(on.look, run, [scoring, timer], **QUIET)
     adds = {"outputs": [canvas, value, source, scoring, timer], "show_progress_on": adding, "api_visibility": "private"}
     for field in (files, folder_files):
@@ -107,3 +127,11 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> None:
         )
     add_category.click(on.add_category, [category, new_source, value, *fields], **adds)
     add_folder.click(on.add_folder, [folder, new_source, value, *fields], **adds)
+    export.click(
+        on.export,
+        [form, value, *fields],
+        file,
+        api_visibility="private",
+        show_progress_on=form,
+        concurrency_limit=2,
+    ).success(None, js=FETCH_JS, api_visibility="private")

@@ -12,9 +12,9 @@ from PIL import Image
 from altub.errors import DataError, ModelError, RunError
 from altub.inference.batch import Inspected, Source, Unreadable, inspect_images
 from altub.inference.detector import AnomalyDetector
+from altub.ui.dropped import dedupe_names, dropped_sources, shown_name
 from altub.ui.inspect import views
 from altub.ui.inspect.batch import SCREEN_SIDE, for_screen
-from altub.ui.dropped import dedupe_names, dropped_sources, shown_name
 from altub.ui.inspect.inspection import (
     Look,
     add_to_batch,

@@ -1,0 +1,189 @@
+"""A day on the Label tab in a real browser: thirty images labelled by keyboard, masks compared pixel by pixel."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from altub.labels import LabelStore
+from altub.runs.run import Run
+from altub.ui.label.items import mask_runs
+from tests.conftest import write_category
+from tests.ui.conftest import open_tab, playwright_api
+
+DESK = "document.querySelector('.label-desk')"
+EACH = 15  # images of either kind
+
+
+@pytest.fixture(scope="module")
+def thirty(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Fifteen good and fifteen defective images, named by what they are."""
+    folder = tmp_path_factory.mktemp("parts")
+    category = write_category(folder / "weave", good=1, tested=EACH, seed=7)
+    images = []
+    for kind in ("good", "blot"):
+        for path in sorted((category / "test" / kind).iterdir()):
+            images.append(folder / f"{kind}-{path.name}")
+            shutil.copy(path, images[-1])
+    return images
+
+
+def name_of(page: playwright_api.Page) -> str:
+    return page.evaluate(f"{DESK}.altub.session.current?.name ?? ''")
+
+
+def wait_for_other(page: playwright_api.Page, name: str) -> None:
+    page.wait_for_function(f"name => {DESK}.altub.session.current?.name !== name", arg=name)
+
+
+def press(page: playwright_api.Page, key: str) -> None:
+    """A key that goes on to another image."""
+    name = name_of(page)
+    page.keyboard.press(key)
+    wait_for_other(page, name)
+
+
+def drag(page: playwright_api.Page, points: list[tuple[float, float]]) -> None:
+    """Draws through points of the image."""
+    view = page.evaluate(
+        f"(() => {{ const {{stage}} = {DESK}.altub, box = stage.box.getBoundingClientRect(); return "
+        "{scale: stage.scale, x: box.left + stage.offset[0], y: box.top + stage.offset[1]}; })()"
+    )
+    places = [(view["x"] + x * view["scale"], view["y"] + y * view["scale"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place)
+    page.mouse.up()
+
+
+def drawn_runs(page: playwright_api.Page) -> list[int]:
+    return page.evaluate(f"{DESK}.altub.stage.painted.mask.runs()")
+
+
+def capsule(size: tuple[int, int], start: tuple[int, int], end: tuple[int, int], brush: int) -> np.ndarray:
+    """The pixels whose centres lie within half a brush of the line between the centres of two pixels."""
+    y, x = np.mgrid[: size[1], : size[0]].astype(float)
+    a, b = np.array(start, float), np.array(end, float)
+    along = np.clip(((x - a[0]) * (b - a)[0] + (y - a[1]) * (b - a)[1]) / ((b - a) @ (b - a)), 0, 1)
+    return np.hypot(x - a[0] - along * (b - a)[0], y - a[1] - along * (b - a)[1]) <= brush / 2
+
+
+def wait_until(answer) -> None:
+    """For what the server stores behind the page's back."""
+    until = time.monotonic() + 30
+    while not answer():
+        assert time.monotonic() < until, "it was not stored"
+        time.sleep(0.05)
+
+
+def test_a_day_at_the_desk(visit, server, trained_run: Run, thirty: list[Path], tmp_path: Path, capsys) -> None:
+    if not (server.runs / trained_run.id).exists():
+        shutil.copytree(trained_run.path, server.runs / trained_run.id)
+    visitor = visit(1440)
+    page = visitor.open()
+    open_tab(page, "Label")
+    page.fill(".label-desk .who input", "Ann")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".label-desk .veil h3:text('No images yet')")
+    page.set_input_files("#label-files input[type=file]", thirty)
+    page.wait_for_function(f"{DESK}.dataset.state === 'ready'", timeout=120_000)
+    store = LabelStore(server.data / "labels.db")
+    wait_until(
+        lambda: len(store.images) == 30 and not store.proposals.missing(next(iter(store.proposals.models()), ""))
+    )
+
+    # Keys mean nothing while a text field has the focus; a new type grows the list.
+    first = name_of(page)
+    page.keyboard.press("t")
+    page.keyboard.type("blot 1")
+    assert name_of(page) == first
+    page.keyboard.press("Enter")
+    assert page.get_attribute("[data-part=types] button", "aria-pressed") == "true"
+
+    painted = accepted = undone = ""
+    masks: dict[str, np.ndarray] = {}
+    seen = set()
+    while (name := name_of(page)) and len(seen) < 30:
+        seen.add(name)
+        if name.startswith("blot") and not painted:
+            painted = name
+            page.keyboard.press("b")
+            page.evaluate(f"{DESK}.altub.tools.resize(9)")
+            drag(page, [(20.5, 30.5), (44.5, 40.5)])
+            masks[name] = capsule((64, 64), (20, 30), (44, 40), 9)
+            assert drawn_runs(page) == mask_runs(masks[name])
+            drag(page, [(4.5, 60.5), (10.5, 60.5)])
+            page.keyboard.press("Control+z")  # the second stroke alone
+            assert drawn_runs(page) == mask_runs(masks[name])
+            page.keyboard.press("1")  # a mask is not lost by a slip of the finger
+            assert name_of(page) == name and "mask is painted" in page.inner_text("[data-part=hint]")
+            page.keyboard.press("v")
+            press(page, "2")
+        elif name.startswith("blot") and not accepted and page.evaluate(f"{DESK}.altub.stage.proposed.mask?.count"):
+            accepted = name
+            runs = page.evaluate(f"{DESK}.altub.session.current.proposal.runs")
+            flat = np.zeros(64 * 64, bool)
+            for start, length in zip(runs[::2], runs[1::2], strict=True):
+                flat[start : start + length] = True
+            masks[name] = flat.reshape(64, 64)
+            press(page, "Enter")
+        else:
+            press(page, "2" if name.startswith("blot") else "1")
+            if not undone and painted:
+                undone = name
+                page.keyboard.press("u")
+                page.wait_for_function(f"name => {DESK}.altub.session.current?.name === name", arg=name)
+                press(page, "2" if name.startswith("blot") else "1")
+    page.wait_for_selector(".label-desk .veil h3:text('All labelled')")
+    page.wait_for_function("document.querySelector('[data-part=saved]').innerText === 'Saved'")
+
+    # What was stored is what was drawn and pressed.
+    labels = {store.images.get(image).name: label for image, label in store.labels.all().items()}
+    assert set(labels) == {path.name for path in thirty} and painted and accepted and undone
+    for name, label in labels.items():
+        assert label.verdict == ("defect" if name.startswith("blot") else "good") and label.who == "Ann"
+        assert label.defect_type == ("blot 1" if name.startswith("blot") else None)
+        assert label.showing is not None
+        mask = store.labels.mask(label)
+        assert (mask is None) == (name not in masks)
+        if mask is not None:
+            assert (mask == masks[name]).all()
+    assert store.labels.counts()["events"] == 32  # one was taken back and given again
+
+    # Another image, of 24 megapixels.
+    large = tmp_path / "large.jpg"
+    Image.linear_gradient("L").resize((6000, 4000)).save(large)
+    page.set_input_files("#label-files input[type=file]", large)
+    page.wait_for_function(f"{DESK}.altub.session.current?.name === 'large.jpg'")
+    page.keyboard.press("b")
+    page.evaluate(f"{DESK}.altub.tools.resize(61)")
+    began = time.perf_counter()
+    drag(page, [(1000.5 + 70 * k, 2000.5 + 1500 * np.sin(k / 5)) for k in range(60)])
+    page.keyboard.press("g")
+    for corner in ((4200, 300), (5800, 900), (5000, 2400), (4200, 300)):
+        drag(page, [corner])
+    page.keyboard.press("f")
+    drag(page, [(40, 3900)])  # all that is joined to it: the rest of the image
+    runs = drawn_runs(page)
+    drawing = time.perf_counter() - began
+    page.keyboard.press("2")
+    page.wait_for_selector(".label-desk .veil h3:text('All labelled')")
+    wait_until(lambda: store.labels.counts()["events"] == 33)
+    label = store.labels.last_by("Ann")
+    mask = store.labels.mask(label)
+    assert mask.shape == (4000, 6000) and mask_runs(mask) == runs and 0.5 < mask.mean() < 1
+
+    times = page.evaluate("performance.getEntriesByName('altub-label-next').map((one) => one.duration)")
+    with capsys.disabled():
+        print(
+            f"\nverdict to next picture: median {statistics.median(times):.0f} ms of {len(times)}; "
+            f"drawing on 6000 x 4000: {drawing:.1f} s"
+        )
+    assert visitor.complaints == [] and visitor.outside == []

@@ -59,23 +59,29 @@ class Session {
     if (wanted < 0) return this.current;
     if (wanted < this.trail.length) return this._arrive(wanted, generation);
     if (!this.isQueue) {
-      if (this.trail.length >= this.total) return null;
+      if (this.trail.length >= this.total) return this._pass();
       const reply = await this.ask('list_images', {offset: this.trail.length});
       if (generation !== this.generation) return null;
       this.trail.push(...reply.list.filter((image) => !this.trail.includes(image)));
       this.total = reply.list.length ? reply.total : this.trail.length;
-      return wanted < this.trail.length ? this._arrive(wanted, generation) : null;
+      return wanted < this.trail.length ? this._arrive(wanted, generation) : this._pass();
     }
     this._fill();
     const item = await this.ahead.shift();
     if (generation !== this.generation) return null;
     if (!item) {
       this.ahead = [];
-      return null;
+      return this._pass();
     }
     if (!this.trail.includes(item.image)) this.trail.push(item.image);
     this.keep(item);
     return this._arrive(this.trail.indexOf(item.image), generation);
+  }
+
+  // Behind the last image there is none; a step back leads to it again.
+  _pass() {
+    this.at = this.trail.length;
+    return null;
   }
 
   async open(image) {

@@ -161,7 +161,7 @@ def test_a_day_at_the_desk(visit, server, trained_run: Run, thirty: list[Path], 
     large = tmp_path / "large.jpg"
     Image.linear_gradient("L").resize((6000, 4000)).save(large)
     page.set_input_files("#label-files input[type=file]", large)
-    page.wait_for_function(f"{DESK}.altub.session.current?.name === 'large.jpg'")
+    page.wait_for_function(f"{DESK}.altub.session.current?.name === 'large.jpg'", timeout=120_000)
     page.keyboard.press("b")
     page.evaluate(f"{DESK}.altub.tools.resize(61)")
     began = time.perf_counter()

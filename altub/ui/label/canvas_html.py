@@ -71,7 +71,8 @@ def canvas_html() -> str:
         '<div class="label-desk" data-state="empty">'
         '<div class="desk-main">'
         f'<div class="tools" role="toolbar" aria-label="Mask tools"><span>{tools}</span>'
-        f'<label class="size">Size <input type="range" min="1" max="{LARGEST_BRUSH}" value="12" data-part="size">'
+        '<label class="size"><input type="range" aria-label="Brush size" title="Brush size ([ ])" data-part="size" '
+        f'min="1" max="{LARGEST_BRUSH}" value="12">'
         '<output data-part="size-text"></output></label>'
         f"<span>{_act('undo', 'Undo', 'Ctrl+Z')}{_act('redo', 'Redo', 'Ctrl+Shift+Z')}"
         f"{_act('clear', 'Clear mask', 'C')}{_act('use', 'Copy proposal into the mask', 'P')}</span>"

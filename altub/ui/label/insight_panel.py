@@ -87,7 +87,7 @@ class InsightPanel:
             event(self.look, inputs, shown, trigger_mode="always_last", **QUIET)
         self.goal.input(self.choose_goal, self.goal, goal[1:], **QUIET).then(self.look, inputs, shown, **QUIET)
         gr.on(
-            [self.recall.release, self.rate.release, self.confidence.release],
+            [self.recall.input, self.rate.input, self.confidence.input],
             self.look,
             inputs,
             shown,

@@ -156,9 +156,10 @@ def _seen(model_dir: Path, _: tuple[int, int]) -> TrainingImages | None:
 
 
 def _point(curves: Curves, threshold: float) -> tuple[float, float, float]:
-    """False-alarm rate, recall and precision of a threshold: those of the last one of the curve at or above it."""
-    place = max(int(np.searchsorted(-curves.thresholds, -threshold, side="right")) - 1, 0)
-    return tuple(float(rate.value[place]) for rate in (curves.false_alarm_rate, curves.recall, curves.precision))  # type: ignore[return-value]
+    """False-alarm rate, recall and precision of a threshold: the curve's place with the same images above it."""
+    place = min(int(np.searchsorted(-curves.thresholds, -threshold)), curves.thresholds.size - 1)
+    rates = (curves.false_alarm_rate, curves.recall, curves.precision)
+    return float(rates[0].value[place]), float(rates[1].value[place]), float(rates[2].value[place])
 
 
 def _threshold(threshold: Threshold, problem: str, sample: LabelSample, knows_training: bool) -> str:

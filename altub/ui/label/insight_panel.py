@@ -68,7 +68,7 @@ class InsightPanel:
                     buttons=[],
                     elem_id="label-confidence",
                 )
-            self.view = gr.HTML(js_on_load=OPEN_JS, elem_id="label-insight-view")
+            self.view = gr.HTML(js_on_load=OPEN_JS, apply_default_css=False, elem_id="label-insight-view")
             with gr.Row(elem_id="label-threshold"):
                 self.use = gr.Button(
                     "Use as threshold", variant="primary", size="md", interactive=False, elem_id="label-use-threshold"

@@ -14,7 +14,9 @@ import pytest
 from altub.errors import AltUBError, ConfigError, DataError
 from altub.inference.model_files import read_config
 from altub.inference.versions import list_versions
+from altub.labels import confusion, label_curves
 from altub.labels.curves import Band
+from altub.labels.sample import Evidence, LabelSample
 from altub.ui.label import sources
 from altub.ui.label.api import LabelEndpoints
 from altub.ui.label.charts import curve_chart, score_chart
@@ -22,7 +24,7 @@ from altub.ui.label.choice import ALL_SOURCES, Choice, load_model
 from altub.ui.label.desk import LabelDesk
 from altub.ui.label.export import write_archive
 from altub.ui.label.handlers import LabelHandlers
-from altub.ui.label.insight import Goal, insight_html
+from altub.ui.label.insight import Goal, _point, insight_html
 from altub.ui.label.insight_panel import InsightPanel
 from altub.ui.services import Services
 
@@ -63,6 +65,15 @@ def test_counts_and_thresholds_follow_the_labels(labelled: Services) -> None:
     assert usable and "20 false alarms" in html
     html, _ = insight_html(store, model, "another line", Goal("own", 0.9, 0.9))
     assert "at least one good" in html
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 1.5, 2.0, 3.0, 9.0])
+def test_the_point_on_the_curves_is_the_thresholds(value: float) -> None:
+    scores, defective = np.array([1.0, 2.0, 2.0, 3.0, 4.0]), np.array([False, False, True, False, True])
+    nothing = Evidence((), np.zeros(0), np.zeros(0), np.zeros(0, int), np.zeros(0), False)
+    sample = LabelSample(tuple("abcde"), scores, defective, np.array([1.0, 2, 1, 1, 3]), nothing, 5, 0)
+    found = confusion(sample, value)
+    assert _point(label_curves(sample), value)[:2] == pytest.approx((found.false_alarm_rate, found.recall))
 
 
 def test_mistakes_are_pictures_that_open(labelled: Services) -> None:

@@ -98,8 +98,8 @@ def test_tabs_menus_and_the_handle_over_the_picture_obey_the_keys(inspected: Pag
 
     page.get_by_role("tab", name="Inspect", exact=True).focus()
     page.keyboard.press("ArrowRight")
-    expect(page.get_by_role("tab", name="Compare", exact=True)).to_be_focused()
-    expect(page.get_by_role("tab", name="Compare", exact=True)).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("tab", name="Label", exact=True)).to_be_focused()
+    expect(page.get_by_role("tab", name="Label", exact=True)).to_have_attribute("aria-selected", "true")
     page.keyboard.press("ArrowLeft")
     expect(page.get_by_role("tab", name="Inspect", exact=True)).to_have_attribute("aria-selected", "true")
 

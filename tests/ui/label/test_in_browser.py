@@ -22,6 +22,8 @@ from altub.ui.label.items import mask_runs
 from tests.conftest import write_category
 from tests.ui.conftest import open_tab, playwright_api
 
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
 DESK = "document.querySelector('.label-desk')"
 EACH = 15  # images of either kind
 

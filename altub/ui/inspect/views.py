@@ -120,7 +120,7 @@ def verdict_card(batch: PageBatch, item: Inspected, threshold: Threshold) -> str
         f'<section class="verdict {kind}"><div class="line"><span class="chip {kind}">{word}</span>'
         f'<span class="name" title="{escape(item.source.name)}">{escape(item.source.name)}</span>'
         f'<span class="size">{width} × {height}</span></div>'
-        f'<div class="words"><p>{p_value_in_words(item.p_value, batch.calibration.scores.size)}</p>'
+        f'<div class="words" tabindex="0"><p>{p_value_in_words(item.p_value, batch.calibration.scores.size)}</p>'
         f"{_remarks(verdict)}</div><dl>{boxes}</dl></section>"
     )
 

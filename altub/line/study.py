@@ -119,9 +119,13 @@ class _Subset:
     def __init__(self, store: FeatureStore, images: Sequence[int]) -> None:
         self._store, self._images = store, list(images)
         self.shapes, self.image_size, self.device = store.shapes, store.image_size, store.device
+        self.describes = False  # scores alone are judged here, whole pictures are not
 
     def __len__(self) -> int:
         return len(self._images)
+
+    def describe(self) -> Iterator[int]:
+        return iter(())
 
     def batch(self, indices: Sequence[int]) -> list[torch.Tensor]:
         return self._store.batch([self._images[index] for index in indices])

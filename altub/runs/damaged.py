@@ -14,7 +14,7 @@ from altub.runs.launchers.base import find_launcher
 from altub.runs.run import Run, list_runs
 from altub.settings import runs_root
 
-__all__ = ["DamagedRun", "list_damaged", "remove_run"]
+__all__ = ["DamagedRun", "check_may_remove", "list_damaged", "remove_run"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ def remove_run(run_id: str, root: Path | None = None) -> None:
         RunError: there is none, it is being trained, or this user may not delete it; it is then as it was.
     """
     run = Run.find(run_id, root)
-    if run.status.state in ("queued", "running") and not _is_lost(run):
-        raise RunError(f"Run {run.id} is being trained: stop it first.")
+    check_may_remove(run)
     try:
         # Renamed first: in one step it is gone from every list, even where deleting it takes long.
         trash = Path(tempfile.mkdtemp(dir=run.path.parent, prefix=".removed-"))
@@ -54,6 +53,16 @@ def remove_run(run_id: str, root: Path | None = None) -> None:
         raise RunError(
             f"Run {run.id} could not be removed ({error.strerror}): check the rights of its folder."
         ) from None
+
+
+def check_may_remove(run: Run) -> None:
+    """Refuses to delete what is being trained.
+
+    Raises:
+        RunError: it is.
+    """
+    if run.status.state in ("queued", "running") and not _is_lost(run):
+        raise RunError(f"Run {run.id} is being trained: stop it first.")
 
 
 def _is_lost(run: Run) -> bool:

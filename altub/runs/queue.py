@@ -15,7 +15,7 @@ from altub.runs.run import Run, list_runs, new_run_id
 from altub.settings import max_jobs, runs_root
 from altub.training.config import TrainingConfig
 
-__all__ = ["position_in_queue", "resume", "start", "stop", "wait_for_turn"]
+__all__ = ["move", "position_in_queue", "resume", "start", "stop", "wait_for_turn", "waiting"]
 
 QUEUE_POLL = 0.5  # seconds between two looks at the queue
 
@@ -81,6 +81,38 @@ def wait_for_turn(run: Run, should_stop: Callable[[], bool]) -> bool:
             return True
         time.sleep(QUEUE_POLL)
     return False
+
+
+def waiting(root: Path | None = None) -> list[Run]:
+    """The trainings of this machine that wait, the next one first."""
+    found = []
+    for run in list_runs(root):
+        if find_launcher(run).is_local and (status := run.status).state == "queued":
+            found.append((status.queued_at, run.id, run))
+    return [run for _, _, run in sorted(found, key=lambda entry: entry[:2])]
+
+
+def move(run: Run, places: int) -> None:
+    """Moves a waiting training forward (places < 0) or back in the queue, as far as there are others.
+
+    Raises:
+        RunError: it does not wait any more.
+    """
+    order = waiting(run.path.parent)
+    at = next((k for k, other in enumerate(order) if other.id == run.id), None)
+    if at is None:
+        raise RunError(f"Run {run.id} does not wait any more: it has started, or was stopped.")
+    goal = min(max(at + places, 0), len(order) - 1)
+    times = [other.read_status().queued_at for other in order]
+    moved = [other for other in order if other.id != run.id]
+    moved.insert(goal, run)
+    # The same times, in the new order: nobody else's place changes.
+    for other, time_queued, before in zip(moved, times, order, strict=True):
+        if other.id == before.id:
+            continue
+        with other.changing_status() as status:
+            if status.state == "queued":  # it may have started meanwhile
+                status.queued_at = time_queued
 
 
 def position_in_queue(run: Run) -> int:

@@ -11,6 +11,7 @@
       examples/           heatmap data of a few images, for watching
       cache/              features that do not fit into memory, while it is trained
       rescoring/          energies for other read-outs (altub.evaluation.energy_cache); can be deleted at any time
+      notes.json          what people say about it: name, tags, notes (altub.runs.notes)
       run.lock, stop      held by the trainer; a request to stop
       train.log           what the training process printed
       remote.json         only if it is trained on Hugging Face Jobs: which job, and where its mirror is

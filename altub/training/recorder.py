@@ -23,6 +23,7 @@ from altub.training.epoch import model_info
 from altub.training.records import EpochRecord
 from altub.training.state import TrainingState
 from altub.training.status import Status
+from altub.training.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from altub.runs.run import Run
@@ -65,7 +66,7 @@ class Recorder:
         self._training: tuple[Prepared, Alternation, TrainingState] | None = None
         self._seconds_before = self.status.seconds  # of earlier processes
         self._started = time.monotonic()
-        self._pace_began, self._pace_done = self._started, 0  # when and where this process began to train
+        self._left = TimeLeft(0, 1, self._started)
         self._before, self._in_all = 0, 1  # steps of completed epochs, of all
         self._last_write = 0.0
 
@@ -125,7 +126,7 @@ class Recorder:
         self.status.epoch, self.status.step = state.epoch, state.step
         self._training = parts, updates, state
         self._before, self._in_all = self._steps_until(state.epoch), self._steps_until(parts.config.epochs)
-        self._pace_began, self._pace_done = time.monotonic(), self._before + state.step
+        self._left = TimeLeft(self._before + state.step, self._in_all, time.monotonic())
 
     # While training.
 
@@ -154,8 +155,7 @@ class Recorder:
         status.phase, status.step, status.steps, status.loss = phase, state.step, steps, loss
         done = self._before + state.step
         status.progress = done / self._in_all
-        pace = (time.monotonic() - self._pace_began) / max(done - self._pace_done, 1)
-        status.seconds_left = pace * (self._in_all - done)
+        status.seconds_left = self._left.step(done, time.monotonic())
         return self.tell(f"training, epoch {state.epoch + 1} of {epochs}")
 
     def check_stop(self) -> None:
@@ -190,6 +190,7 @@ class Recorder:
         self._before = self._steps_until(state.epoch)
         self.status.epoch, self.status.step = state.epoch, 0
         self.status.progress = self._before / self._in_all
+        self.status.seconds_left = self._left.epoch(self._before, time.monotonic())
         self.tell(f"epoch {state.epoch} done", now=True)
         return TrainingEvent("epoch", self.status, record)
 

@@ -17,6 +17,7 @@ from altub.ui.inspect import tab as inspect_page
 from altub.ui.label import api as label_api
 from altub.ui.label import tab as label_page
 from altub.ui.launch import ServerOptions, launch, make_options
+from altub.ui.links import connect_tabs
 from altub.ui.models import tab as models_page
 from altub.ui.server.ending import Drain, Ending
 from altub.ui.server.temporary import TemporaryFiles
@@ -53,10 +54,10 @@ def build_app(options: ServerOptions | None = None, services: Services | None = 
             with gr.Tab("Compare", id="compare") as compare_tab:
                 compare_page.build(compare_tab, tabs, services.watch)
             with gr.Tab("Models", id="models") as models_tab:
-                models_page.build(demo, models_tab, options)
-        theme_switch.click(
-            None, outputs=train.dark, js=SWITCH_THEME_JS, api_visibility="private", show_progress="hidden"
-        )
+                runs = models_page.build(demo, models_tab, options, services.watch)
+        inspect_run = next(block for block in demo.blocks.values() if block.elem_id == "inspect-run")
+        connect_tabs(demo, tabs, train, runs, inspect_run)
+        theme_switch.click(None, js=SWITCH_THEME_JS, api_visibility="private", show_progress="hidden")
         api.build(services.models)
         if uploads_are_shared():
             label_api.build(services)

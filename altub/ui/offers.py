@@ -18,6 +18,7 @@ from altub.inference.config import ModelConfig
 from altub.inference.model_cache import read_model_config
 from altub.inference.model_files import CONFIG_FILE
 from altub.metrics import METRICS, Metrics
+from altub.runs.notes import read_notes
 from altub.runs.run import Run, list_runs
 
 __all__ = ["LATEST", "Offer", "find_model", "list_offers"]
@@ -40,11 +41,14 @@ class Offer:
     weights_sha256: str
     pixel_range: PixelRange | None = None
     compares_images: bool = True  # with the training images as a whole
+    name: str = ""  # that people gave it
+    is_pinned: bool = False
 
     @property
     def label(self) -> str:
         """One line for a list: category, backbone, how good, how far, when."""
-        parts = [self.category, self.backbone.partition(".")[0]]
+        first = f"{self.name} ({self.category})" if self.name else self.category
+        parts = [f"★ {first}" if self.is_pinned else first, self.backbone.partition(".")[0]]
         for name in ("pixel_auroc", "image_auroc"):
             if (value := self.metrics.value(name)) is not None:
                 parts.append(f"{METRICS[name].label} {value:.3f}")
@@ -61,7 +65,7 @@ class Offer:
 
 
 def list_offers(root: Path | None = None) -> list[Offer]:
-    """Every run with a model that can be read, newest first."""
+    """Every run with a model that can be read and is not in the archive, newest first."""
     return [offer for run in list_runs(root) if (offer := _offer(run)) is not None]
 
 
@@ -90,16 +94,19 @@ def find_model(run_id: str, root: Path | None = None, *, category: str = "") -> 
         raise RunError("There is no run with that id: choose one from the list of runs.") from error
     if not (run.model_dir / CONFIG_FILE).is_file():
         raise RunError(f"Run {run.id} has no model yet: it has one after its first epoch.")
-    if category and (offer := _offer(run)) is not None and offer.category != category:
+    if category and (offer := _offer(run, archived=True)) is not None and offer.category != category:
         raise RunError(f"Run {run.id} is for {offer.category}, not for {printable(category[:100])}: name another run.")
     return run
 
 
-def _offer(run: Run) -> Offer | None:
+def _offer(run: Run, *, archived: bool = False) -> Offer | None:
     try:
         changed = (run.model_dir / CONFIG_FILE).stat().st_mtime_ns
         about = _about(run.model_dir / CONFIG_FILE, changed)
     except (OSError, ModelError):  # not there yet, damaged, or not a file at all
+        return None
+    notes = read_notes(run)
+    if notes.archived and not archived:
         return None
     status = run.read_status()
     if status.state in ("queued", "running"):
@@ -116,6 +123,8 @@ def _offer(run: Run) -> Offer | None:
         weights_sha256=about.weights_sha256,
         pixel_range=about.detector.pixel_range,
         compares_images=about.comparability is not None,
+        name=notes.name,
+        is_pinned=notes.pinned,
     )
 
 

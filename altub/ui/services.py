@@ -95,3 +95,13 @@ class Services:
         note = queue.stop(run)
         self.watch.forget()
         return note
+
+    def move_training(self, run: Run, places: int, visitor: str | None) -> None:
+        """Moves a waiting training forward (places < 0) or back in the queue.
+
+        Raises:
+            AltUBError: it is another visitor's, or it does not wait any more.
+        """
+        visitors.check_may_control(run, visitor)
+        queue.move(run, places)
+        self.watch.forget()

@@ -11,18 +11,14 @@ import gradio as gr
 from altub.files import PACKAGE
 from altub.plots import COLOURS
 
-__all__ = ["ASSETS", "HEAD", "IS_DARK_JS", "SWITCH_THEME_JS", "header", "make_theme"]
+__all__ = ["ASSETS", "HEAD", "SWITCH_THEME_JS", "header", "make_theme"]
 
 ASSETS = PACKAGE / "assets"
 
-#: True in a browser that shows the page dark.
-IS_DARK_JS = "() => document.body.classList.contains('dark')"
-
-#: Turns the page dark or light, remembers it, and returns which.
+#: Turns the page dark or light, and remembers it.
 SWITCH_THEME_JS = """() => {
   const dark = document.body.classList.toggle('dark');
   localStorage.setItem('altub-theme', dark ? 'dark' : 'light');
-  return dark;
 }"""
 
 _VARIABLES = "".join(f"--altub-{name.replace('_', '-')}:{colour};" for name, colour in COLOURS.items())
@@ -50,6 +46,9 @@ HEAD = f"""
 </script>
 <script>
 {(ASSETS / "page.js").read_text(encoding="utf-8")}
+</script>
+<script>
+{(ASSETS / "charts.js").read_text(encoding="utf-8")}
 </script>
 """
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from altub.errors import RunError
 from altub.runs import queue as jobs
 from altub.runs.following import Following
 from altub.runs.launchers.base import Place, find_launcher
+from altub.runs.notes import NOTES_FILE, RunNotes, read_notes
 from altub.runs.run import Run, Status, list_runs
 from altub.settings import runs_root
 from altub.training.config import TrainingConfig
@@ -31,13 +32,14 @@ KEPT_EVENTS = 16  # runs whose events are kept in memory
 @dataclass(frozen=True)
 class RunView:
     """A run as it was a moment ago. position: trainings that must end before a queued one starts. place: where it is
-    trained if not here."""
+    trained if not here. notes: what people say about it."""
 
     run: Run
     status: Status
     config: TrainingConfig
     position: int = 0
     place: Place | None = None
+    notes: RunNotes = field(default_factory=RunNotes)
 
     @property
     def id(self) -> str:
@@ -51,6 +53,11 @@ class RunView:
     def is_active(self) -> bool:
         return self.state in ACTIVE
 
+    @property
+    def title(self) -> str:
+        """What people call it: its name, else its category."""
+        return self.notes.name or self.config.category
+
 
 class RunWatch:
     """Cached views of the runs folder; safe to use from several threads."""
@@ -59,7 +66,7 @@ class RunWatch:
         self._root = root
         self._following = Following()
         self._lock = threading.RLock()
-        self._views: dict[str, tuple[tuple[int, int], float, RunView]] = {}
+        self._views: dict[str, tuple[tuple[tuple[int, int], ...], float, RunView]] = {}
         self._listed: tuple[float, list[str]] = (-1e9, [])
         self._events: dict[str, tuple[tuple[int, int], list[EpochRecord]]] = {}
 
@@ -67,15 +74,15 @@ class RunWatch:
     def root(self) -> Path:
         return self._root or runs_root()
 
-    def views(self) -> list[RunView]:
-        """All runs that can be read, newest first."""
+    def views(self, archived: bool = False) -> list[RunView]:
+        """The runs that can be read, newest first; those in the archive too if asked for."""
         with self._lock:
             began, ids = self._listed
             if time.monotonic() - began > LISTED:
                 ids = [run.id for run in list_runs(self.root)]
                 self._listed = (time.monotonic(), ids)
             views = [self.view(run_id) for run_id in ids]
-        return [view for view in views if view is not None]
+        return [view for view in views if view is not None and (archived or not view.notes.archived)]
 
     def view(self, run_id: str | None) -> RunView | None:
         """One run, or None where there is none of this id."""
@@ -84,7 +91,7 @@ class RunWatch:
         with self._lock:
             try:
                 run = Run.find(run_id, self.root)
-                mark = stamp(run.path / "status.json")
+                mark = (stamp(run.path / "status.json"), stamp(run.path / NOTES_FILE))
                 known = self._views.get(run_id)
                 if known and known[0] == mark:
                     _, seen, view = known
@@ -94,7 +101,7 @@ class RunWatch:
                 launcher = find_launcher(run)
                 waits = status.state == "queued" and launcher.is_local
                 position = jobs.position_in_queue(run) if waits else 0
-                view = RunView(run, status, run.config, position, launcher.place(run))
+                view = RunView(run, status, run.config, position, launcher.place(run), read_notes(run))
                 if view.is_active:
                     self._following.keep(run, launcher)
             except RunError:
@@ -138,7 +145,8 @@ class RunWatch:
 def describe_view(view: RunView) -> str:
     """One line for a list of runs."""
     when = time.strftime("%d %b %H:%M", time.localtime(view.status.created))
-    return f"{view.config.category} · {when} · {view.state} · {view.id.rsplit('-', 1)[-1]}"
+    pin = "★ " if view.notes.pinned else ""
+    return f"{pin}{view.title} · {when} · {view.state} · {view.id.rsplit('-', 1)[-1]}"
 
 
 def stamp(path: Path) -> tuple[int, int]:

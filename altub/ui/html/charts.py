@@ -9,11 +9,11 @@ Gradio's own line plot has neither the shaded spans (the base's turns) nor areas
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 
-__all__ = ["Area", "Line", "empty_chart", "line_chart", "nice_ticks", "thin_out"]
+__all__ = ["Area", "Line", "empty_chart", "line_chart", "log_ticks", "nice_ticks", "thin_out"]
 
 MOST_POINTS = 400  # per line: more cannot be told apart on any screen
 MOST_HOVERS = 200  # places where the pointer shows the numbers
@@ -48,12 +48,14 @@ class _Frame:
     right: float
     low: float
     high: float
+    warp: Callable[[float], float] = float
 
     def x(self, value: float) -> float:
         return round(SCALE * (value - self.left) / (self.right - self.left), 1)
 
     def y(self, value: float) -> float:
-        share = (self.high - value) / (self.high - self.low)
+        low, high = self.warp(self.low), self.warp(self.high)
+        share = (high - self.warp(value)) / (high - low)
         return round(SCALE * min(max(share, -0.5), 1.5), 1)
 
 
@@ -77,6 +79,8 @@ def line_chart(
     span_colour: str = "var(--altub-base)",
     x_name: str = "epoch",
     y_range: tuple[float | None, float | None] = (None, None),
+    x_range: tuple[float, float] | None = None,
+    log: bool = False,
     robust: bool = False,
     digits: int = 3,
     note: str = "",
@@ -86,6 +90,8 @@ def line_chart(
     Args:
         spans: x values whose surroundings (half a unit to both sides) are shaded.
         y_range: fixed ends of the axis; None takes them from the data.
+        x_range: the part of the x axis that is shown; None: all of it.
+        log: logarithmic y axis; symmetric around 0 where values are not positive.
         robust: the axis shows the bulk where a few values at the beginning lie far above it.
         digits: behind the decimal point, in the legend and under the pointer.
         note: a sentence below the title.
@@ -93,14 +99,21 @@ def line_chart(
     lines = [line for line in lines if any(_is_number(y) for _, y in line.points)]
     if not lines:
         return empty_chart(title, "The first values appear here after the first epoch.")
-    frame = _frame(lines, areas, y_range, robust)
+    if x_range is not None:
+        lines = [replace(line, points=_inside(line.points, x_range)) for line in lines]
+        areas = [replace(area, points=_inside(area.points, x_range)) for area in areas]
+        lines = [line for line in lines if any(_is_number(y) for _, y in line.points)]
+        if not lines:
+            return empty_chart(title, "There are no values in this range: show all epochs.")
+    frame = _frame(lines, areas, y_range, robust and not log, x_range, log)
     spans = [x for x in spans if frame.left <= x <= frame.right]
     shapes = [
         f'<rect x="{frame.x(x - 0.5)}" y="0" width="{round(frame.x(x + 0.5) - frame.x(x - 0.5), 1)}" height="{SCALE}" '
         f'fill="{span_colour}" opacity="0.2"/>'
         for x in spans
     ]
-    ticks = nice_ticks(frame.low, frame.high)
+    ticks = log_ticks(frame.low, frame.high) if log else nice_ticks(frame.low, frame.high)
+    note = f"{note}; logarithmic axis" if log else note
     shapes += [f'<line class="grid" x1="0" x2="{SCALE}" y1="{frame.y(tick)}" y2="{frame.y(tick)}"/>' for tick in ticks]
     for area in areas:
         points = thin_out(area.points)
@@ -125,8 +138,9 @@ def line_chart(
     return (
         f'<figure class="chart" role="img" aria-label="{escape(title)}">'
         f"<figcaption><b>{escape(title)}</b>{_note(note)}<span class='legend'>{legend}</span></figcaption>"
-        f'<div class="plot"><div class="y-axis">{_y_labels(ticks, frame)}</div>'
-        f'<div class="panel"><svg viewBox="0 0 {SCALE} {SCALE}" preserveAspectRatio="none" aria-hidden="true">'
+        f'<div class="plot"><div class="y-axis">{_y_labels(ticks, frame, log)}</div>'
+        f'<div class="panel" data-left="{frame.left:g}" data-right="{frame.right:g}">'
+        f'<svg viewBox="0 0 {SCALE} {SCALE}" preserveAspectRatio="none" aria-hidden="true">'
         f"{''.join(shapes)}</svg>{''.join(dots)}{_hovers(columns, frame, x_name, set(spans), span_name)}</div>"
         f'<div class="x-axis">{_x_labels(frame)}<em>{escape(x_name)}</em></div></div></figure>'
     )
@@ -161,7 +175,39 @@ def thin_out(points: Sequence[tuple], most: int = MOST_POINTS) -> Sequence[tuple
     return kept if kept[-1] == points[-1] else [*kept, points[-1]]
 
 
-def _frame(lines: Sequence[Line], areas: Sequence[Area], y_range, robust: bool) -> _Frame:
+def log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten between `low` and `high`, with their double and fivefold where those are few."""
+    scale = max(abs(low), abs(high))
+    powers = range(math.floor(math.log10(scale)) - 3, math.ceil(math.log10(scale)) + 1) if scale > 0 else range(0)
+    for factors in ((1,), (1, 2, 5)):
+        sizes = [factor * 10.0**power for power in powers for factor in factors]
+        found = sorted(x for x in {0.0, *sizes, *(-size for size in sizes)} if low <= x <= high)
+        if len(found) >= 3:
+            return found if len(found) <= 7 else found[:: -(-len(found) // 6)]
+    return nice_ticks(low, high)
+
+
+def _inside(points: Sequence[tuple], x_range: tuple[float, float]) -> list[tuple]:
+    return [point for point in points if x_range[0] <= point[0] <= x_range[1]]
+
+
+def _log_warp(values: Sequence[float]) -> Callable[[float], float]:
+    """Logarithm; where not all values are positive one that is linear around 0."""
+    if min(values) > 0:
+        return lambda value: math.log10(max(value, 1e-12))
+    largest = max(map(abs, values)) or 1.0
+    unit = max(min((abs(value) for value in values if value), default=largest), largest / 1000)
+    return lambda value: math.copysign(math.log10(1 + abs(value) / unit), value)
+
+
+def _frame(
+    lines: Sequence[Line],
+    areas: Sequence[Area],
+    y_range: tuple[float | None, float | None],
+    robust: bool,
+    x_range: tuple[float, float] | None,
+    log: bool,
+) -> _Frame:
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points if _is_number(y)]
     ys += [y for area in areas for _, *ends in area.points for y in ends if _is_number(y)]
@@ -171,15 +217,21 @@ def _frame(lines: Sequence[Line], areas: Sequence[Area], y_range, robust: bool) 
         if high > bulk + 2 * (bulk - low):
             high = bulk + 0.5 * (bulk - low)
     padding = 0.08 * (high - low) or 0.05 * abs(high) or 0.5
-    low, high = low - padding, high + padding
+    if log and low > 0:  # a distance on that axis is a factor
+        low, high = low * (low / high) ** 0.08 * 0.98, high * (high / low) ** 0.08 * 1.02
+    else:
+        low, high = low - padding, high + padding
     low = y_range[0] if y_range[0] is not None else low
     high = y_range[1] if y_range[1] is not None else high
     if not high > low:
         low, high = low - 0.5, high + 0.5
     left, right = min(xs), max(xs)
-    # Early epochs get room to grow into, so that the line does not jump to a new scale every second.
-    right = max(right, left + 4)
-    return _Frame(left - 0.5, right + 0.5, low, high)
+    if x_range is not None:
+        left, right = max(left, x_range[0]), min(right, x_range[1])
+    else:
+        # Early epochs get room to grow into, so that the line does not jump to a new scale every second.
+        right = max(right, left + 4)
+    return _Frame(left - 0.5, right + 0.5, low, high, _log_warp([*ys, low, high]) if log else float)
 
 
 def _is_number(value: float | None) -> bool:
@@ -215,7 +267,9 @@ def _note(note: str) -> str:
     return f"<small>{escape(note)}</small>" if note else ""
 
 
-def _y_labels(ticks: Sequence[float], frame: _Frame) -> str:
+def _y_labels(ticks: Sequence[float], frame: _Frame, log: bool) -> str:
+    if log:
+        return "".join(f'<span style="top:{frame.y(t) / 10}%">{t:g}</span>' for t in ticks)
     step = ticks[1] - ticks[0] if len(ticks) > 1 else 1
     # 0.25 needs two digits, 0.5 one: as many as it takes to write the step exactly.
     digits = next((d for d in range(6) if abs(round(step, d) - step) < 1e-9 * step + 1e-12), 6)

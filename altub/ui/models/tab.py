@@ -13,6 +13,8 @@ from altub.ui.models import views
 from altub.ui.models.damaged import build_damaged
 from altub.ui.models.detectability_card import build_detectability
 from altub.ui.models.handlers import HubSession, ModelsHandlers
+from altub.ui.models.runs_panel import RunsPanel, build_runs
+from altub.ui.watch import RunWatch
 
 __all__ = ["build"]
 
@@ -29,12 +31,13 @@ FILL_JS = """element.addEventListener('click', (event) => {
 });"""
 
 
-def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
-    """Fills the tab; call it inside `with gr.Tab("Models") as tab:`."""
+def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions, watch: RunWatch) -> RunsPanel:
+    """Fills the tab with the runs of `watch` and the Hub; call it inside `with gr.Tab("Models") as tab:`."""
     session = gr.State(HubSession(options.is_local))
     login = options.space and space_login()
     on = ModelsHandlers(options.is_local, login)
     timer = gr.Timer(POLL, active=False)
+    runs = build_runs(demo, tab, watch, may_change=not options.space, may_delete=options.is_local)
     with gr.Row(elem_id="hub", equal_height=False):
         with gr.Column(min_width=320, elem_classes="hub-card"):
             gr.HTML("<h3>Push a model to the Hub</h3>")
@@ -91,3 +94,4 @@ def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions) -> None:
     demo.load(on.look, session, shown, **QUIET)
     # Not at every tick: a choice is not taken back while it is being made.
     gr.on([demo.load, tab.select], on.list_runs_to_push, None, [run, empty], **QUIET)
+    return runs

@@ -6,6 +6,7 @@ A problem belongs to one field. The field gets a coloured frame and the sentence
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from altub.ui.errors import notice
 from altub.ui.train.data_source import SAMPLE, find_category
 from altub.ui.train.form_values import config_from, form_settings
 
-__all__ = ["FormChecks", "check_line", "find_problems"]
+__all__ = ["FormChecks", "by_label", "check_line", "find_problems"]
 
 WRONG = "wrong-field"
 GIGABYTE = 1 << 30
@@ -34,7 +35,7 @@ def find_problems(data: str, category: str, preset: str, *values: Any) -> tuple[
     except ConfigError as error:
         cause = error.__cause__
         name = ".".join(map(str, cause.errors()[0]["loc"])) if isinstance(cause, ValidationError) else ""
-        return [Problem(name, str(error))], None
+        return [Problem(name, by_label(str(error), name))], None
     problems = [Problem(name, text) for name, text in limits.exceeded(config).items()]
     if problems:  # an image size beyond the limit is not even sketched
         return problems, None
@@ -42,6 +43,25 @@ def find_problems(data: str, category: str, preset: str, *values: Any) -> tuple[
     images = outline_sample(category) if data == SAMPLE else load_category(data, category)
     found = examine(config, images)
     return list(found.problems), found.outlook
+
+
+def by_label(text: str, name: str = "") -> str:
+    """A sentence of `make_config` with the labels of the form in the place of the settings' names.
+
+    Args:
+        name: dotted name of the setting that the sentence begins with.
+
+    Example:
+        >>> by_label("image_size: input should be greater than 31", "image_size")
+        'Image size: input should be greater than 31'
+    """
+    titles = {entry.name: entry.title for entry in form_settings()}
+    if name in titles:
+        text = re.sub(rf"^{re.escape(name)}\b", titles[name], text)
+    # Names of one plain word, such as epochs, are English already.
+    spoken = {key: title for full, title in titles.items() for key in (full, full.rpartition(".")[2])}
+    pattern = "|".join(sorted((re.escape(key) for key in spoken if "_" in key or "." in key), key=len, reverse=True))
+    return re.sub(rf"\b(?:{pattern})\b", lambda found: spoken[found[0]], text)
 
 
 class FormChecks:
@@ -93,8 +113,8 @@ def check_line(problems: list[Problem], beside: Mapping[str, str], outlook: Outl
     if outlook is None:
         return ""
     return (
-        '<p class="muted small" title="A rough estimate from the network and the number of images.">About '
-        f"{_duration(outlook.seconds)} on this machine, {outlook.memory / GIGABYTE:.1f} GB of memory.</p>"
+        '<p class="muted small" title="On this machine: a rough estimate from the network and the number of images.">'
+        f"About {_duration(outlook.seconds)}, {outlook.memory / GIGABYTE:.1f} GB of memory.</p>"
     )
 
 

@@ -23,11 +23,13 @@ POLL = 0.7  # seconds between two looks at a task
 
 @dataclass(frozen=True)
 class DataPanel:
-    """The components that name the chosen images."""
+    """The components that name the chosen images, and those that follow them. on: their handlers."""
 
+    on: DataHandlers
     source: gr.Radio
     category: gr.Dropdown
     folder: gr.Textbox
+    followers: list[Any]  # thumbnails, download, own images, timer
 
     @property
     def inputs(self) -> list[gr.components.Component]:
@@ -90,7 +92,8 @@ def build_data_panel(demo: gr.Blocks, services: Services, *, may_name_folders: b
 
     chosen = [source, category, folder]
     watched = [category, view, arriving, cancel, timer, seen]
-    source.change(handlers.choose_source, [source, folder], [category, view, download, own, timer], **QUIET)
+    # Input, not change: whoever fills the form sets the category too.
+    source.input(handlers.choose_source, [source, folder], [category, view, download, own, timer], **QUIET)
     category.change(handlers.draw, chosen, view, **QUIET)
     timer.tick(handlers.look, [*chosen, seen], watched, concurrency_limit=None, **QUIET)
     demo.load(handlers.open_page, chosen, watched, **QUIET)
@@ -101,4 +104,4 @@ def build_data_panel(demo: gr.Blocks, services: Services, *, may_name_folders: b
         handlers.draw, chosen, view, **QUIET
     )
     use.click(handlers.choose_folder, folder, category, **QUIET)
-    return DataPanel(source, category, folder)
+    return DataPanel(handlers, source, category, folder, [view, download, own, timer])

@@ -33,6 +33,7 @@ __all__ = [
     "describe_preset",
     "draw_schedule",
     "show_fields",
+    "variant_of",
 ]
 
 AS_PRESET, CUSTOM = "preset", "custom"  # variants of the alternation that are none of the published ones
@@ -77,6 +78,18 @@ def choose_variant(variant: str, preset: str) -> list[Any]:
     else:
         chosen = {}
     return [chosen.get(name, gr.skip()) for name in base_names()]
+
+
+def variant_of(values: dict[str, Any], preset: str) -> str:
+    """What the list of variants shows for these values of fields: the preset's, a published one, or custom."""
+    now = {name: values[name] for name in base_names()}
+    usual = values_of(make_config(preset, category="any"))
+    if all(now[name] == usual[name] for name in now):
+        return AS_PRESET
+    for variant in VARIANTS:
+        if all(now[name] == value for name, value in variant_values(variant).items()):
+            return variant
+    return CUSTOM
 
 
 def draw_schedule(*values: Any) -> str:

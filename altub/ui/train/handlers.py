@@ -10,14 +10,27 @@ from typing import Any
 
 import gradio as gr
 
+from altub.data.sample import SAMPLE_CATEGORIES
 from altub.deploy.server import visitors
 from altub.errors import ConfigError, RunError
+from altub.training.config import PRESETS, TrainingConfig, make_config
 from altub.ui.errors import notice, show_errors
+from altub.ui.html.zoom import dragged_range, parse_range
 from altub.ui.services import Services
 from altub.ui.train.checks import find_problems
-from altub.ui.train.data_source import find_category
+from altub.ui.train.data_source import SAMPLE, find_category
 from altub.ui.train.form_values import config_from
-from altub.ui.train.updates import Seen, Updates, show_picker, show_progress, show_status
+from altub.ui.train.heatmaps import large_example
+from altub.ui.train.updates import (
+    Seen,
+    Updates,
+    early_epoch,
+    show_empty,
+    show_picker,
+    show_progress,
+    show_queue,
+    show_status,
+)
 from altub.ui.watch import RunView
 
 __all__ = ["LIVELY", "PARTS", "TrainHandlers"]
@@ -25,12 +38,19 @@ __all__ = ["LIVELY", "PARTS", "TrainHandlers"]
 LIVELY, CALM = 1.0, 4.0  # seconds between two looks while something trains, and while nothing does
 # The components that a look may change.
 PARTS = (
+    "runs",
     "picker",
+    "start",
+    "now",
     "stop",
     "resume",
+    "inspect",
     "status",
+    "first",
+    "queue",
     "live",
     "tiles",
+    "zoom",
     "loss",
     "metrics",
     "early",
@@ -55,10 +75,17 @@ class TrainHandlers:
     ) -> None:
         """Starts a training of the chosen images with the form's settings, and shows it."""
         choice = find_category(source, category, folder or "", self.is_local)
-        config = config_from(choice.data, choice.category, preset, *values)
         problems, _ = find_problems(choice.data, choice.category, preset, *values)
         if problems:
             raise ConfigError(problems[0].text)
+        self._start(seen, visitor, config_from(choice.data, choice.category, preset, *values))
+
+    @show_errors("Training not started", duration=None)
+    def start_sample(self, seen: Seen, visitor: str) -> None:
+        """Trains the first category of the built-in sample with the first preset, whatever the form shows."""
+        self._start(seen, visitor, make_config(next(iter(PRESETS)), data=SAMPLE, category=SAMPLE_CATEGORIES[0]))
+
+    def _start(self, seen: Seen, visitor: str, config: TrainingConfig) -> None:
         run = self.services.start_training(config, visitor)
         for note in config.notes:
             gr.Warning(notice(note))
@@ -68,12 +95,12 @@ class TrainHandlers:
             gr.Info(notice(f"Queued: starts after {trainings}."))
         seen.choose(run.id)
 
-    def look(self, seen: Seen, visitor: str, wish: Any, picture: str, is_dark: bool) -> list[Any]:
+    def look(self, seen: Seen, visitor: str, wish: Any, kind: str) -> list[Any]:
         """What changed since the page was drawn last; everything else is skipped.
 
         Args:
             wish: the run that the browser showed last.
-            picture: "mean" or "log_std".
+            kind: of the drift's map, "mean" or "log_std".
         """
         with seen.lock:
             shown = Updates(dict(seen.marks))
@@ -84,12 +111,15 @@ class TrainHandlers:
                 if view is not None:
                     seen.choose(view.id)
             show_picker(shown, views, view)
+            busy = any(other.is_active for other in views)
+            show_empty(shown, views)
+            show_queue(shown, [other for other in views if other.position], visitor)
+            shown.put("start", busy, lambda: gr.update(value="Queue training" if busy else "Start training"))
             events = self.watch.events(view.run) if view is not None else []
             show_status(shown, view, events, view is not None and visitors.may_control(view.run, visitor))
             if view is not None:
-                show_progress(shown, view, events, seen.epoch, seen.scale, picture, bool(is_dark))
+                show_progress(shown, view, events, seen, kind)
                 shown.put("remembered", view.id, lambda: view.id)
-            busy = any(other.is_active for other in views)
             shown.put("timer", busy, lambda: gr.Timer(LIVELY if busy else CALM))
             seen.marks = shown.marks
         return [shown.updates.get(name, gr.skip()) for name in PARTS]
@@ -107,11 +137,47 @@ class TrainHandlers:
         """The base of another scale."""
         seen.scale = scale
 
+    def drag_zoom(self, seen: Seen, event: gr.EventData) -> None:
+        """The epochs that were dragged over."""
+        seen.zoom = dragged_range(event._data) or seen.zoom
+
+    def clear_zoom(self, seen: Seen) -> None:
+        """All epochs."""
+        seen.zoom = None
+
+    @show_errors("Range not shown")
+    def type_zoom(self, seen: Seen, text: str | None) -> None:
+        """The epochs that were typed."""
+        seen.zoom = parse_range(text)
+
+    def choose_log(self, seen: Seen, log: bool) -> None:
+        """The axis of the loss."""
+        seen.log = bool(log)
+
+    @show_errors("Heatmaps not available")
+    def enlarge(self, seen: Seen, event: gr.EventData) -> str:
+        """One row of the heatmaps, large."""
+        data = event._data if isinstance(event._data, dict) else {}
+        run = self._view(seen.run_id).run
+        return large_example(run, early_epoch(run, seen.epoch), data.get("example"))
+
     @show_errors("Training not stopped")
     def stop(self, seen: Seen, visitor: str) -> Any:
         """Asks the shown training to stop."""
         gr.Info(notice(self.services.stop_training(self._view(seen.run_id).run, visitor)))
         return gr.update(interactive=False)
+
+    @show_errors("Queue not changed")
+    def change_queue(self, seen: Seen, visitor: str, event: gr.EventData) -> None:
+        """Shows, moves or cancels a waiting training."""
+        data = event._data if isinstance(event._data, dict) else {}
+        view, action = self._view(data.get("run")), data.get("action")
+        if action == "show":
+            seen.choose(view.id)
+        elif action == "cancel":
+            gr.Info(notice(self.services.stop_training(view.run, visitor)))
+        elif action in ("up", "down"):
+            self.services.move_training(view.run, -1 if action == "up" else 1, visitor)
 
     @show_errors("Training not resumed")
     def resume(self, seen: Seen, visitor: str) -> Any:

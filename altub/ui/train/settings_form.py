@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from html import escape
-from itertools import groupby
 from typing import Any
 
 import gradio as gr
@@ -30,7 +28,12 @@ BASE = "base"  # the group with a section of its own
 UPDATE = "base.base_update"
 RADIO = (UPDATE,)  # the main choice of the section: all values at a glance
 NUMBERS = ("whole", "number")  # kinds that are entered as a number
-SHORT = 14  # letters that fit into a field of half the width
+BASIC = ("image_size", "epochs")  # always in sight, beside the preset
+GRID = "settings-grid"  # two columns; a hidden field leaves no gap
+GROUP_ABOUT = {
+    BASE: "A plain flow maps good images to a fixed base N(0, I). AltUB also learns the base, N(μ, Σ), in alternation "
+    "with the flow."
+}
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -53,24 +56,21 @@ class SettingsForm:
 
 
 def build_form() -> SettingsForm:
-    """Lays the fields out and connects those that depend on each other."""
+    """Lays the fields out and connects those that depend on each other.
+
+    Above: the preset, the basic settings and the schedule at a glance. Everything else is in Advanced, group by group.
+    """
     config = make_config(FIRST_PRESET, category="any")
     start = values_of(config)
     fields: dict[str, gr.components.Component] = {}
     infos: dict[str, str | None] = {}
     entries = form_settings()
 
-    def add(chosen: Iterable[Setting], columns: int, *, with_info: bool = True) -> None:
-        """Numbers and short choices in rows of so many columns, everything else on its own."""
-        for is_narrow, together in groupby(chosen, _is_narrow):
-            batch = list(together)
-            size = columns if is_narrow else 1
-            for row in (batch[k : k + size] for k in range(0, len(batch), size)):
-                with gr.Row(elem_classes="numbers") if is_narrow else nullcontext():
-                    for entry in row:
-                        visible = is_read(entry, start[KIND])
-                        infos[entry.name] = _info(entry) if with_info and entry.help else None
-                        fields[entry.name] = _field(entry, start[entry.name], infos[entry.name], visible)
+    def add(chosen: Iterable[Setting], *, with_info: bool = True) -> None:
+        for entry in chosen:
+            infos[entry.name] = _info(entry) if with_info and entry.help else None
+            visible = is_read(entry, start[KIND])
+            fields[entry.name] = _field(entry, start[entry.name], infos[entry.name], visible)
 
     preset = gr.Dropdown(
         [(preset.title, name) for name, preset in PRESETS.items()],
@@ -80,34 +80,30 @@ def build_form() -> SettingsForm:
         elem_id="train-preset",
     )
     preset_about = gr.HTML(handlers.describe_preset(FIRST_PRESET), elem_classes="hint")
-    basic = [entry for entry in entries if entry.is_basic and entry.group != BASE]
-    add([entry for entry in basic if entry.name == "backbone"], 1, with_info=False)
-    backbone_about = gr.HTML(elem_classes="hint", elem_id="backbone-about")
-    add(sorted((entry for entry in basic if entry.name != "backbone"), key=_is_narrow), 3,
-        with_info=False)  # fmt: skip
-    with gr.Accordion(GROUPS[BASE], open=False, elem_id="train-schedule"):
-        gr.HTML(
-            "A plain flow maps good images to a fixed base N(0, I). AltUB also learns the base, N(μ, Σ), in "
-            "alternation with the flow.",
-            elem_classes="hint",
-        )
-        add([entry for entry in entries if entry.name == UPDATE], 1)
-        variant = gr.Dropdown(
-            VARIANT_CHOICES,
-            value=handlers.AS_PRESET,
-            label="Alternation variant",
-            info="The paper leaves the details open; these are published variants.",
-            filterable=False,
-            elem_id="train-reading",
-        )
-        add([entry for entry in entries if entry.group == BASE and entry.name != UPDATE], 2)
-        strip = gr.HTML(schedule_strip(config), elem_id="schedule-strip")
+    with gr.Column(elem_classes=GRID):
+        add((entry for entry in entries if entry.name in BASIC), with_info=False)
+    strip = gr.HTML(schedule_strip(config), elem_id="schedule-strip")
     with gr.Accordion("Advanced", open=False, elem_id="train-advanced"):
         for group, title in GROUPS.items():
-            chosen = [entry for entry in entries if entry.group == group != BASE and not entry.is_basic]
-            if chosen:
-                gr.HTML(f"<h4>{escape(title)}</h4>", elem_classes="group")
-                add(chosen, 2)
+            chosen = [entry for entry in entries if entry.group == group and entry.name not in BASIC]
+            if not chosen:
+                continue
+            about = f"<p>{escape(GROUP_ABOUT[group])}</p>" if group in GROUP_ABOUT else ""
+            gr.HTML(f"<h4>{escape(title)}</h4>{about}", elem_classes="group hint")
+            with gr.Column(elem_classes=GRID):
+                if group == BASE:
+                    add(entry for entry in chosen if entry.name == UPDATE)
+                    variant = gr.Dropdown(
+                        VARIANT_CHOICES,
+                        value=handlers.AS_PRESET,
+                        label="Alternation variant",
+                        info="The paper leaves the details open; these are published variants.",
+                        filterable=False,
+                        elem_id="train-reading",
+                    )
+                add(entry for entry in chosen if entry.name != UPDATE)
+            if group == "backbone":
+                backbone_about = gr.HTML(elem_classes="hint", elem_id="backbone-about")
     form = SettingsForm(
         preset,
         preset_about,
@@ -143,13 +139,6 @@ def _field(entry: Setting, value: Any, info: str | None, visible: bool) -> gr.co
         precision = 0 if entry.kind == "whole" else None
         return gr.Number(value, precision=precision, step=entry.step or 1, min_width=110, **common)
     return gr.Textbox(value, max_lines=1, **common)
-
-
-def _is_narrow(entry: Setting) -> bool:
-    """Does the field fit into half the width of the form?"""
-    if entry.kind in ("choice", "switch"):
-        return entry.name not in RADIO and all(len(title) <= SHORT for title in entry.choices.values())
-    return entry.kind in NUMBERS
 
 
 def _info(entry: Setting) -> str:

@@ -6,7 +6,7 @@ from html import escape
 
 from altub.ui.watch import RunView
 
-__all__ = ["duration", "no_run_card", "status_card"]
+__all__ = ["duration", "first_steps", "no_run_card", "now_line", "status_card"]
 
 _WORDS = {
     "queued": "Queued",
@@ -32,11 +32,41 @@ def status_card(view: RunView, images_per_second: float | None = None) -> str:
     )
 
 
+def now_line(view: RunView) -> str:
+    """The state of a run in one line, for the bar that is always in sight."""
+    status = view.status
+    share = min(max(status.progress, 0.0), 1.0)
+    facts = []
+    if view.state == "queued" and view.position:
+        facts.append("next in the queue" if view.position == 1 else f"number {view.position} in the queue")
+    elif view.state != "queued":
+        facts.append(f"epoch {status.epoch} of {view.config.epochs}")
+    if view.state == "running" and status.seconds_left is not None:
+        facts.append(f"{duration(status.seconds_left)} left")
+    bar = ""
+    if view.is_active:
+        bar = (
+            f'<div class="bar {escape(status.phase)}" aria-hidden="true"><i style="width:{100 * share:.1f}%"></i></div>'
+        )
+    return (
+        f'<div class="now {view.state}"><p><span class="pill {view.state}">{_WORDS.get(view.state, view.state)}</span>'
+        f"<b>{escape(view.config.category)}</b> <span>{escape(' · '.join(facts))}</span></p>{bar}</div>"
+    )
+
+
 def no_run_card() -> str:
     """What to do when there is no run yet."""
     return (
-        '<div class="status none"><h3>No training yet</h3><ol>'
-        "<li><b>Choose images.</b> The built-in sample needs no download and no GPU.</li>"
+        '<div class="status none"><h3>No training yet</h3><p>The built-in sample shows how it works: it needs no '
+        "download and no GPU.</p></div>"
+    )
+
+
+def first_steps() -> str:
+    """How to train on one's own images."""
+    return (
+        '<div class="steps"><h4>Or train on your own images</h4><ol>'
+        "<li><b>Choose images.</b> About 50 of good parts are enough; defective ones are optional.</li>"
         "<li><b>Press Start training.</b> The preset is a good start; nothing else must be set.</li>"
         "<li><b>Watch.</b> Losses, the learned base and heatmaps of test images appear here after every epoch. "
         "Then open Inspect and drop images on the model.</li></ol></div>"

@@ -13,23 +13,28 @@ from typing import Any
 
 import gradio as gr
 
+from altub.deploy.server import visitors
 from altub.evaluation.examples import kept_epochs, maps_file
+from altub.inference.model_files import CONFIG_FILE
+from altub.runs.run import Run
 from altub.training.records import EpochRecord
-from altub.ui.train.curves import channel_picture, drift_charts, loss_chart, metric_chart, metric_tiles
+from altub.ui.html.zoom import Range, range_text
+from altub.ui.train.curves import channel_map, drift_charts, loss_chart, metric_chart, metric_tiles
 from altub.ui.train.heatmaps import example_cards
-from altub.ui.train.status import no_run_card, status_card
+from altub.ui.train.queue_list import queue_list
+from altub.ui.train.status import no_run_card, now_line, status_card
 from altub.ui.watch import RunView, describe_view, stamp
 
-__all__ = ["Seen", "Updates", "show_picker", "show_progress", "show_status"]
+__all__ = ["Seen", "Updates", "early_epoch", "show_empty", "show_picker", "show_progress", "show_queue", "show_status"]
 
 PATIENCE = 2.5  # seconds between two drawings of what takes a tenth of a second to draw, while epochs are short
-NO_EARLY = 0  # the early epoch when none is chosen yet
 
 
 class Seen:
     """What one visitor chose, and what their page shows of it.
 
     run_id: None until there is a run. epoch, scale: of the examples and of the drift; None = as the run suggests.
+    zoom: epochs that the charts show; None = all. log: is the loss drawn on a logarithmic axis?
     marks: what every part of the page was drawn from. lock: looks of one visitor follow each other.
     """
 
@@ -37,6 +42,8 @@ class Seen:
         self.run_id: str | None = None
         self.epoch: int | None = None
         self.scale: int | None = None
+        self.zoom: Range | None = None
+        self.log = False
         self.marks: dict[str, Any] = {}
         self.lock = threading.RLock()
 
@@ -46,7 +53,7 @@ class Seen:
     def choose(self, run_id: str) -> None:
         """Another run, with nothing chosen in it yet."""
         with self.lock:
-            self.run_id, self.epoch, self.scale = run_id, None, None
+            self.run_id, self.epoch, self.scale, self.zoom = run_id, None, None, None
 
 
 class Updates:
@@ -82,42 +89,61 @@ def show_picker(shown: Updates, views: list[RunView], view: RunView | None) -> N
     shown.put("picker", (choices, value), lambda: gr.update(choices=choices, value=value))
 
 
+def early_epoch(run: Run, chosen: int | None) -> int | None:
+    """The epoch beside the latest: the chosen one, else the first; None where there is one alone."""
+    earlier = kept_epochs(run.examples_dir)[:-1]
+    return chosen if chosen in earlier else (earlier[0] if earlier else None)
+
+
+def show_empty(shown: Updates, views: list[RunView]) -> None:
+    """The list of runs, or the button that makes the first one."""
+    shown.put("runs", bool(views), lambda: gr.update(visible=bool(views)))
+    shown.put("first", bool(views), lambda: gr.update(visible=not views))
+
+
+def show_queue(shown: Updates, waiting: list[RunView], visitor: str) -> None:
+    """The trainings that wait, in their order."""
+    order = sorted(waiting, key=lambda view: (view.status.queued_at, view.id))
+    listed = queue_list(order, [visitors.may_control(view.run, visitor) for view in order])
+    shown.put("queue", listed, lambda: listed)
+
+
 def show_status(shown: Updates, view: RunView | None, events: list[EpochRecord], may_control: bool) -> None:
     """State and buttons."""
     shown.put("live", view is not None, lambda: gr.update(visible=view is not None))
     stoppable = may_control and view.is_active and not view.run.stop_requested()
     resumable = may_control and view.state in ("stopped", "failed", "interrupted")
     run_id = view and view.id
-    shown.put("stop", (run_id, view and view.state, stoppable), lambda: gr.update(interactive=stoppable))
-    shown.put("resume", (run_id, view and view.state, resumable), lambda: gr.update(interactive=resumable))
+    inspectable = view is not None and not view.is_active and (view.run.model_dir / CONFIG_FILE).is_file()
+    for name, wanted in (("stop", stoppable), ("resume", resumable), ("inspect", inspectable)):
+        # Interactive again: the click on it made it wait for the next look.
+        update = gr.update(visible=wanted, interactive=wanted)
+        shown.put(name, (run_id, view and view.state, wanted), lambda update=update: update)
     if view is None:
         shown.put("status", None, no_run_card)
+        shown.put("now", None, lambda: "")
         return
+    line = now_line(view)
+    shown.put("now", line, lambda: line)
     speed = events[-1].images_per_second if events else None
     card = status_card(view, speed)
     shown.put("status", card, lambda: card)
 
 
-def show_progress(
-    shown: Updates,
-    view: RunView,
-    events: list[EpochRecord],
-    epoch: int | None,
-    scale: int | None,
-    picture: str,
-    is_dark: bool,
-) -> None:
-    """Charts, heatmaps and the drift of the base. epoch, scale: as chosen, or None."""
-    run = view.run
-    progress = (run.id, len(events), events[-1].epoch if events else 0, stamp(run.path / "events.jsonl"))
-    shown.put("loss", progress, lambda: loss_chart(events))
-    shown.put("metrics", progress, lambda: metric_chart(events))
-    shown.put("tiles", progress, lambda: metric_tiles(events))
+def show_progress(shown: Updates, view: RunView, events: list[EpochRecord], seen: Seen, kind: str) -> None:
+    """Charts, heatmaps and the drift of the base. kind: of the drift's map, "mean" or "log_std"."""
+    run, zoom = view.run, seen.zoom
+    epoch, scale = seen.epoch, seen.scale
+    recorded = (run.id, len(events), events[-1].epoch if events else 0, stamp(run.path / "events.jsonl"))
+    progress = (recorded, zoom)
+    shown.put("zoom", (run.id, zoom), lambda: range_text(zoom))
+    shown.put("loss", (progress, seen.log), lambda: loss_chart(events, zoom, seen.log))
+    shown.put("metrics", progress, lambda: metric_chart(events, zoom))
+    shown.put("tiles", recorded, lambda: metric_tiles(events))
 
     epochs = kept_epochs(run.examples_dir)
-    earlier = epochs[:-1]
-    epoch = epoch if epoch in earlier else (earlier[0] if earlier else NO_EARLY)
-    shown.put("early", (run.id, earlier, epoch), lambda: gr.update(choices=earlier, value=epoch or None))
+    earlier, epoch = epochs[:-1], early_epoch(run, epoch)
+    shown.put("early", (run.id, earlier, epoch), lambda: gr.update(choices=earlier, value=epoch))
     newest = maps_file(run.examples_dir, epochs[-1]) if epochs else run.examples_dir
     live = view.state == "running"
     shown.put_calmly(
@@ -129,12 +155,12 @@ def show_progress(
     names = [(f"{k + 1} of {heads}" + (" (finest)" if k == 0 and heads > 1 else ""), k) for k in range(heads)]
     shown.put("head", (run.id, heads, scale), lambda: gr.update(choices=names, value=scale if heads else None))
     update = view.config.base.base_update
-    shown.put("drift", (progress, scale), lambda: drift_charts(events, scale, update))
-    picture = picture if picture in ("mean", "log_std") else "mean"
+    shown.put("drift", (progress, scale), lambda: drift_charts(events, scale, update, zoom))
+    kind = kind if kind in ("mean", "log_std") else "mean"
     shown.put_calmly(
         "channels",
-        (run.id, scale, picture, is_dark),
+        (run.id, scale, kind, zoom),
         stamp(run.path / "base_history.npz"),
-        lambda: channel_picture(view, events, scale, picture, is_dark),
+        lambda: channel_map(view, events, scale, kind, zoom),
         live=live,
     )

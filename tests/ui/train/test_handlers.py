@@ -46,7 +46,7 @@ def values(**changed: Any) -> list[Any]:
 
 
 def look(handlers: TrainHandlers, seen: Seen, wish: Any = None) -> dict[str, Any]:
-    return dict(zip(PARTS, handlers.look(seen, "", wish, "mean", False), strict=True))
+    return dict(zip(PARTS, handlers.look(seen, "", wish, "mean"), strict=True))
 
 
 def test_start_shows_the_new_run(handlers: TrainHandlers, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_what_failed_is_the_title(handlers: TrainHandlers, services: Services, t
     write_category(tmp_path / "data/mvtec/bottle")
     data = DataHandlers(services, is_local=True)
     for title, words, call in (
-        ("Training not started", "image_size", lambda: start(handlers, image_size=7)),
+        ("Training not started", "Image size", lambda: start(handlers, image_size=7)),
         ("Training not started", "Choose a category first", lambda: handlers.start(Seen(), "", MVTEC, None, "", "x")),
         ("Training not stopped", "removed", lambda: handlers.stop(Seen(), "")),
         ("Training not resumed", "removed", lambda: handlers.resume(Seen(), "")),

@@ -75,7 +75,7 @@ def test_sample_start_watch_reload_stop_resume_finish_inspect(visit, server) -> 
 
     page.click("#run-stop")
     expect(page.locator("#run-status .pill")).to_have_text("Stopped", timeout=LONG)
-    expect(page.locator("#run-stop")).to_be_disabled()
+    expect(page.locator("#run-stop")).to_be_hidden()
     stopped_at = points_of_training_line(page)
     assert stopped_at < EPOCHS
 
@@ -144,7 +144,7 @@ def test_a_wrong_field_is_a_sentence_and_starts_nothing(visit, server) -> None:
     expect(page.locator("#train-image-size")).to_contain_text("greater than or equal to 32", timeout=LONG)
     expect(page.locator("#train-check")).to_contain_text("marked field", timeout=LONG)
     page.click("#train-start")
-    expect(page.locator(".toast-body")).to_contain_text("image_size", timeout=LONG)
+    expect(page.locator(".toast-body")).to_contain_text("Image size", timeout=LONG)
     page.fill("#train-image-size input", "256")
     page.keyboard.press("Tab")
     expect(page.locator("#train-check")).to_contain_text("of memory", timeout=LONG)

@@ -65,24 +65,33 @@ def connect_tabs(demo: gr.Blocks, tabs: gr.Tabs, train: TrainTab, runs: RunsPane
         tab, run_id = _read(asked, names)
         return _choice(run_id) if run_id and tab == "inspect" else gr.skip()
 
-    def watch(seen: Any, run_id: Any) -> Any:
+    def show_run(seen: Any, run_id: Any) -> Any:
         _, known = _read({"run": run_id}, names)
         if known is None:
             raise gr.Error("This run was removed: choose another one.", print_exception=False)
         seen.choose(known)
         return gr.Tabs(selected="train")
 
-    def inspect(seen: Any) -> list[Any]:
+    def inspect_run_of(seen: Any) -> list[Any]:
         return [gr.Tabs(selected="inspect"), _choice(seen.run_id)]
 
     demo.load(open_tab, [address, train.seen], tabs, js=READ_ADDRESS_JS, **QUIET).then(
         choose_model, address, inspect_run, js=f"async () => ({AFTER_INSPECT_JS})(({READ_ADDRESS_JS})()[0])", **QUIET
     )
-    train.inspect.click(inspect, train.seen, [tabs, inspect_run], **QUIET)
-    runs.inspect.click(
-        lambda run_id: [gr.Tabs(selected="inspect"), _choice(run_id)], runs.chosen, [tabs, inspect_run], **QUIET
+    ways = (
+        (train.inspect, inspect_run_of, [train.seen], [tabs, inspect_run]),
+        (
+            runs.inspect,
+            lambda run_id: [gr.Tabs(selected="inspect"), _choice(run_id)],
+            [runs.chosen],
+            [tabs, inspect_run],
+        ),
+        (runs.watch, show_run, [train.seen, runs.chosen], [tabs]),
     )
-    runs.watch.click(watch, [train.seen, runs.chosen], tabs, **QUIET)
+    for button, answer, inputs, outputs in ways:
+        button.click(answer, inputs, outputs, **QUIET).success(
+            None, js="() => scrollTo({top: 0})", api_visibility="private"
+        )
     runs.clone.click(train.clone, runs.chosen, train.form, **QUIET).success(
         lambda: gr.Tabs(selected="train"), None, tabs, **QUIET
     ).then(None, js="() => document.querySelector('#train-setup').scrollIntoView()", api_visibility="private")

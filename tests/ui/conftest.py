@@ -159,7 +159,9 @@ class Visitor:
 
     def open(self, query: str = "") -> playwright_api.Page:
         self.page.goto(self.server.url + query)
-        self.page.wait_for_selector("#train-start:not([disabled])")
+        # The tab of the last visit: Train, or another one, which has no such button in sight.
+        opened = self.page.locator("#train-start:not([disabled]), #inspect, #compare, #hub")
+        playwright_api.expect(opened.filter(visible=True).first).to_be_visible()
         return self.page
 
 

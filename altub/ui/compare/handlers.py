@@ -20,6 +20,8 @@ from altub.ui.compare.views import (
     settings_table,
     stats_table,
 )
+from altub.ui.errors import show_errors
+from altub.ui.html.zoom import Range, dragged_range, parse_range, range_text
 from altub.ui.watch import RunView, RunWatch, stamp
 
 __all__ = ["MOST_RUNS", "OFFERED", "Choice", "Handlers"]
@@ -27,7 +29,7 @@ __all__ = ["MOST_RUNS", "OFFERED", "Choice", "Handlers"]
 PRESELECTED = 8  # runs of the newest category
 MOST_RUNS = 48
 OFFERED = ("pixel_auroc", "image_auroc", "aupro", "held_out")
-PARTS = 4  # picker, curves, table, differences
+PARTS = 5  # picker, range of epochs, curves, table, differences
 
 
 class Choice:
@@ -37,6 +39,8 @@ class Choice:
         self.ids: list[str] | None = None
         self.metric = OFFERED[0]
         self.together = False
+        self.zoom: Range | None = None  # epochs of the chart; None: all
+        self.log = False
         self.marks: dict[str, str] = {}
         self.lock = threading.RLock()
 
@@ -62,11 +66,13 @@ class Handlers:
             options = [(_option(view), view.id) for view in views]
             value = [view.id for view in chosen]
             updates = [gr.skip()] * PARTS
+            if _is_new(choice, "zoom", choice.zoom):
+                updates[1] = range_text(choice.zoom)
             if _is_new(choice, "picker", (options, value)):
                 updates[0] = gr.update(choices=options, value=value)
             drawn = [(view.id, view.state, view.status.epoch, stamp(view.run.path / "events.jsonl")) for view in chosen]
-            if _is_new(choice, "drawn", (drawn, bool(views), choice.metric, choice.together)):
-                updates[1:] = _draw(chosen, bool(views), choice.metric, choice.together)
+            if _is_new(choice, "drawn", (drawn, bool(views), choice.metric, choice.together, choice.zoom, choice.log)):
+                updates[2:] = _draw(chosen, bool(views), choice)
         return updates
 
     def choose_runs(self, choice: Choice, ids: list[str] | None) -> None:
@@ -78,6 +84,22 @@ class Handlers:
 
     def choose_together(self, choice: Choice, wish: bool) -> None:
         choice.together = bool(wish)
+
+    def drag_zoom(self, choice: Choice, event: gr.EventData) -> None:
+        """The epochs that were dragged over."""
+        choice.zoom = dragged_range(event._data) or choice.zoom
+
+    def clear_zoom(self, choice: Choice) -> None:
+        """All epochs."""
+        choice.zoom = None
+
+    @show_errors("Range not shown")
+    def type_zoom(self, choice: Choice, text: str | None) -> None:
+        """The epochs that were typed."""
+        choice.zoom = parse_range(text)
+
+    def choose_log(self, choice: Choice, wish: bool) -> None:
+        choice.log = bool(wish)
 
 
 def _chosen(choice: Choice, views: list[RunView]) -> list[RunView]:
@@ -97,14 +119,14 @@ def _is_new(choice: Choice, part: str, mark: Any) -> bool:
     return True
 
 
-def _draw(chosen: list[RunView], any_runs: bool, metric: str, together: bool) -> list[str]:
+def _draw(chosen: list[RunView], any_runs: bool, choice: Choice) -> list[str]:
     if not chosen:
         return [NONE_CHOSEN if any_runs else NO_RUNS, "", ""]
     entries = [Entry(view.id, view.config, events_of(view.run), view.state, _progress(view)) for view in chosen]
-    compared = compare(entries, together)
+    metric, compared = choice.metric, compare(entries, choice.together)
     head = f'<div class="table-head"><h3>{COMPARED[metric].title}</h3>{csv_link(entries)}</div>'
     return [
-        f'<div class="altub-card">{chart(compared, metric)}</div>',
+        f'<div class="altub-card">{chart(compared, metric, choice.zoom, choice.log)}</div>',
         f'<div class="altub-card">{head}{stats_table(compared, metric)}</div>',
         f'<div class="altub-card"><h3>What differs</h3>{settings_table(compared)}</div>',
     ]
@@ -119,7 +141,7 @@ def _option(view: RunView) -> str:
     """One line of the list, without what changes while a run trains."""
     config = view.config
     flow = getattr(config.flow, "kind", "fastflow")
-    words = [config.category, *([flow] if flow != "fastflow" else []), update_name(config.base), f"seed {config.seed}"]
+    words = [view.title, *([flow] if flow != "fastflow" else []), update_name(config.base), f"seed {config.seed}"]
     when = time.strftime("%d %b %H:%M", time.localtime(view.status.created))
     tail = view.id.rsplit("-", 1)[-1]  # of two runs of one minute
     return " · ".join([*words, when, *([] if tail == f"seed{config.seed}" else [tail])])

@@ -13,6 +13,7 @@ import gradio as gr
 from altub.evaluation.compare import COMPARED
 from altub.ui.compare.handlers import MOST_RUNS, OFFERED, Choice, Handlers
 from altub.ui.compare.views import NO_RUNS
+from altub.ui.html.zoom import ZOOM_JS
 from altub.ui.watch import RunWatch
 
 __all__ = ["build"]
@@ -53,11 +54,21 @@ def build(tab: gr.Tab, tabs: gr.Tabs, watch: RunWatch) -> None:
                 min_width=200,
                 elem_id="compare-together",
             )
-        curves = gr.HTML(NO_RUNS, elem_id="compare-chart")
+            zoom = gr.Textbox(
+                label="Epochs",
+                info="Drag over the chart, or 10-40",
+                placeholder="all",
+                max_lines=1,
+                scale=1,
+                min_width=160,
+                elem_id="compare-zoom",
+            )
+            log = gr.Checkbox(False, label="Logarithmic", scale=1, min_width=130, elem_id="compare-log")
+        curves = gr.HTML(NO_RUNS, js_on_load=ZOOM_JS, elem_id="compare-chart")
         table = gr.HTML(elem_id="compare-table")
         differences = gr.HTML(elem_id="compare-settings")
 
-    outputs = [picker, curves, table, differences]
+    outputs = [picker, zoom, curves, table, differences]
 
     on = Handlers(watch)
 
@@ -67,5 +78,14 @@ def build(tab: gr.Tab, tabs: gr.Tabs, watch: RunWatch) -> None:
     tab.select(on.look, choice, outputs, **QUIET)
     tabs.select(look_while_open, None, timer, **QUIET)
     timer.tick(on.look, choice, outputs, **QUIET)
-    for component, note in ((picker, on.choose_runs), (metric, on.choose_metric), (together, on.choose_together)):
+    curves.select(on.drag_zoom, choice, None, **QUIET).success(on.look, choice, outputs, **QUIET)
+    curves.clear(on.clear_zoom, choice, None, **QUIET).success(on.look, choice, outputs, **QUIET)
+    for event in (zoom.submit, zoom.blur):
+        event(on.type_zoom, [choice, zoom], None, **QUIET).success(on.look, choice, outputs, **QUIET)
+    for component, note in (
+        (log, on.choose_log),
+        (picker, on.choose_runs),
+        (metric, on.choose_metric),
+        (together, on.choose_together),
+    ):
         component.input(note, [choice, component], None, **QUIET).success(on.look, choice, outputs, **QUIET)

@@ -23,6 +23,7 @@ from altub.runs.run import Run
 from altub.training.config import TrainingConfig
 from altub.training.records import EpochRecord, curve
 from altub.ui.html.charts import Area, Line, empty_chart, line_chart
+from altub.ui.html.zoom import Range
 from altub.ui.watch import stamp
 
 __all__ = [
@@ -99,8 +100,13 @@ def compare(entries: Sequence[Entry], seeds_together: bool) -> list[Compared]:
     ]
 
 
-def chart(compared: Sequence[Compared], metric: str) -> str:
-    """The curves of one metric on one axis, with the legend below its title."""
+def chart(compared: Sequence[Compared], metric: str, zoom: Range | None = None, log: bool = False) -> str:
+    """The curves of one metric on one axis, with the legend below its title.
+
+    Args:
+        zoom: first and last epoch to show.
+        log: logarithmic axis.
+    """
     title = COMPARED[metric].title
     lines, areas = [], []
     for item in compared[:MOST_LINES]:
@@ -121,7 +127,7 @@ def chart(compared: Sequence[Compared], metric: str) -> str:
     )
     if areas:
         note += "; line: mean over seeds, band: lowest to highest"
-    drawn = line_chart(title, lines, areas=areas, robust=not higher, note=note, digits=4)
+    drawn = line_chart(title, lines, areas=areas, x_range=zoom, log=log, robust=not higher, note=note, digits=4)
     return drawn + _legend(compared[:MOST_LINES]) + _not_drawn(compared)
 
 

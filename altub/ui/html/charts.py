@@ -113,7 +113,7 @@ def line_chart(
         for x in spans
     ]
     ticks = log_ticks(frame.low, frame.high) if log else nice_ticks(frame.low, frame.high)
-    note = f"{note}; logarithmic axis" if log else note
+    note = "; ".join(filter(None, (note, "logarithmic axis" if log else "")))
     shapes += [f'<line class="grid" x1="0" x2="{SCALE}" y1="{frame.y(tick)}" y2="{frame.y(tick)}"/>' for tick in ticks]
     for area in areas:
         points = thin_out(area.points)
@@ -176,14 +176,17 @@ def thin_out(points: Sequence[tuple], most: int = MOST_POINTS) -> Sequence[tuple
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten between `low` and `high`, with their double and fivefold where those are few."""
+    """Round values between `low` and `high` for a logarithmic axis: powers of ten and, on both sides of 0, 0 itself;
+    their double and fivefold where those are few."""
     scale = max(abs(low), abs(high))
-    powers = range(math.floor(math.log10(scale)) - 3, math.ceil(math.log10(scale)) + 1) if scale > 0 else range(0)
-    for factors in ((1,), (1, 2, 5)):
-        sizes = [factor * 10.0**power for power in powers for factor in factors]
-        found = sorted(x for x in {0.0, *sizes, *(-size for size in sizes)} if low <= x <= high)
-        if len(found) >= 3:
-            return found if len(found) <= 7 else found[:: -(-len(found) // 6)]
+    powers = range(math.floor(math.log10(scale)), math.floor(math.log10(scale)) - 9, -1) if scale > 0 else range(0)
+    for factors in ((1,), (5, 2, 1)):
+        sizes = [factor * 10.0**power for power in powers for factor in factors]  # the largest first
+        above, below = [x for x in sizes if low <= x <= high], [-x for x in sizes if low <= -x <= high]
+        zero = [0.0] if low <= 0 <= high else []
+        if len(above) + len(below) + len(zero) >= 3:
+            stride = -(-(len(above) + len(below)) // 5)
+            return sorted([*above[::stride], *zero, *below[::stride]])
     return nice_ticks(low, high)
 
 
@@ -196,7 +199,7 @@ def _log_warp(values: Sequence[float]) -> Callable[[float], float]:
     if min(values) > 0:
         return lambda value: math.log10(max(value, 1e-12))
     largest = max(map(abs, values)) or 1.0
-    unit = max(min((abs(value) for value in values if value), default=largest), largest / 1000)
+    unit = max(min((abs(value) for value in values if value), default=largest), largest / 1e8)
     return lambda value: math.copysign(math.log10(1 + abs(value) / unit), value)
 
 
@@ -217,8 +220,9 @@ def _frame(
         if high > bulk + 2 * (bulk - low):
             high = bulk + 0.5 * (bulk - low)
     padding = 0.08 * (high - low) or 0.05 * abs(high) or 0.5
-    if log and low > 0:  # a distance on that axis is a factor
-        low, high = low * (low / high) ** 0.08 * 0.98, high * (high / low) ** 0.08 * 1.02
+    if log:  # a distance on that axis is a factor
+        wide = (high / low) ** 0.08 * 1.02 if low > 0 else 1.5
+        low, high = (low / wide if low > 0 else low * wide), (high * wide if high > 0 else high / wide)
     else:
         low, high = low - padding, high + padding
     low = y_range[0] if y_range[0] is not None else low

@@ -74,7 +74,7 @@ class FormMemory:
 
     def restore(self, kept: Any) -> list[Any]:
         """The form of the last visit, and True: from now on it is remembered."""
-        if not isinstance(kept, dict) or kept.get("preset") not in PRESETS:
+        if not isinstance(kept, dict) or kept.get("preset") not in list(PRESETS):
             return [True, *[gr.skip()] * (11 + len(form_settings()))]
         source, folder, category = (kept.get(name) for name in ("source", "folder", "category"))
         if source not in [value for _, value in SOURCES]:

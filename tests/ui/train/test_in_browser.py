@@ -52,10 +52,34 @@ def wait_until(page: Page, what: Callable[[], bool], seconds: float = 60) -> Non
         page.wait_for_timeout(200)
 
 
+def zoom_and_look(page: Page) -> None:
+    """Charts zoom by dragging, the map tells a channel's value, a row of heatmaps enlarges; keys close and reset."""
+    page.locator("#metric-chart").scroll_into_view_if_needed()
+    box = page.locator("#metric-chart .panel").bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 40, steps=3)
+    page.mouse.up()
+    typed = page.locator("#chart-zoom input, #chart-zoom textarea")
+    expect(typed).to_have_value(re.compile(r"\d+-\d+"))
+    wait_until(page, lambda: 2 <= points_of_training_line(page) < EPOCHS)
+    typed.fill("all")
+    typed.press("Enter")
+    wait_until(page, lambda: points_of_training_line(page) == EPOCHS)
+    page.locator("#drift-picture img").hover()
+    expect(page.locator("#drift-picture output")).to_have_text(re.compile(r"epoch \d+ · channel \d+ · .*\d"))
+    page.locator("#examples .enlarge").first.click()
+    expect(page.locator("dialog.large img").first).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog.large")).to_be_hidden()
+
+
 def test_sample_start_watch_reload_stop_resume_finish_inspect(visit, server) -> None:
     visitor = visit()
     page = visitor.open()
     expect(page.locator("#run-status")).to_contain_text("No training yet")
+    expect(page.locator("#train-sample")).to_be_in_viewport()
+    expect(page.locator("#train-start")).to_be_in_viewport()
     expect(page.locator("#train-preview .thumbnails img")).to_have_count(12, timeout=LONG)
 
     choose(page, "#train-category", "fabric")
@@ -88,7 +112,9 @@ def test_sample_start_watch_reload_stop_resume_finish_inspect(visit, server) -> 
     base_turns = sum(event.base_trained for event in run.events())
     expect(page.locator("#loss-chart svg rect")).to_have_count(base_turns)
 
-    open_tab(page, "Inspect")
+    zoom_and_look(page)
+    page.click("#run-inspect")
+    page.wait_for_url(re.compile(rf"tab=inspect.*run={run.id}"))
     image = next((server.data / "sample/fabric/test/hole").glob("*.png"))
     page.set_input_files("#inspect-files input[type=file]", str(image))
     expect(page.locator("#inspect-slider img")).to_have_count(2, timeout=LONG)
@@ -110,6 +136,8 @@ def test_second_window_and_restarted_server_show_the_running_job(visit, server) 
     stranger = visit(390, 844, same_browser=False).open()
     expect(stranger.locator("#run-status .pill")).to_have_text("Training", timeout=LONG)
     assert points_of_training_line(stranger) >= 2
+    expect(stranger.locator("#train-start")).to_be_in_viewport()
+    expect(stranger.locator("#run-stop")).to_be_in_viewport()
 
     server.kill()
     server.start()
@@ -125,6 +153,7 @@ def test_second_window_and_restarted_server_show_the_running_job(visit, server) 
     stranger.click("#train-start")
     expect(stranger.locator("#run-status .pill")).to_have_text("Queued", timeout=LONG)
     expect(stranger.locator("#run-status")).to_contain_text("queue", timeout=LONG)
+    expect(again.locator("#run-queue li")).to_have_count(1)
     # Nobody's picture changed by that, and each can be looked at by anybody.
     expect(again.locator("#run-status .pill")).to_have_text("Training")
     choose(again, "#run-picker", "queued")

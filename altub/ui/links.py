@@ -96,7 +96,8 @@ def connect_tabs(demo: gr.Blocks, tabs: gr.Tabs, train: TrainTab, runs: RunsPane
         lambda: gr.Tabs(selected="train"), None, tabs, **QUIET
     ).then(None, js="() => document.querySelector('#train-setup').scrollIntoView()", api_visibility="private")
     quiet = {"api_visibility": "private"}
-    tabs.select(None, None, None, js=f"() => setTimeout({WRITE_ADDRESS_JS}, 50)", **quiet)
+    # A click is a selection; a tab that another one opened is a change.
+    gr.on([tabs.select, tabs.change], None, None, None, js=f"() => setTimeout({WRITE_ADDRESS_JS}, 50)", **quiet)
     for name, run in (("train", train.remembered), ("inspect", inspect_run)):
         run.change(None, run, None, js=f"(run) => ({WRITE_ADDRESS_JS})('{name}', run)", **quiet)
 

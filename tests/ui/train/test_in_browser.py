@@ -18,7 +18,6 @@ from playwright.sync_api import Page, expect
 
 from altub.runs.run import list_runs
 from tests.conftest import write_category
-from tests.ui.conftest import open_tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

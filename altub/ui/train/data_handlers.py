@@ -15,6 +15,7 @@ import gradio as gr
 from altub.data import MVTEC_CATEGORIES
 from altub.data.download import download_mvtec
 from altub.data.fetch import Progress
+from altub.data.review import review_images
 from altub.data.sample import make_sample
 from altub.errors import AltUBError, ConfigError
 from altub.settings import data_root
@@ -23,7 +24,8 @@ from altub.ui.errors import notice, show_errors
 from altub.ui.services import Services
 from altub.ui.train.data_source import MVTEC, OWN, SAMPLE, SOURCES, UPLOAD, category_choices, find_category
 from altub.ui.train.data_views import no_category, preview, task_line
-from altub.ui.train.uploads import store_upload
+from altub.ui.train.review_view import review_html
+from altub.ui.train.uploads import remove_image, removed_images, restore_image, store_upload
 
 __all__ = ["DataHandlers"]
 
@@ -115,6 +117,32 @@ class DataHandlers:
         (gr.Warning if stored.refused else gr.Info)(notice(stored.summary))
         return [choices, None, None]
 
+    @show_errors("Images not checked")
+    def review(
+        self, source: str, category: str | None, folder: str | None, progress: gr.Progress = gr.Progress()
+    ) -> str:
+        """Duplicates, images in training and test alike, outliers, and a table of all images."""
+        chosen = find_category(source, category, folder or "", self.is_local)
+        if source == SAMPLE and self.sample.state != "done":
+            raise ConfigError("The sample is still being made: check it when its images are shown.")
+
+        def report(done: int, total: int) -> None:
+            progress((done, total), desc="Checking images")
+
+        found = review_images(chosen.load(), report)
+        name = _upload_name(source, category)
+        return review_html(found, removed_images(name) if name else [], may_remove=bool(name))
+
+    @show_errors("Set not changed")
+    def change_image(self, source: str, category: str | None, event: gr.EventData) -> None:
+        """Takes an image out of an uploaded set, or puts it back."""
+        data, name = event._data if isinstance(event._data, dict) else {}, _upload_name(source, category)
+        if not name:
+            raise ConfigError("Only sets of uploaded images can be changed here.")
+        change = restore_image if data.get("action") == "restore" else remove_image
+        file = change(name, str(data.get("sha")))
+        gr.Info(notice(f"{file} {'is back in' if change is restore_image else 'was taken out of'} the set."))
+
     def _is_busy(self) -> bool:
         return self.sample.is_running or self.download.is_running
 
@@ -122,6 +150,12 @@ class DataHandlers:
         choices = category_choices(source, folder or "", self.is_local)
         values = [value for _, value in choices]
         return gr.update(choices=choices, value=select if select in values else (values[0] if values else None))
+
+
+def _upload_name(source: str, category: Any) -> str:
+    """The uploaded set that is chosen; empty where another source is."""
+    is_upload = source == OWN and isinstance(category, str) and category.startswith(UPLOAD)
+    return category.removeprefix(UPLOAD) if is_upload else ""
 
 
 def _begin_sample(task: BackgroundTask) -> None:

@@ -14,6 +14,7 @@ from altub.ui.services import Services
 from altub.ui.train.data_handlers import DataHandlers
 from altub.ui.train.data_source import SAMPLE, SOURCES, category_choices
 from altub.ui.train.data_views import mvtec_place
+from altub.ui.train.review_view import REVIEW_JS
 
 __all__ = ["DataPanel", "build_data_panel"]
 
@@ -87,6 +88,13 @@ def build_data_panel(demo: gr.Blocks, services: Services, *, may_name_folders: b
                 elem_id="train-folder",
             )
             use = gr.Button("Use folder", size="md", elem_id="folder-use")
+    with gr.Accordion("Check images", open=False, elem_id="train-review"):
+        check = gr.Button("Check images", size="md", elem_id="review-start")
+        reviewed = gr.HTML(
+            '<p class="hint">Finds duplicates, images in training and test alike, and odd ones among the good.</p>',
+            js_on_load=REVIEW_JS,
+            elem_id="review-result",
+        )
     timer = gr.Timer(POLL, active=False)
     seen = gr.State("")
 
@@ -104,4 +112,10 @@ def build_data_panel(demo: gr.Blocks, services: Services, *, may_name_folders: b
         handlers.draw, chosen, view, **QUIET
     )
     use.click(handlers.choose_folder, folder, category, **QUIET)
+    looks: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "review", "api_visibility": "private"}
+    check.click(handlers.review, chosen, reviewed, **looks)
+    reviewed.select(handlers.change_image, [source, category], None, **QUIET).success(
+        handlers.review, chosen, reviewed, **looks
+    ).then(handlers.draw, chosen, view, **QUIET)
+    category.change(lambda: "", None, reviewed, **QUIET)
     return DataPanel(handlers, source, category, folder, [view, download, own, timer])

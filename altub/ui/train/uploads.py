@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import unicodedata
@@ -11,13 +12,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from altub.data import is_image_file, opened
+from altub.data.category import image_files
 from altub.deploy.server.notices import UPLOADS_OFF
 from altub.errors import DataError, ImageError
 from altub.files import explain_full_disk, replacing
 from altub.settings import data_root, uploads_are_shared
 
-__all__ = ["StoredUpload", "list_uploads", "safe_name", "store_upload", "upload_folder", "uploads_root"]
+__all__ = [
+    "StoredUpload",
+    "list_uploads",
+    "remove_image",
+    "removed_images",
+    "restore_image",
+    "safe_name",
+    "store_upload",
+    "upload_folder",
+    "uploads_root",
+]
 
+PARTS = ("good", "defect")  # folders of a set
+REMOVED = ".removed"  # beside them: no layout reads a hidden folder
 LONGEST_NAME = 40
 LONGEST_FILE_NAME = 80
 
@@ -102,6 +116,53 @@ def store_upload(name: str, good: Sequence[str | Path], defective: Sequence[str 
         raise DataError(f"None of the files for good images can be read; nothing was stored. {reasons}".strip())
     result.defective = _store_all(defective, folder / "defect", result)
     return result
+
+
+def remove_image(name: str, sha256: str) -> str:
+    """Takes an image out of a set; it is kept aside, and `restore_image` brings it back. Returns its name.
+
+    Raises:
+        DataError: there is no such set or image, or it is the last good one.
+    """
+    folder = upload_folder(name)
+    for part in PARTS:
+        found = _with_digest(folder / part, sha256)
+        if found is not None:
+            if part == "good" and len(image_files(folder / part)) == 1:
+                raise DataError("This is the last good image of the set: add others first.")
+            return _move(found, folder / REMOVED / part)
+    raise DataError("This image is not in the set any more: check the images again.")
+
+
+def restore_image(name: str, sha256: str) -> str:
+    """Puts a removed image back into its set and returns its name.
+
+    Raises:
+        DataError: there is no such set or image.
+    """
+    folder = upload_folder(name)
+    for part in PARTS:
+        found = _with_digest(folder / REMOVED / part, sha256)
+        if found is not None:
+            return _move(found, folder / part)
+    raise DataError("This image is not among the removed ones any more: check the images again.")
+
+
+def removed_images(name: str) -> list[tuple[Path, str]]:
+    """(file, SHA-256) of the images that were taken out of a set."""
+    folder = upload_folder(name)
+    return [(path, _digest(path).hex()) for part in PARTS for path in image_files(folder / REMOVED / part)]
+
+
+def _with_digest(folder: Path, sha256: str) -> Path | None:
+    return next((path for path in image_files(folder) if _digest(path).hex() == sha256), None)
+
+
+def _move(source: Path, folder: Path) -> str:
+    with explain_full_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        os.replace(source, _free_name(folder, source.name))
+    return source.name
 
 
 def _store_all(sources: Sequence[str | Path], folder: Path, result: StoredUpload) -> int:

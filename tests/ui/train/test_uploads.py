@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -12,7 +13,15 @@ from PIL import Image
 
 from altub.errors import AltUBError, DataError
 from altub.ui.train.data_source import OWN, find_category
-from altub.ui.train.uploads import list_uploads, safe_name, store_upload, upload_folder
+from altub.ui.train.uploads import (
+    list_uploads,
+    remove_image,
+    removed_images,
+    restore_image,
+    safe_name,
+    store_upload,
+    upload_folder,
+)
 
 
 def picture(path: Path, value: int = 128) -> Path:
@@ -84,3 +93,26 @@ def test_a_full_disk_leaves_nothing_half(data: Path, tmp_path: Path, monkeypatch
     with pytest.raises(AltUBError, match="full"):
         store_upload("lids", [picture(tmp_path / "a.png")])
     assert list((data / "uploads/lids/good").iterdir()) == []
+
+
+def test_an_image_is_taken_out_and_put_back(data: Path, tmp_path: Path) -> None:
+    store_upload("lids", [picture(tmp_path / f"{k}.png", 40 * k) for k in range(3)])
+    folder = upload_folder("lids") / "good"
+    names = sorted(path.name for path in folder.iterdir())
+    digest = hashlib.sha256((folder / names[0]).read_bytes()).hexdigest()
+    assert remove_image("lids", digest) == names[0]
+    assert sorted(path.name for path in folder.iterdir()) == names[1:]
+    assert [found for _, found in removed_images("lids")] == [digest]
+    with pytest.raises(DataError, match="not in the set"):
+        remove_image("lids", digest)
+    assert restore_image("lids", digest) == names[0]
+    assert sorted(path.name for path in folder.iterdir()) == names and removed_images("lids") == []
+    for call in (remove_image, restore_image):
+        with pytest.raises(DataError):
+            call("../lids", digest)
+        with pytest.raises(DataError):
+            call("lids", "../good")
+    for path in list(folder.iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(DataError, match="last good image"):
+        remove_image("lids", hashlib.sha256(next(folder.iterdir()).read_bytes()).hexdigest())

@@ -83,7 +83,9 @@ class TrainHandlers:
     @show_errors("Training not started", duration=None)
     def start_sample(self, seen: Seen, visitor: str) -> None:
         """Trains the first category of the built-in sample with the first preset, whatever the form shows."""
-        self._start(seen, visitor, make_config(next(iter(PRESETS)), data=SAMPLE, category=SAMPLE_CATEGORIES[0]))
+        self._start(
+            seen, visitor, make_config(next(iter(PRESETS)), data=SAMPLE, category=next(iter(SAMPLE_CATEGORIES)))
+        )
 
     def _start(self, seen: Seen, visitor: str, config: TrainingConfig) -> None:
         run = self.services.start_training(config, visitor)

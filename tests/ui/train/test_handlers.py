@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -121,3 +122,21 @@ def test_the_run_of_the_last_visit_is_shown_again(handlers: TrainHandlers, small
     seen = Seen()
     look(handlers, seen, wish="old")
     assert seen.run_id == "old"
+
+
+def test_one_click_trains_the_sample_and_more_of_them_queue(handlers: TrainHandlers, services: Services) -> None:
+    seen = Seen()
+    assert look(handlers, seen)["first"]["visible"] is True
+    handlers.start_sample(seen, "")
+    first = seen.run_id
+    config = Run.find(first, runs_root()).config
+    assert (config.data, config.category) == ("sample", "bracket") and config.epochs == 6
+    handlers.start_sample(seen, "")
+    shown = look(handlers, seen)
+    assert shown["first"]["visible"] is False and shown["start"]["value"] == "Queue training"
+    assert shown["stop"]["visible"] is True and "next in the queue" in shown["now"]
+    assert f'data-run="{seen.run_id}"' in shown["queue"] and first not in shown["queue"]
+    handlers.change_queue(seen, "", SimpleNamespace(_data={"run": seen.run_id, "action": "cancel"}))
+    assert Run.find(seen.run_id, runs_root()).stop_requested()
+    with pytest.raises(gr.Error, match="removed"):
+        handlers.change_queue(seen, "", SimpleNamespace(_data={"run": "../x", "action": "cancel"}))

@@ -24,7 +24,6 @@ from altub.inference.detector import AnomalyDetector
 __all__ = ["CHANGES", "refused"]
 
 _BLUR = 0.012  # of the longer side, standard deviation: 3 pixels of 256
-_LEAST = 8  # images in one pass of the model
 
 
 def _jpeg(image: Image.Image, quality: int) -> Image.Image:
@@ -51,24 +50,11 @@ def refused(detector: AnomalyDetector, images: Iterable[Image.Image]) -> tuple[i
     if detector.comparability is None:
         raise ModelError(UNCHECKED)
     count, reasons = 0, Counter[str]()
-    for some in _portions(images):
-        maps, _ = detector.raw_maps(some)
-        for image, anomaly_map in zip(some, maps, strict=True):
-            count += 1
-            if found := detector.reasons(image, anomaly_map):
-                reasons[found[0]] += 1
-    return count, reasons
-
-
-def _portions(images: Iterable[Image.Image]) -> Iterator[list[Image.Image]]:
-    some: list[Image.Image] = []
     for image in images:
-        some.append(image)
-        if len(some) == _LEAST:
-            yield some
-            some = []
-    if some:
-        yield some
+        count += 1
+        if found := detector.reasons(image):
+            reasons[found[0]] += 1
+    return count, reasons
 
 
 def _opened(detector: AnomalyDetector, samples: Sequence[Sample]) -> Iterator[Image.Image]:

@@ -310,7 +310,7 @@ def _keep(
     score, calibration = detector.score(scales), detector.require_calibration()
     with explain_full_disk(folder / f"{number}.npy"):
         np.save(folder / f"{number}.npy", torch.cat([anomaly_map[None], scales]).numpy())
-    size, reasons = photo.size, detector.reasons(photo, anomaly_map)
+    size, reasons = photo.size, detector.reasons(photo)
     strips = (strip for _, strip in enlarged_strips(anomaly_map.numpy(), size))
     level = peak_level(anomaly_map.numpy(), np.inf)
     areas = MarkedAreas.measure(strips, [*calibration.peaks, level])

@@ -186,7 +186,7 @@ class AnomalyDetector(nn.Module):
         for opened in self.open_images(images):
             sizes = [image.size for image in opened]
             maps, scales = self.raw_maps(opened, image_size)
-            reasons = [self.reasons(image, anomaly_map) for image, anomaly_map in zip(opened, maps, strict=True)]
+            reasons = [self.reasons(image) for image in opened]
             for size, anomaly_map, scale_maps, why in zip(sizes, maps, scales, reasons, strict=True):
                 score = self.score(scale_maps)
                 yield Prediction.from_maps(
@@ -199,9 +199,9 @@ class AnomalyDetector(nn.Module):
                     anomaly_score=calibration.anomaly_score(score),
                 )
 
-    def reasons(self, image: Image.Image, anomaly_map: Tensor) -> tuple[str, ...]:
-        """Why an image (RGB) with this map (h, w) cannot be compared with the training images; empty where it can."""
-        return () if self.comparability is None else self.comparability.reasons(image, anomaly_map.numpy())
+    def reasons(self, image: Image.Image) -> tuple[str, ...]:
+        """Why an image (RGB) cannot be compared with the training images; empty where it can."""
+        return () if self.comparability is None else self.comparability.reasons(image)
 
     def open_images(self, images: Iterable[ImageSource]) -> Iterator[list[Image.Image]]:
         """The images in RGB as the model reads them, some at a time; they are closed when the next ones are asked for.

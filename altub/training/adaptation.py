@@ -226,7 +226,7 @@ class _Passes:
         for _ in self.store.describe():
             pass
         if self.store.describes:
-            detector.comparability = Comparability.fit(self.store.pictures, self.store.image_size).with_maps(maps)
+            detector.comparability = Comparability.fit(self.store.pictures, self.store.image_size)
 
     def _maps(self, detector: AnomalyDetector, energies: Sequence[Tensor]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         side = self.store.image_size

@@ -41,8 +41,7 @@ class HeldOut:
 
 
 def calibrate(detector: AnomalyDetector, store: FeatureStore, workers: Workers) -> HeldOut:
-    """Sets `detector.calibration` (and what its flow heads and its `comparability` take from good images' maps) by the
-    features of held-out ones.
+    """Sets `detector.calibration` (and what its flow heads take from good images) by the features of held-out ones.
 
     Raises:
         ModelError: a likelihood or a score is not finite; the calibration is then as it was.
@@ -53,8 +52,6 @@ def calibrate(detector: AnomalyDetector, store: FeatureStore, workers: Workers) 
     if not all(map(math.isfinite, nll)) or not np.isfinite(scores).all():
         raise ModelError("The model gives no finite scores on held-out good images: train it again.")
     detector.calibration = Calibration.fit(scores, maps, peaks=maps.max(axis=(1, 2)))
-    if detector.comparability is not None:
-        detector.comparability = detector.comparability.with_maps(maps)
     return HeldOut(maps, scores, nll)
 
 

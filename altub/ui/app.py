@@ -54,7 +54,7 @@ def build_app(options: ServerOptions | None = None, services: Services | None = 
             with gr.Tab("Compare", id="compare") as compare_tab:
                 compare_page.build(compare_tab, tabs, services.watch)
             with gr.Tab("Models", id="models") as models_tab:
-                runs = models_page.build(demo, models_tab, options, services.watch)
+                runs = models_page.build(demo, models_tab, options, services.watch, services.models)
         inspect_run = next(block for block in demo.blocks.values() if block.elem_id == "inspect-run")
         connect_tabs(demo, tabs, train, runs, inspect_run)
         theme_switch.click(None, js=SWITCH_THEME_JS, api_visibility="private", show_progress="hidden")

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from altub.hub.card import LICENCES
+from altub.inference.model_cache import ModelCache
 from altub.settings import space_login
 from altub.ui.launch import ServerOptions
 from altub.ui.models import views
@@ -14,6 +15,7 @@ from altub.ui.models.damaged import build_damaged
 from altub.ui.models.detectability_card import build_detectability
 from altub.ui.models.handlers import HubSession, ModelsHandlers
 from altub.ui.models.runs_panel import RunsPanel, build_runs
+from altub.ui.models.versions_panel import build_versions
 from altub.ui.watch import RunWatch
 
 __all__ = ["build"]
@@ -31,13 +33,14 @@ FILL_JS = """element.addEventListener('click', (event) => {
 });"""
 
 
-def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions, watch: RunWatch) -> RunsPanel:
-    """Fills the tab with the runs of `watch` and the Hub; call it inside `with gr.Tab("Models") as tab:`."""
+def build(demo: gr.Blocks, tab: gr.Tab, options: ServerOptions, watch: RunWatch, models: ModelCache) -> RunsPanel:
+    """Fills the tab with runs, their models and the Hub; call it inside `with gr.Tab("Models") as tab:`."""
     session = gr.State(HubSession(options.is_local))
     login = options.space and space_login()
     on = ModelsHandlers(options.is_local, login)
     timer = gr.Timer(POLL, active=False)
     runs = build_runs(demo, tab, watch, may_change=not options.space, may_delete=options.is_local)
+    build_versions(tab, runs.chosen, models, watch.root, may_change=not options.space)
     with gr.Row(elem_id="hub", equal_height=False):
         with gr.Column(min_width=320, elem_classes="hub-card"):
             gr.HTML("<h3>Push a model to the Hub</h3>")

@@ -12,11 +12,12 @@ from typing import Any
 
 import gradio as gr
 
-from altub.errors import DataError, RunError
+from altub.errors import ConfigError, DataError, RunError
 from altub.inference.batch import Inspected, Source, Unreadable
 from altub.inference.threshold import Threshold
+from altub.settings import uploads_are_shared
 from altub.ui.dropped import dropped_sources
-from altub.ui.errors import show_errors
+from altub.ui.errors import notice, show_errors
 from altub.ui.inspect import views
 from altub.ui.inspect.batch import PageBatch
 from altub.ui.inspect.examples import examples_of
@@ -35,11 +36,14 @@ from altub.ui.inspect.review import review_value
 from altub.ui.inspect.sessions import Kept
 from altub.ui.offers import find_model, list_offers
 from altub.ui.services import Services
+from altub.ui.to_label import add_images
 
 __all__ = ["PICTURE", "InspectHandlers"]
 
 PICTURE = 5  # values of `_picture`
 EVERYTHING = 16  # values of `_everything`
+LONGEST_SOURCE = 200  # characters of the name of a source of labels
+NO_LABELS = "Labels are off on this Space: its visitors would see each other's images."
 
 
 class InspectHandlers:
@@ -265,6 +269,21 @@ class InspectHandlers:
             *[gr.skip()] * 2,
             "",
         )
+
+    @show_errors("Images not sent", duration=None)
+    def send_to_label(self, session: str, progress: gr.Progress = gr.Progress()) -> None:
+        """Adds the inspected images to the label store; those that are there already stay as they are."""
+        if not uploads_are_shared():
+            raise ConfigError(NO_LABELS)
+        batch = self.sessions.require(session)
+        images = [(item.source.path, item.source.name) for item in batch.inspected]
+        added = add_images(
+            self.services.labels,
+            images,
+            f"Inspect: {batch.title}"[:LONGEST_SOURCE],
+            lambda done, of: progress((done, of), desc=f"Adding {done} of {of}", unit="images"),
+        )
+        (gr.Warning if added.refused else gr.Info)(notice(added.summary))
 
     @show_errors("Export failed")
     def write_csv(self, session: str, position: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from altub.plots import COLOUR_MAPS
+from altub.settings import uploads_are_shared
 from altub.ui.dropped import NAMES_JS
 from altub.ui.inspect import views
 from altub.ui.inspect.handlers import InspectHandlers
@@ -22,6 +23,10 @@ MODEL_WORK = {"concurrency_id": "altub-model", "concurrency_limit": 10}
 QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
 TO_TRAIN_JS = """() => { document.querySelector('#altub-tabs button[role="tab"]')?.click(); }"""
+TO_LABEL_JS = """() => {
+  const tabs = [...document.querySelectorAll('#altub-tabs button[role="tab"]')];
+  tabs.find((tab) => tab.textContent.trim() === 'Label')?.click();
+}"""
 # On a phone the result is far below the upload field.
 SHOW_RESULT_JS = """() => {
   if (innerWidth < 768) document.querySelector('#inspect-result')?.scrollIntoView({behavior: 'smooth'});
@@ -163,6 +168,7 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
                     with gr.Row(elem_id="inspect-actions"):
                         report_button = gr.Button("Report", size="sm", elem_id="inspect-report")
                         csv_button = gr.Button("Table (CSV)", size="sm", elem_id="inspect-csv")
+                        label = gr.Button("Label", size="sm", visible=uploads_are_shared(), elem_id="inspect-label")
                         again = gr.Button("Re-inspect all", size="sm", elem_id="inspect-again")
                         new = gr.Button("New", size="sm", elem_id="inspect-new")
                         clear = gr.Button("Delete", size="sm", elem_id="inspect-clear")
@@ -262,6 +268,9 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
     demo.load(None, js=KEYS_JS, api_visibility="private")
     clear.click(on.clear, [session, run], everything, **QUIET).then(**remembers).then(**writes)
     new.click(on.begin_new, run, everything, **QUIET).then(**remembers).then(**writes)
+    label.click(on.send_to_label, session, None, show_progress_on=summary, api_visibility="private").success(
+        None, js=TO_LABEL_JS, api_visibility="private"
+    )
     fetches = {"outputs": file, "api_visibility": "private", "concurrency_limit": 2}
     csv_button.click(on.write_csv, [session, rate], show_progress="hidden", **fetches).success(
         None, js=FETCH_JS, api_visibility="private"

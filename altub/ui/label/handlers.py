@@ -22,6 +22,7 @@ from altub.ui.label.desk import EXPIRED, LabelDesk
 from altub.ui.label.export import write_archive
 from altub.ui.offers import list_offers
 from altub.ui.services import Services
+from altub.ui.to_label import Offered, add_images
 
 __all__ = ["LabelHandlers"]
 
@@ -125,9 +126,7 @@ class LabelHandlers:
         name, images = sources.test_images(category if isinstance(category, str) else "")
         return self._add(images, source or name, value, fields, progress)
 
-    def _add(
-        self, images: list[sources.Offered], source: Any, value: dict, fields: tuple, progress: gr.Progress
-    ) -> tuple:
+    def _add(self, images: list[Offered], source: Any, value: dict, fields: tuple, progress: gr.Progress) -> tuple:
         if self.desk.who((value or {}).get("token")) is None:
             raise LabelError("Give your name first, so that labels can be kept with it." if not value else EXPIRED)
         if not isinstance(source, str) or len(source) > 200 or source.strip() == ALL_SOURCES:
@@ -136,7 +135,7 @@ class LabelHandlers:
         def tell(done: int, of: int) -> None:
             progress((done, of), desc=f"Adding {done} of {of}", unit="images")
 
-        added = sources.add_images(self.services.labels, images, " ".join(source.split()), tell)
+        added = add_images(self.services.labels, images, " ".join(source.split()), tell)
         (gr.Warning if added.refused else gr.Info)(notice(added.summary))
         choice = self._choice(*fields)
         shown = self._shown(value, choice)

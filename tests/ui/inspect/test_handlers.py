@@ -163,3 +163,18 @@ def test_a_model_that_learned_on_makes_the_batch_stale(batch, runs_folder, handl
     detector.pyramid.bases[0].mean.data += 1
     detector.save(folder)
     assert "inspect all again" in handlers.refresh(batch.run_id, None, "me")[-1]
+
+
+def test_inspected_images_go_to_the_label_store_once(batch, services, handlers, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ALTUB_DB", str(tmp_path / "labels.db"))
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Info", said.append)
+    handlers.send_to_label("me", progress=lambda *_, **__: None)
+    assert len(services.labels.images) == 8 and list(services.labels.images.sources()) == [f"Inspect: {batch.title}"]
+    handlers.send_to_label("me", progress=lambda *_, **__: None)
+    assert len(services.labels.images) == 8 and said == ["8 images added.", "0 images added. 8 were there already."]
+    with pytest.raises(gr.Error, match="no longer kept"):
+        handlers.send_to_label("nobody")
+    monkeypatch.setattr("altub.ui.inspect.handlers.uploads_are_shared", lambda: False)
+    with pytest.raises(gr.Error, match="Labels are off"):
+        handlers.send_to_label("me")

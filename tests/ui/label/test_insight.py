@@ -27,6 +27,7 @@ from altub.ui.label.handlers import LabelHandlers
 from altub.ui.label.insight import Goal, _point, insight_html
 from altub.ui.label.insight_panel import InsightPanel
 from altub.ui.services import Services
+from altub.ui.to_label import add_images
 
 FIELDS = ("weave-run", "unlabelled", "nearest", ALL_SOURCES, "")
 OWN = ("own", 95, 5, 7, 90)
@@ -142,7 +143,7 @@ def test_images_come_from_folders_and_categories(services: Services, data_folder
     found = sources.folder_images(str(data_folder / "weave" / "train"), may_name_folders=True)
     assert len(found) == 12 and found[0][1] == "good/000.png"
     (tmp_path / "broken.png").write_bytes(b"no image")
-    added = sources.add_images(services.labels, [*found[:3], found[0], (tmp_path / "broken.png", "b.png")], "x", print)
+    added = add_images(services.labels, [*found[:3], found[0], (tmp_path / "broken.png", "b.png")], "x", print)
     assert (added.new, added.known, len(added.refused)) == (3, 1, 1) and "1 skipped" in added.summary
     for folder, local in ((str(data_folder), False), ("", True), (str(tmp_path / "none"), True)):
         with pytest.raises(AltUBError):

@@ -83,6 +83,7 @@ def export_onnx(
         pixel_range=config.pixel_range,
         calibration=calibration,
         calibrated_with="torch",
+        comparability=detector.comparability,
         threshold=detector.own_threshold,
         category=detector.info.category,
         model=model_sha256,

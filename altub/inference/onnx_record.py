@@ -5,6 +5,7 @@ image_size       side in pixels of the graph's input
 pixel_range      which values of deep images become 255
 calibration      scores and peaks of held-out good images, and the range of colours
 calibrated_with  "onnxruntime", where they were computed by the exported graph itself, or "torch"
+comparability    what the training images look like as a whole; null: no image is refused
 threshold        the model's own; null: the calibration's at the default false-alarm rate
 category, model, altub   what was exported: category, SHA-256 of its weights, version of AltUB
 compared         how many images were compared with torch, and the largest differences of maps and scores
@@ -19,6 +20,7 @@ from typing import Any
 from altub.data.images import PixelRange
 from altub.errors import ModelError
 from altub.inference.calibration import Calibration
+from altub.inference.comparability import Comparability
 from altub.inference.threshold import Threshold
 from altub.version import __version__
 
@@ -38,6 +40,7 @@ class OnnxRecord:
     pixel_range: PixelRange | None
     calibration: Calibration
     calibrated_with: str
+    comparability: Comparability | None
     threshold: Threshold | None
     category: str
     model: str
@@ -54,6 +57,7 @@ class OnnxRecord:
         values = {"format_version": FORMAT_VERSION, **{name: getattr(self, name) for name in self.__dataclass_fields__}}
         values["pixel_range"] = None if self.pixel_range is None else asdict(self.pixel_range)
         values["calibration"] = self.calibration.to_dict()
+        values["comparability"] = None if self.comparability is None else self.comparability.model_dump(mode="json")
         values["threshold"] = None if self.threshold is None else self.threshold.to_dict()
         return json.dumps(values)
 
@@ -72,7 +76,8 @@ class OnnxRecord:
                     f"The exported model has format {version}, newer than this version of AltUB ({__version__}, "
                     f"format {FORMAT_VERSION}) reads: update AltUB."
                 )
-            pixels, threshold = values["pixel_range"], values["threshold"]
+            pixels, threshold, whole = values["pixel_range"], values["threshold"], values["comparability"]
+            values["comparability"] = None if whole is None else Comparability.model_validate(whole)
             values["pixel_range"] = None if pixels is None else PixelRange(**pixels)
             values["calibration"] = Calibration.from_dict(values["calibration"])
             values["threshold"] = None if threshold is None else Threshold.from_dict(threshold)

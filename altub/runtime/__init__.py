@@ -1,6 +1,6 @@
-"""Scores images with an exported model, without torch: onnxruntime, Pillow and NumPy are all it takes.
+"""Scores images with an exported model, without torch: onnxruntime, Pillow, NumPy and pydantic are all it takes.
 
-    pip install --no-deps altub && pip install onnxruntime pillow numpy
+    pip install --no-deps altub && pip install onnxruntime pillow numpy pydantic
     python -m altub.runtime bottle.onnx images/ --output scores.csv
 
 `altub export` writes the model; it holds its own thresholds.

@@ -105,8 +105,7 @@ class OnnxDetector:
                 places = readable[start : start + BATCH]
                 maps, scores = self.run(np.stack([self._pixels(results[place]) for place in places]))
                 for place, model_map, score in zip(places, maps, scores, strict=True):
-                    size = results[place].size
-                    results[place] = self._prediction(model_map, float(score), size)
+                    results[place] = self._prediction(model_map, float(score), results[place])
             yield from results
 
     def run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,11 +120,12 @@ class OnnxDetector:
             image = image.resize((side, side), Image.Resampling.BILINEAR)
         return np.ascontiguousarray(np.asarray(image, np.uint8).transpose(2, 0, 1), np.float32) / np.float32(255)
 
-    def _prediction(self, model_map: np.ndarray, score: float, size: tuple[int, int]) -> Prediction:
+    def _prediction(self, model_map: np.ndarray, score: float, image: Image.Image) -> Prediction:
         if not np.isfinite(score):
             raise ModelError("The model gives no finite score for this image: it is damaged; export it again.")
         no_scales = np.empty((0, *model_map.shape), np.float32)
-        known = self.calibration
+        known, whole = self.calibration, self.record.comparability
+        reasons = () if whole is None else whole.reasons(image)
         return Prediction(
-            model_map, no_scales, score, known.p_value(score), size, anomaly_score=known.anomaly_score(score)
+            model_map, no_scales, score, known.p_value(score), image.size, reasons, known.anomaly_score(score)
         )

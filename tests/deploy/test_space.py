@@ -52,7 +52,7 @@ def on_space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_a_space_holds_what_it_needs_and_nothing_else(assembled: Path) -> None:
     files = {str(path.relative_to(assembled)) for path in assembled.rglob("*") if path.is_file()}
     allowed = re.compile(
-        r"altub/.*\.py|altub/assets/(\w+\.css|\w+\.js|logo\.svg)|altub/py\.typed|LICENSE|README\.md|app\.py"
+        r"altub/.*\.py|altub/assets/(\w+\.css|[\w-]+\.js|logo\.svg)|altub/py\.typed|LICENSE|README\.md|app\.py"
         r"|requirements\.txt|pyproject\.toml"
         r"|starting-model/(config|status)\.json|starting-model/(events\.jsonl|base_history\.npz)"
         r"|starting-model/model/(config\.json|model\.safetensors)"

@@ -18,6 +18,9 @@ from altub.runs.run import Run
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
+# Milliseconds that the page may take for anything: two test files run side by side, and loading it takes seconds.
+playwright_api.expect.set_options(timeout=20_000)
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("ALTUB_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [

@@ -8,7 +8,7 @@ import gradio as gr
 
 from altub.errors import AltUBError
 from altub.runs.run import Run
-from altub.ui.errors import show_errors
+from altub.ui.errors import notice, show_errors
 from altub.ui.models import detectability_views as views
 from altub.ui.models.detectability_work import CONTRASTS, Measurement, read_scale
 from altub.ui.offers import find_model, list_offers
@@ -86,7 +86,7 @@ def build_detectability(demo: gr.Blocks, tab: gr.Tab, *, may_measure: bool) -> N
     @show_errors("Measurement not started")
     def start(measurement: Measurement, shown: Any, run_id: Any, scale: Any, contrast: Any) -> list[Any]:
         if not may_measure:
-            raise gr.Error(NOT_HERE, print_exception=False)
+            raise gr.Error(notice(NOT_HERE), print_exception=False)
         if not measurement.start(find_model(str(run_id or "")), contrast, read_scale(scale)):
             gr.Warning("Another model is being measured: wait for its end, or stop it.")
         *shown_parts, _, _, _ = look(measurement, shown, run_id, scale)

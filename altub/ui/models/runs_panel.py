@@ -12,7 +12,7 @@ from altub.errors import RunError
 from altub.runs.notes import change_notes
 from altub.runs.run import Run
 from altub.runs.trash import KEPT_HOURS, list_trash, restore_run, trash_run
-from altub.ui.errors import show_errors
+from altub.ui.errors import notice, show_errors
 from altub.ui.models.runs_table import CHOOSE_JS, RunRow, RunRows, matches, runs_table, size_text
 from altub.ui.watch import RunWatch
 
@@ -113,7 +113,7 @@ class RunsHandlers:
         self._check(self.may_delete)
         trash_run(self._view(run_id).id, self.watch.root)
         self.watch.forget()
-        gr.Info(f"Deleted. It can be brought back for {KEPT_HOURS} hours.")
+        gr.Info(notice(f"Deleted. It can be brought back for {KEPT_HOURS} hours."))
         return self.fields(None)
 
     @show_errors("Run not brought back")

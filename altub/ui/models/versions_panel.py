@@ -16,7 +16,7 @@ from altub.inference.model_cache import ModelCache, read_model_config
 from altub.inference.threshold import Threshold
 from altub.inference.versions import list_versions, remove_version, restore_version, save_threshold
 from altub.runs.run import Run
-from altub.ui.errors import show_errors
+from altub.ui.errors import notice, show_errors
 from altub.ui.offers import find_model
 
 __all__ = ["build_versions", "versions_table"]
@@ -67,7 +67,7 @@ class VersionsHandlers:
     def restore(self, run_id: Any, number: Any) -> list[Any]:
         """Puts a version in use again."""
         version = restore_version(self._changeable(run_id).model_dir, _number(number))
-        gr.Info(f"Version {version.number} is in use.")
+        gr.Info(notice(f"Version {version.number} is in use."))
         return self.look(run_id)
 
     @show_errors("Version not deleted")

@@ -22,7 +22,7 @@ from altub.ui.watch import RunWatch, describe_view
 from tests.fuzz.run_folders import hostile_runs
 from tests.fuzz.verdict import LONGEST, count, problem, report
 
-CASES = 200
+CASES = 120
 PICTURED = 20  # each so manieth case: drawing takes long
 
 

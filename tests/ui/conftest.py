@@ -178,7 +178,7 @@ def visit(chromium: playwright_api.Browser, server: Server) -> Iterator[object]:
             contexts.append(chromium.new_context(viewport={"width": width, "height": height}))
         visitor = Visitor(contexts[-1], server)
         visitor.page.set_viewport_size({"width": width, "height": height})
-        visitor.page.set_default_timeout(30_000)
+        visitor.page.set_default_timeout(60_000)
         return visitor
 
     yield new_visitor

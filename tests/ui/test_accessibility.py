@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from altub.runs.run import Run
 from tests.ui.conftest import Server, open_tab
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 TABS = ("Train", "Inspect", "Compare", "Models")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

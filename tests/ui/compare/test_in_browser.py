@@ -13,9 +13,9 @@ from altub.runs.run import Run
 from altub.training.config import TrainingConfig
 from tests.ui.conftest import open_tab
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
-LONG = 60_000  # milliseconds
+LONG = 180_000  # milliseconds
 
 
 def add_run(trained: Run, root: Path, name: str, created: float, **settings: object) -> Run:

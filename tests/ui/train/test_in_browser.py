@@ -19,9 +19,9 @@ from playwright.sync_api import Page, expect
 from altub.runs.run import list_runs
 from tests.conftest import write_category
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
-LONG = 90_000  # milliseconds: a training on a busy machine
+LONG = 240_000  # milliseconds: a training on a busy machine
 EPOCHS = 50  # not over before the page was reloaded and the stop clicked
 
 

@@ -19,20 +19,19 @@ from altub.errors import DiskFullError, LabelError
 from altub.files import explain_full_disk
 from altub.labels.migrations import migrate
 
-__all__ = ["Database", "explained"]
+__all__ = ["Database", "SqliteFile", "explained"]
 
 WAIT_SECONDS = 30  # for another writer
 
 
-class Database:
-    """One SQLite file, made and brought up to date when it is opened.
+class SqliteFile:
+    """Connections to one SQLite file, each thread's own, and transactions over them.
 
     Args:
         path: the file; missing folders are made.
 
     Raises:
-        LabelError: damaged, no database, or of a newer version of AltUB.
-        DiskFullError: no room.
+        DiskFullError: no room for the folders.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,8 +39,6 @@ class Database:
         self._local = threading.local()
         with explain_full_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        with explained(path):
-            migrate(self.connection)
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -60,25 +57,53 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of the block or, on any error, nothing. Inside of another one it is a part of that.
+        """A transaction: all of the block or, on any error, nothing. Inside of another one it is a part of that."""
+        connection = self.connection
+        if connection.in_transaction:
+            yield connection
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:  # also on Ctrl+C: nothing of the block stays
+            if connection.in_transaction:  # SQLite itself rolls back on a full disk
+                connection.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Closes this thread's connection; the next use opens another one."""
+        if getattr(self._local, "pid", None) == os.getpid():
+            self._local.connection.close()
+            self._local.pid = None
+
+
+class Database(SqliteFile):
+    """The label store's file, made and brought up to date when it is opened.
+
+    Args:
+        path: the file; missing folders are made.
+
+    Raises:
+        LabelError: damaged, no database, or of a newer version of AltUB.
+        DiskFullError: no room.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with explained(path):
+            migrate(self.connection)
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """See `SqliteFile.write`.
 
         Raises:
             LabelError: another writer did not end, or the file is damaged.
             DiskFullError: no room; everything written before is intact.
         """
-        with explained(self.path):
-            connection = self.connection
-            if connection.in_transaction:
-                yield connection
-                return
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:  # also on Ctrl+C: nothing of the block stays
-                if connection.in_transaction:  # SQLite itself rolls back on a full disk
-                    connection.execute("ROLLBACK")
-                raise
+        with explained(self.path), super().write() as connection:
+            yield connection
 
     def rows(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
@@ -89,12 +114,6 @@ class Database:
         """The first row of a query, or None."""
         with explained(self.path):
             return self.connection.execute(sql, values).fetchone()
-
-    def close(self) -> None:
-        """Closes this thread's connection; the next use opens another one."""
-        if getattr(self._local, "pid", None) == os.getpid():
-            self._local.connection.close()
-            self._local.pid = None
 
 
 @contextmanager

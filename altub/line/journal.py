@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from altub.errors import RunError
-from altub.files import explain_full_disk
+from altub.labels.database import SqliteFile
 
 __all__ = ["Arrival", "Entry", "Journal"]
 
 VERSION = 1
-WAIT_SECONDS = 30
 _STATEMENTS = (
     """CREATE TABLE files (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -91,7 +88,7 @@ class Entry:
     target: str | None
 
 
-class Journal:
+class Journal(SqliteFile):
     """Opens a journal or makes one; each thread has a connection of its own.
 
     Args:
@@ -103,10 +100,7 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._local = threading.local()
-        with explain_full_disk(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        super().__init__(path)
         try:
             self._prepare()
         except sqlite3.DatabaseError as error:
@@ -126,31 +120,8 @@ class Journal:
                 connection.execute("INSERT INTO about VALUES ('name', ?)", (uuid.uuid4().hex,))
                 connection.execute(f"PRAGMA user_version = {VERSION}")
 
-    @property
-    def _connection(self) -> sqlite3.Connection:
-        if getattr(self._local, "connection", None) is None:
-            connection = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            self._local.connection = connection
-        return self._local.connection
-
-    @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of the block or nothing."""
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:  # also on Ctrl+C: nothing of the block stays
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        return self._connection.execute(sql, values).fetchall()
+        return self.connection.execute(sql, values).fetchall()
 
     def knows(self, arrival: Arrival) -> bool:
         """Was this file inspected?"""
@@ -237,12 +208,6 @@ class Journal:
     def waiting(self) -> int:
         """Messages that are still to be delivered."""
         return self._rows("SELECT count(*) AS n FROM outbox WHERE problem IS NULL")[0]["n"]
-
-    def close(self) -> None:
-        """Closes this thread's connection."""
-        if getattr(self._local, "connection", None) is not None:
-            self._local.connection.close()
-            self._local.connection = None
 
 
 def _free(connection: sqlite3.Connection, target: str, number: int) -> str:

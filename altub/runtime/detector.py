@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from altub.data.images.reading import opened_in_chunks
+from altub.data.images.tensors import to_pixels
 from altub.errors import ConfigError, ImageError, ModelError
 from altub.inference.calibration import Calibration
 from altub.inference.onnx_record import INPUT, MAPS, RECORD_KEY, SCORES, OnnxRecord
@@ -98,12 +99,13 @@ class OnnxDetector:
 
     def predict_many(self, images: Sequence[ImageSource]) -> Iterator[Prediction | ImageError]:
         """Predictions in order, some at a time; what is wrong with an image in its place."""
+        side = self.record.image_size
         for chunk in opened_in_chunks(images, lambda image: image, pixel_range=self.record.pixel_range):
             results: list[Prediction | ImageError] = [found for _, found in chunk]
             readable = [place for place, found in enumerate(results) if not isinstance(found, ImageError)]
             for start in range(0, len(readable), BATCH):
                 places = readable[start : start + BATCH]
-                maps, scores = self.run(np.stack([self._pixels(results[place]) for place in places]))
+                maps, scores = self.run(np.stack([to_pixels(results[place], side) for place in places]))
                 for place, model_map, score in zip(places, maps, scores, strict=True):
                     results[place] = self._prediction(model_map, float(score), results[place])
             yield from results
@@ -112,13 +114,6 @@ class OnnxDetector:
         """Images (N, 3, S, S), float32 in [0, 1] at the model's size, to maps (N, S, S) and scores (N,)."""
         maps, scores = self.session.run([MAPS, SCORES], {INPUT: images})
         return maps, scores
-
-    def _pixels(self, image: Image.Image) -> np.ndarray:
-        """As `altub.data.to_tensor`."""
-        side = self.record.image_size
-        if image.size != (side, side):
-            image = image.resize((side, side), Image.Resampling.BILINEAR)
-        return np.ascontiguousarray(np.asarray(image, np.uint8).transpose(2, 0, 1), np.float32) / np.float32(255)
 
     def _prediction(self, model_map: np.ndarray, score: float, image: Image.Image) -> Prediction:
         if not np.isfinite(score):

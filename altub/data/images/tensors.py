@@ -12,7 +12,7 @@ from altub.data.images.reading import read_image
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["to_tensor"]
+__all__ = ["to_pixels", "to_tensor"]
 
 
 def to_tensor(image: Image.Image, size: int) -> torch.Tensor:
@@ -23,9 +23,15 @@ def to_tensor(image: Image.Image, size: int) -> torch.Tensor:
     """
     import torch
 
+    return torch.from_numpy(to_pixels(image, size))
+
+
+def to_pixels(image: Image.Image, size: int) -> np.ndarray:
+    """`to_tensor` as an array, for programs without torch."""
     if image.mode != "RGB":
         image = read_image(image)
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
-    return pixels.permute(2, 0, 1).contiguous().to(torch.float32).div_(255)
+    pixels = np.ascontiguousarray(np.asarray(image, np.uint8).transpose(2, 0, 1), np.float32)
+    pixels /= np.float32(255)
+    return pixels

@@ -1,4 +1,4 @@
-"""Between which values the numbers of a comparable picture lie, and what is said of one that does not.
+"""Between which values the numbers of a comparable picture lie, and the words for one that does not.
 
 A limit is the most extreme value of the good images and a margin. The margin is half of what they spread, more where
 they are few: of n images the next one lies outside with a chance of 2 / (n + 1), for each of a dozen numbers. It is at
@@ -44,7 +44,7 @@ class Statistic:
     Attributes:
         family: of several numbers of a family only the first that lies outside is told.
         below, above: the least margins, in the number's own unit; None: it has no limit on that side.
-        words: what is said of a value outside of its limit.
+        words: the sentence for a value outside of its limit.
     """
 
     family: str

@@ -141,7 +141,7 @@ def threshold_note(threshold: Threshold, calibration: Calibration) -> str:
     unit = calibration.score_unit
     promise = f"Threshold <b>{number(unit.of(threshold.value))}</b>. {escape(threshold.origin.promise)}"
     own = calibration.threshold()
-    # Which rates the slider offers is no secret of n: the one that it lacks is named where it ends.
+    # The slider lacks the rates that n cannot promise: at its end the sentence names them.
     warning = threshold.warning or (own.warning if threshold.value == own.value else None)
     return f'<div class="threshold-note"><p>{promise}</p>{_warning(warning)}</div>'
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -35,39 +36,18 @@ class InsightPanel:
             gr.HTML("<h3>What the labels say</h3>")
             with gr.Row(elem_id="label-goal"):
                 self.goal = gr.Radio(list(GOALS), value="own", label="Threshold", elem_id="label-goal-kind")
-                self.recall = gr.Slider(
-                    50, 99.9, value=95, step=0.1, label="Recall (%)", visible=False, buttons=[], elem_id="label-recall"
-                )
-                self.rate = gr.Slider(
-                    0.1,
-                    30,
-                    value=5,
-                    step=0.1,
-                    label="False alarms (%)",
-                    visible=False,
-                    buttons=[],
-                    elem_id="label-rate",
-                )
-                self.ratio = gr.Slider(
+                slider = partial(gr.Slider, visible=False, buttons=[])
+                self.recall = slider(50, 99.9, value=95, step=0.1, label="Recall (%)", elem_id="label-recall")
+                self.rate = slider(0.1, 30, value=5, step=0.1, label="False alarms (%)", elem_id="label-rate")
+                self.ratio = slider(
                     0,
                     len(RATIOS) - 1,
                     value=DEFAULT_RATIO,
                     step=1,
                     label=_ratio_label(DEFAULT_RATIO),
-                    visible=False,
-                    buttons=[],
                     elem_id="label-ratio",
                 )
-                self.confidence = gr.Slider(
-                    50,
-                    99,
-                    value=90,
-                    step=1,
-                    label="Confidence (%)",
-                    visible=False,
-                    buttons=[],
-                    elem_id="label-confidence",
-                )
+                self.confidence = slider(50, 99, value=90, step=1, label="Confidence (%)", elem_id="label-confidence")
             self.view = gr.HTML(js_on_load=OPEN_JS, apply_default_css=False, elem_id="label-insight-view")
             with gr.Row(elem_id="label-threshold"):
                 self.use = gr.Button(

@@ -60,7 +60,7 @@ def user_of_peer(peer: tuple[str, int], server: tuple[str, int]) -> int | None:
         raise OSError(code, os.strerror(code))
     *found, user, inode = ANSWER.unpack_from(reply, MESSAGE.size)
     # The kernel may answer with the listener on that port, which has no peer. A socket without an inode belongs to no
-    # process any more, and is said to be root's.
+    # process any more, and the kernel names root for it.
     return user if found == ports and inode else None
 
 

@@ -1,7 +1,7 @@
-"""What is wrong with the form, said beside the field, and what the training would take: before it is started.
+"""What is wrong with the form, shown beside the field, and what the training would take: before it is started.
 
 A problem belongs to one field. The field gets a coloured frame and the sentence in place of its help; what has no field
-(the images, and settings for programs alone) is said above the button. The same is checked when a training starts.
+(the images, and settings for programs alone) is shown above the button. The same is checked when a training starts.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class FormChecks:
 
 
 def check_line(problems: list[Problem], beside: Mapping[str, str], outlook: Outlook | None) -> str:
-    """What is said above the button. beside: problems that their fields show themselves."""
+    """What stands above the button. beside: problems that their fields show themselves."""
     if problems:
         said = [f'<p class="error">{notice(problem.text)}</p>' for problem in problems if problem.setting not in beside]
         if beside:

@@ -25,6 +25,7 @@
 | ALTUB_AUTH_FILE       | a file that holds it                                           | none              |
 | ALTUB_ALLOWED_HOSTS   | host names that the page may be reached by, with commas        | the bound one     |
 | ALTUB_API_TOKEN       | what programs send to the endpoint for machines, /v1/inspect   | none              |
+| ALTUB_LOG_DAYS        | days that the page keeps its inspection log; 0: it has none    | for ever          |
 | ALTUB_WEBHOOK_SECRET  | signs the messages of a watched folder to a webhook            | none              |
 
 Defaults in brackets hold on a Hugging Face Space, where data and runs also go to its persistent storage, if any.
@@ -52,6 +53,7 @@ __all__ = [
     "follow_seconds",
     "gradio_temp_dir",
     "labels_db",
+    "log_days",
     "max_body_bytes",
     "max_epochs",
     "max_image_size",
@@ -94,6 +96,12 @@ def labels_db() -> Path:
     """The database of the labels (``ALTUB_DB``), by default ``labels.db`` in the data root."""
     value = os.environ.get("ALTUB_DB")
     return Path(value).expanduser().resolve() if value else data_root() / "labels.db"
+
+
+def log_days() -> int | None:
+    """Days that the page keeps what it inspected in the inspection log (``ALTUB_LOG_DAYS``); 0: it logs nothing; None:
+    for ever."""
+    return _whole_number("ALTUB_LOG_DAYS", 0, least=0) if os.environ.get("ALTUB_LOG_DAYS") else None
 
 
 def weights_root() -> Path | None:

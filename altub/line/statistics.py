@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from PIL import Image
 
-__all__ = ["ImageStatistics", "measure"]
+__all__ = ["ImageStatistics", "measure", "measure_photo"]
 
 SIDE = 256  # pixels; larger images are measured scaled down, so that time does not depend on the camera
 DARKEST = 1.0  # of 255; below it a colour is noise
@@ -48,6 +48,11 @@ def measure(image: Image.Image, anomaly_map: np.ndarray) -> ImageStatistics:
         >>> found.brightness, found.red_blue, found.green
         (100.0, 0.0, 0.0)
     """
+    return ImageStatistics(background=float(np.median(anomaly_map)), **measure_photo(image))
+
+
+def measure_photo(image: Image.Image) -> dict[str, float]:
+    """The numbers that need no model: those of `ImageStatistics` but `background`."""
     small = image.convert("RGB")
     small.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
     values = np.asarray(small, np.float64)
@@ -57,10 +62,9 @@ def measure(image: Image.Image, anomaly_map: np.ndarray) -> ImageStatistics:
     grey = values.mean(2)
     edges = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
     sharpness = np.log((edges.std() if edges.size else 0.0) + 1e-3) - np.log(grey.std() + 1e-3)
-    return ImageStatistics(
-        background=float(np.median(anomaly_map)),
-        brightness=brightness,
-        red_blue=float((red - blue) / unit),
-        green=float((green - (red + blue) / 2) / unit),
-        sharpness=float(sharpness),
-    )
+    return {
+        "brightness": brightness,
+        "red_blue": float((red - blue) / unit),
+        "green": float((green - (red + blue) / 2) / unit),
+        "sharpness": float(sharpness),
+    }

@@ -298,7 +298,7 @@ def _times(arrival: Arrival) -> dict[str, Any]:
 
 def _inspection(source: str, entry: Entry) -> Inspection:
     record = entry.record
-    names = ("sha256", "model", "version", "verdict", "score", "p_value", "threshold", "reason", "at")
+    names = ("sha256", "model", "version", "verdict", "score", "p_value", "threshold", "reason", "at", "statistics")
     return Inspection(source, entry.id, record["image"], **{name: record.get(name) for name in names})
 
 

@@ -84,7 +84,7 @@ def main(
     drain, services = Drain(), services or Services()
     with TemporaryFiles() as files, Ending(drain, files.close) as ending:
         demo = build_app(options, services)  # after the folder was made: its components remember it
-        launch(demo, options, files=files, drain=drain, models=services.models)
+        launch(demo, options, files=files, drain=drain, models=services.models, recorder=services.recorder)
         code = ending.serve(lambda: demo.is_running)
         if code:  # requests still run, in threads that would keep the process
             ending.end_at_once(code)

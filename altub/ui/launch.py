@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from altub import settings
 from altub.errors import ConfigError
 from altub.inference.model_cache import ModelCache
+from altub.line.recorder import Recorder
 from altub.ui.security import LOOPBACK, HostGuard, is_loopback
 from altub.ui.server.body_limit import MAX_FILES, BodyLimit
 from altub.ui.server.ending import Drain, Draining
@@ -134,6 +135,7 @@ def launch(
     files: TemporaryFiles | None = None,
     drain: Drain | None = None,
     models: ModelCache | None = None,
+    recorder: Recorder | None = None,
 ) -> str:
     """Serves the page from another thread and returns its address.
 
@@ -143,6 +145,7 @@ def launch(
         files: where its temporary files are, which bounds uploads.
         drain: counts its requests.
         models: the loaded models, which the endpoint for machines uses as well; None: it has its own.
+        recorder: logs what that endpoint inspects.
 
     Raises:
         ConfigError: the port is taken, or the address is not one of this machine.
@@ -172,7 +175,7 @@ def launch(
             theme=make_theme(),
             css_paths=sorted(ASSETS.glob("*.css")),
             head=HEAD,
-            app_kwargs={"middleware": middleware(options, files, drain, models)},
+            app_kwargs={"middleware": middleware(options, files, drain, models, recorder)},
         )
     except OSError as error:
         where = f"port {options.port} of {options.host}" if options.port else f"any port of {options.host}"
@@ -190,6 +193,7 @@ def middleware(
     files: TemporaryFiles | None = None,
     drain: Drain | None = None,
     models: ModelCache | None = None,
+    recorder: Recorder | None = None,
 ) -> list[Middleware]:
     """What every request goes through before Gradio sees it, outermost first."""
     room = files.upload if files is not None else None
@@ -210,6 +214,7 @@ def middleware(
             token=token,
             enabled=bool(token) or options.is_local,
             image_bytes=settings.max_upload_bytes(),
+            recorder=recorder,
         ),
         Middleware(BodyLimit, body_bytes=settings.max_body_bytes(), upload_bytes=upload_bytes, room=room),
         *([Middleware(LoginBrake)] if options.auth is not None else []),

@@ -8,10 +8,13 @@ from functools import cached_property
 from altub.deploy.server import limits, visitors
 from altub.inference.model_cache import ModelCache
 from altub.labels import LabelStore
+from altub.labels.inspections import InspectionLog
+from altub.line.recorder import Recorder
 from altub.runs import queue
 from altub.runs.launchers.base import Launcher
 from altub.runs.run import Run
 from altub.runs.time_limit import check_time_left
+from altub.settings import uploads_are_shared
 from altub.training.config import TrainingConfig
 from altub.ui.background import BackgroundTask
 from altub.ui.inspect.sessions import SessionStore
@@ -31,6 +34,7 @@ class Services:
         watch: what is known of all runs.
         sample, download: the making of the sample and the download of MVTec AD, which every visitor watches.
         scorer: what models say of the images of the label store.
+        recorder: logs what is inspected, where visitors may see each other's images.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Services:
         self.sample = BackgroundTask("Making the sample")
         self.download = BackgroundTask("The download")
         self.scorer = Scorer(self.models, lambda: self.labels)
+        self.recorder = Recorder(lambda: InspectionLog(self.labels.db), enabled=uploads_are_shared())
         # Held from the look at the queue to the start of a training: two visitors cannot both take the last place.
         self._admission = threading.Lock()
 

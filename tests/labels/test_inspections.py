@@ -49,3 +49,18 @@ def test_it_lies_in_the_label_database_and_an_older_one_gets_it(tmp_path: Path) 
     store = LabelStore(tmp_path / "labels.db")
     InspectionLog(store.db).add([ONE])
     assert len(InspectionLog(tmp_path / "labels.db")) == 1
+
+
+def test_the_inspections_of_a_model_are_numbered_and_begin_anew(log: InspectionLog) -> None:
+    counted = replace(ONE, source="page", number=None, statistics={"brightness": 90.5})
+    log.add([ONE, counted, counted, replace(counted, model="n" * 64)])
+    found = log.of_model(ONE.model)
+    assert [(row, one.source, one.number) for row, one in found] == [(1, "line", 1), (2, "page", 1), (3, "page", 2)]
+    assert found[0][1] == ONE and found[1][1].statistics == {"brightness": 90.5}
+    assert [row for row, _ in log.of_model(ONE.model, after=1, source="page")] == [2, 3]
+    assert log.of_model(ONE.model, source="other") == [] and log.sources(ONE.model) == {"page": 2, "line": 1}
+    assert (log.last_rows(ONE.model, 2), log.last_rows(ONE.model, 5)) == (1, 0)
+    assert log.began(ONE.model) == (0, None)
+    log.begin_anew(ONE.model)
+    row, at = log.began(ONE.model)
+    assert row == 4 and at > 1e9

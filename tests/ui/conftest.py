@@ -200,4 +200,5 @@ def runs_folder(trained_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     root = tmp_path / "runs"
     shutil.copytree(trained_run.path, root / trained_run.id)
     monkeypatch.setenv("ALTUB_RUNS", str(root))
+    monkeypatch.setenv("ALTUB_DB", str(tmp_path / "labels.db"))  # the inspection log
     return root

@@ -16,6 +16,8 @@ from starlette.responses import PlainTextResponse
 
 from altub.errors import ConfigError
 from altub.inference.model_cache import ModelCache
+from altub.labels.inspections import InspectionLog
+from altub.line.recorder import Recorder
 from altub.runs.run import Run
 from altub.ui.launch import make_options, middleware
 from altub.ui.server.machine_docs import docs_page, openapi
@@ -68,6 +70,17 @@ def test_an_image_gets_what_the_model_says(runs_folder: Path, trained_run: Run, 
     np.testing.assert_allclose(raw, prediction.model_map, atol=span / 60_000)
     described = openapi()["paths"]["/v1/inspect"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert set(told) == set(described["properties"])
+
+
+def test_what_is_inspected_is_logged_under_the_name_that_was_sent(
+    runs_folder: Path, trained_run: Run, models: ModelCache, picture: bytes, tmp_path: Path
+) -> None:
+    recorder = Recorder(lambda: InspectionLog(tmp_path / "log.db"))
+    (answer,) = requests(models, {"files": {"image": ("../line/part 7.png", picture)}}, recorder=recorder)
+    (one,) = recorder.log.all()
+    assert (one.source, one.name, one.score) == ("http", "part 7.png", answer.json()["score"])
+    assert one.verdict == answer.json()["verdict"] and one.model == answer.json()["model"]["weights_sha256"]
+    assert set(one.statistics) == {"background", "brightness", "red_blue", "green", "sharpness"}
 
 
 def test_fifty_clients_at_once_get_their_answer(runs_folder: Path, models: ModelCache, data_folder: Path) -> None:

@@ -11,11 +11,11 @@ import time
 from types import ModuleType
 
 from altub.errors import LabelError
-from altub.labels.migrations import m001_store, m002_inspections
+from altub.labels.migrations import m001_store, m002_inspections, m003_drift
 
 __all__ = ["MIGRATIONS", "migrate"]
 
-MIGRATIONS: tuple[ModuleType, ...] = (m001_store, m002_inspections)
+MIGRATIONS: tuple[ModuleType, ...] = (m001_store, m002_inspections, m003_drift)
 _RECORDS = "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, at REAL NOT NULL)"
 
 

@@ -19,6 +19,7 @@ from altub.inference.threshold import ROUNDING, Threshold
 from altub.plots import overlay
 from altub.ui.dropped import dedupe_names
 from altub.ui.inspect.batch import JPEG, PageBatch, photo_writer
+from altub.ui.inspect.log import BatchLog
 from altub.ui.inspect.sessions import MAX_BATCH
 from altub.ui.inspect.views import percent
 from altub.ui.offers import find_model
@@ -159,13 +160,14 @@ def add_to_batch(
         sources = dedupe_names(sources, (source.name for source in batch.sources) if batch is not None else ())
         if not grows:
             batch = _empty_batch(run.id, model.detector, model.weights_sha256, sessions.new_folder())
+        log = BatchLog(services.recorder, model, run.model_dir, photo_writer(batch.folder))
         try:
             items = inspect_images(
                 model.detector,
                 [*kept, *sources],
                 batch.folder,
                 first_number=len(batch.items) + 1,
-                on_photo=photo_writer(batch.folder),
+                on_photo=log.photo,
                 progress=progress,
                 should_stop=stop.is_set,
             )
@@ -182,6 +184,7 @@ def add_to_batch(
         items_now = (*batch.items, *items, *pending)
         batch = replace(batch, items=items_now, own_threshold=model.detector.own_threshold)
         sessions.put(session, batch)
+    log.write(batch, [item for item in items if isinstance(item, Inspected)])
     return batch, items[len(kept) :] if sources else items
 
 

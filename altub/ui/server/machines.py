@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import hmac
 import io
 from collections.abc import Callable
@@ -31,6 +32,9 @@ from altub.errors import AltUBError, ConfigError, ImageError, RunError
 from altub.files import printable
 from altub.inference.model_cache import ModelCache
 from altub.inference.model_files import read_config
+from altub.line.recorder import MACHINES, Recorder, inspection_of
+from altub.line.statistics import measure
+from altub.ui.dropped import shown_name
 from altub.ui.offers import LATEST, find_model
 from altub.ui.server.machine_docs import docs_page, openapi
 
@@ -68,10 +72,20 @@ class MachineEndpoint:
         token: that a request must bear; empty: none, for a page that only its owner reaches.
         enabled: False answers that a token must be set.
         image_bytes: largest image file.
+        recorder: logs what is inspected.
     """
 
-    def __init__(self, app: ASGIApp, models: ModelCache, token: str, enabled: bool, image_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        models: ModelCache,
+        token: str,
+        enabled: bool,
+        image_bytes: int,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.app, self.models, self.enabled, self.image_bytes = app, models, enabled, image_bytes
+        self.recorder = recorder
         self._token = check_token(token)
         self._at_work: asyncio.Semaphore | None = None  # made in the loop that serves
 
@@ -140,11 +154,12 @@ class MachineEndpoint:
             )
             if wanted not in ("none", "png16"):
                 raise _ProblemError(400, "The field `map` is none or png16.")
-            content = await image.read()
+            content, name = await image.read(), shown_name(image.filename or "") or "image"
         finally:
             await form.close()  # removes what was spooled to the disk
         try:
-            answer = await run_in_threadpool(inspect_bytes, self.models, content, run, category, wanted == "png16")
+            chosen = content, run, category, wanted == "png16", name, self.recorder
+            answer = await run_in_threadpool(inspect_bytes, self.models, *chosen)
         except RunError as error:
             raise _ProblemError(404, str(error)) from error
         except ImageError as error:
@@ -154,8 +169,16 @@ class MachineEndpoint:
         return JSONResponse(answer)
 
 
-def inspect_bytes(models: ModelCache, content: bytes, run: str, category: str, with_map: bool) -> dict[str, Any]:
-    """The answer to one image, as `/v1/openapi.json` describes it.
+def inspect_bytes(
+    models: ModelCache,
+    content: bytes,
+    run: str,
+    category: str,
+    with_map: bool,
+    name: str = "image",
+    recorder: Recorder | None = None,
+) -> dict[str, Any]:
+    """The answer to one image, as `/v1/openapi.json` describes it; it is logged under its name.
 
     Raises:
         RunError: there is no such run.
@@ -168,7 +191,13 @@ def inspect_bytes(models: ModelCache, content: bytes, run: str, category: str, w
     calibration = detector.require_calibration()
     with opened(content, pixel_range=detector.config.pixel_range) as photo:
         prediction = detector.predict(photo)
+        statistics = measure(photo, prediction.model_map).to_dict() if recorder is not None else {}
     verdict = prediction.verdict(threshold)
+    number = None if version is None else version.number
+    if recorder is not None:
+        about = {"sha256": hashlib.sha256(content).hexdigest(), "model": loaded.weights_sha256, "version": number}
+        found = MACHINES, name, prediction.score, prediction.p_value, verdict
+        recorder.add([inspection_of(*found, **about, statistics=statistics)])
     answer = {
         "verdict": verdict.kind,
         "is_anomalous": verdict.is_anomalous,
@@ -186,7 +215,7 @@ def inspect_bytes(models: ModelCache, content: bytes, run: str, category: str, w
         "model": {
             "run": chosen.id,
             "category": detector.info.category,
-            "version": None if version is None else version.number,
+            "version": number,
             "weights_sha256": loaded.weights_sha256,
         },
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from altub.errors import DataError, ModelError, RunError
 from altub.inference.batch import Inspected, Source, Unreadable, inspect_images
 from altub.inference.detector import AnomalyDetector
+from altub.line.statistics import measure
 from altub.ui.dropped import dedupe_names, dropped_sources, shown_name
 from altub.ui.inspect import views
 from altub.ui.inspect.batch import SCREEN_SIDE, for_screen
@@ -45,6 +47,19 @@ def test_a_batch_says_bit_for_bit_what_the_detector_predicts(batch, runs_folder,
             assert found.at(threshold).is_anomalous == verdict.is_anomalous == wanted.is_anomalous
             assert verdict.marked_area == pytest.approx(wanted.mask.mean(), abs=1e-12)
     assert batch.prediction(batch.item(len(batch.items))).anomaly_map.shape == (90, 150)
+
+
+def test_the_inspection_log_gets_every_image_at_the_models_own_threshold(batch, services, runs_folder, tmp_path):
+    model = services.models.get(runs_folder / batch.run_id / "model")
+    found = [one for _, one in services.recorder.log.of_model(batch.weights_sha256)]
+    assert [(one.source, one.name, one.score) for one in found] == [
+        ("page", item.source.name, item.score) for item in batch.inspected
+    ]
+    for one, item in zip(found, batch.inspected, strict=True):
+        assert one.sha256 == hashlib.sha256(item.source.path.read_bytes()).hexdigest()
+        with Image.open(item.source.path) as photo:
+            expected = measure(photo, batch.maps(item)[0]).to_dict()
+        assert one.statistics == expected and one.verdict == batch.verdict(item, model.detector.threshold).kind
 
 
 def test_files_that_are_no_images_are_named_and_the_others_done(batch, tmp_path, sources, services):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import sys
 from collections import Counter
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-MOST_SHOWN = 10  # images in the terminal; all are in the table
+MOST_SHOWN, MOST_ERRORS = 10, 100  # in the terminal; all are in the table
 
 
 def register(app: typer.Typer) -> None:
@@ -77,7 +78,8 @@ def predict(
     from altub.inference.comparability import UNCHECKED
     from altub.inference.detector import AnomalyDetector
     from altub.inference.export_files import MAP_FORMATS, OVERLAY_FORMATS, check_format
-    from altub.inference.exports import collect_images, predict_to_folder
+    from altub.inference.exports import collect_images
+    from altub.inference.folder import predict_to_folder
 
     existing = next(path for path in (output, *output.parents) if path.exists())
     if not existing.is_dir():
@@ -91,8 +93,15 @@ def predict(
         print(f"Note: {threshold.warning}", file=sys.stderr)
     if detector.comparability is None:
         print(f"Note: {UNCHECKED}", file=sys.stderr)
+    seen = _Seen()
+
+    def on_row(row: Row) -> None:
+        seen.add(row)
+        if as_json:
+            print(json.dumps(row))
+
     with CountBar("images") as bar:
-        rows = predict_to_folder(
+        before = predict_to_folder(
             detector,
             found,
             output,
@@ -101,29 +110,53 @@ def predict(
             maps=maps,
             masks=masks,
             report=f"{detector.info.category} · {detector.config.backbone}" if report else None,
+            on_row=on_row,
+            on_resume=bar.resume,
             progress=bar.update,
         )
-    failed = [row for row in rows if row["error"]]
-    for row in failed:
-        print(f"Skipped: {row['error']}", file=sys.stderr)
-    if as_json:
-        for row in rows:
-            print(json.dumps(row))
-    else:
-        _print_summary(rows, threshold)
+    if before:
+        print(f"Note: {before} of {len(found)} images were done before and are kept.", file=sys.stderr)
+    for error in seen.errors:
+        print(f"Skipped: {error}", file=sys.stderr)
+    if seen.failed > len(seen.errors):
+        print(f"Skipped: {seen.failed - len(seen.errors)} more; predictions.csv says why.", file=sys.stderr)
+    if not as_json:
+        seen.print_summary(threshold)
         print(f"Table: {output / 'predictions.csv'}")
-    if len(failed) == len(rows):
+    if seen.failed == len(found):
         raise typer.Exit(BAD_INPUT)
 
 
-def _print_summary(rows: list[Row], threshold: Threshold) -> None:
-    """Counts, what the threshold promises, and the most anomalous images with their anomaly scores."""
-    readable = [row for row in rows if not row["error"]]
-    if not readable:
-        return
-    counts = Counter(row["verdict"] for row in readable)
-    words = [f"{counts[kind]} {kind}" for kind in ("defect", "borderline", "not comparable", "good") if counts[kind]]
-    print(f"{len(readable)} image{'s' if len(readable) > 1 else ''}: {', '.join(words)}")
-    print(f"Threshold {readable[0]['anomaly_threshold']:.3f}. {threshold.origin.promise}")
-    for row in sorted(readable, key=lambda row: -row["anomaly_score"])[:MOST_SHOWN]:
-        print(f"{row['anomaly_score']:10.3f}  {row['verdict']:<10}  {printable(row['image'])}")
+class _Seen:
+    """What is told of the rows at the end, of any number of them."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+        self.errors: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.limit = 0.0
+        self._highest: list[tuple[float, int, str, str]] = []  # a heap: score, order (the first of equals wins), words
+
+    def add(self, row: Row) -> None:
+        if row["error"]:
+            self.failed += 1
+            if len(self.errors) < MOST_ERRORS:
+                self.errors.append(row["error"])
+            return
+        self.limit = row["anomaly_threshold"]
+        order = -self.counts.total()
+        self.counts[row["verdict"]] += 1
+        entry = row["anomaly_score"], order, row["verdict"], row["image"]
+        (heapq.heappush if len(self._highest) < MOST_SHOWN else heapq.heappushpop)(self._highest, entry)
+
+    def print_summary(self, threshold: Threshold) -> None:
+        """Counts, what the threshold promises, and the most anomalous images with their anomaly scores."""
+        count = self.counts.total()
+        if not count:
+            return
+        kinds = ("defect", "borderline", "not comparable", "good")
+        words = [f"{self.counts[kind]} {kind}" for kind in kinds if self.counts[kind]]
+        print(f"{count} image{'s' if count > 1 else ''}: {', '.join(words)}")
+        print(f"Threshold {self.limit:.3f}. {threshold.origin.promise}")
+        for score, _, verdict, image in sorted(self._highest, reverse=True):
+            print(f"{score:10.3f}  {verdict:<10}  {printable(image)}")

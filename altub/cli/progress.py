@@ -81,21 +81,34 @@ class TrainingBar(_Bar):
 
 
 class CountBar(_Bar):
-    """A count: done of total."""
+    """A count: done of total, with rate and time left; where there is no terminal a line every 30 seconds."""
 
     def __init__(self, what: str) -> None:
+        self.what = what
+        self.console = plain_console()
         self.bar = Progress(
             TextColumn(what),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
+            TextColumn("{task.fields[more]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task(what, total=1)
+        self.task = self.bar.add_task(what, total=1, more="")
+        self.began, self.at_first = time.monotonic(), 0
+        self.printed_at = self.began
+
+    def resume(self, done: int) -> None:
+        """So many were done before: they count in no rate."""
+        self.began, self.at_first = time.monotonic(), done
 
     def update(self, done: int, total: int) -> None:
-        self.bar.update(self.task, completed=done, total=total)
+        now = time.monotonic()
+        more = _rate_words(done - self.at_first, total - done, now - self.began)
+        self.bar.update(self.task, completed=done, total=total, more=more)
+        if self.bar.disable and now - self.printed_at >= LINE_EVERY:
+            self.printed_at = now
+            self.console.print(f"{self.what}: {done} of {total}, {more}")
 
 
 class DownloadBar(_Bar):
@@ -178,6 +191,18 @@ def _study_words(progress: StudyProgress) -> str:
 def _time_left(progress: StudyProgress) -> str:
     if progress.seconds_left is None or progress.stopping:
         return ""
-    minutes, seconds = divmod(round(progress.seconds_left), 60)
+    return f"{_duration(progress.seconds_left)} left"
+
+
+def _rate_words(done: int, left: int, seconds: float) -> str:
+    """ "31.2 a second, 4 min 10 s left"; empty where nothing is done yet."""
+    if done <= 0 or seconds <= 0:
+        return ""
+    rate = done / seconds
+    return f"{rate:.1f} a second, {_duration(left / rate)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min left" if hours else f"{minutes} min {seconds:02d} s left"
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -7,6 +7,8 @@ is the same for both.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -111,6 +113,18 @@ class AnomalyDetector(nn.Module):
         if self.calibration is None:
             raise ModelError("This model has no calibration: train it to its first epoch's end.")
         return self.calibration
+
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that a prediction follows from: settings, weights, calibration, comparability."""
+        about = {
+            "config": self.config.model_dump(mode="json"),
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
+            "comparability": None if self.comparability is None else self.comparability.model_dump(mode="json"),
+        }
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=list).encode())
+        for name, values in self.pyramid.state_dict().items():
+            digest.update(name.encode() + values.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     # From features to maps. Training uses this with cached features.
 

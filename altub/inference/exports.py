@@ -16,8 +16,8 @@ import re
 import time
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import numpy as np
 from PIL import Image
 
-from altub.data import is_image_file, opened_in_chunks
+from altub.data import is_image_file
 from altub.data.category import is_hidden
 from altub.data.images.formats import LARGE_PIXELS
 from altub.errors import DataError
@@ -42,14 +42,12 @@ from altub.inference.export_files import (
     write_unit_map,
 )
 from altub.inference.prediction import MaskedVerdict
-from altub.inference.report import ReportWriter
-from altub.inference.table import Row, error_row, table_to_csv, verdict_row
+from altub.inference.table import Row, csv_lines, error_row, verdict_row
 from altub.plots import COLOUR_MAPS, overlay
 from altub.plots.enlarge import enlarged_strips
 
 if TYPE_CHECKING:
     from altub.inference.calibration import Calibration
-    from altub.inference.detector import AnomalyDetector
     from altub.inference.prediction import Prediction
     from altub.inference.threshold import Threshold
 
@@ -58,7 +56,6 @@ __all__ = [
     "PredictionWriter",
     "UniqueNames",
     "collect_images",
-    "predict_to_folder",
     "write_map",
 ]
 
@@ -114,8 +111,12 @@ class UniqueNames:
         while unique.casefold() in self._taken:
             number += 1
             unique = f"{base}_{number}"
-        self._taken.add(unique.casefold())
+        self.take(unique)
         return unique
+
+    def take(self, name: str) -> None:
+        """This name is in use already."""
+        self._taken.add(name.casefold())
 
 
 class PredictionWriter:
@@ -160,11 +161,16 @@ class PredictionWriter:
         self.calibration = calibration
         self._range = calibration.colour_low, calibration.colour_high
         self._look = {"opacity": opacity, "colour_map": colour_map, "contour": contour}
-        self._unique = UniqueNames()
+        self.unique = UniqueNames()
 
     def add(self, image_name: str, image: Image.Image, prediction: Prediction) -> Row:
         """Writes the pictures of one image (RGB, at its own size); returns its row."""
-        name = self._unique(image_name)
+        row = self.write(self.unique(image_name), image_name, image, prediction)
+        self.rows.append(row)
+        return row
+
+    def write(self, name: str, image_name: str, image: Image.Image, prediction: Prediction) -> Row:
+        """`add` under a file name of its own, without keeping the row; several threads may write at the same time."""
         verdict = prediction.at(self.threshold) if self.masks else prediction.verdict(self.threshold)
         size = _reduced(image.size) if self.reduce_large else image.size
         if size != image.size:
@@ -189,7 +195,6 @@ class PredictionWriter:
         if isinstance(verdict, MaskedVerdict):
             with self._writing(row["mask"]) as file:
                 write_png(Image.fromarray(verdict.mask.view(np.uint8) * np.uint8(255)), file)
-        self.rows.append(row)
         return row
 
     def add_error(self, image_name: str, error: str) -> Row:
@@ -200,7 +205,13 @@ class PredictionWriter:
 
     def close(self) -> None:
         with self._writing("predictions.csv") as file:
-            file.write(table_to_csv(self.rows).encode())
+            self.write_table(self.rows, file)
+
+    @staticmethod
+    def write_table(rows: Iterable[Row], file: IO[bytes]) -> None:
+        """Rows as CSV, one at a time."""
+        for line in csv_lines(rows):
+            file.write(line.encode())
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[IO[bytes]]:
@@ -255,65 +266,6 @@ class PredictionArchive(PredictionWriter):
                 self.close()
         finally:  # an incomplete archive is removed; a complete one has been moved to its place
             self._part.unlink(missing_ok=True)
-
-
-def predict_to_folder(
-    detector: AnomalyDetector,
-    images: Sequence[Path],
-    folder: str | Path,
-    *,
-    threshold: Threshold | None = None,
-    image_size: int | None = None,
-    overlays: OverlayFormat = "png",
-    maps: MapFormat = "tiff",
-    masks: bool = True,
-    report: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Row]:
-    """Predicts every image and writes all of the above; an image that cannot be read becomes a row with an error.
-
-    Args:
-        images: from `collect_images`.
-        threshold: of verdicts and masks; None: the model's own.
-        overlays, maps, masks: as in `PredictionWriter`.
-        report: name of the model in report.html (`altub.inference.report`); None writes no report.
-        progress: called with the number of images done and the number of all.
-
-    Returns:
-        The rows of predictions.csv, in the order of `images`.
-
-    Raises:
-        ModelError: the model was never calibrated.
-        DiskFullError: there is no room; predictions.csv holds what was done, if there is room for that.
-    """
-    calibration = detector.require_calibration()
-    threshold, folder = threshold or detector.threshold, Path(folder)
-    with ExitStack() as stack:
-        writer = stack.enter_context(
-            PredictionWriter(folder, calibration, threshold, overlays=overlays, maps=maps, masks=masks)
-        )
-        paper = None
-        if report is not None:
-            with explain_full_disk(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-            paper = stack.enter_context(ReportWriter(folder / "report.html", report, calibration, threshold))
-        for chunk in opened_in_chunks(images, lambda path: path, pixel_range=detector.config.pixel_range):
-            readable = [image for _, image in chunk if isinstance(image, Image.Image)]
-            predictions = detector.predict_many(readable, image_size=image_size)
-            for path, image in chunk:
-                if isinstance(image, Image.Image):
-                    prediction = next(predictions)
-                    writer.add(str(path), image, prediction)
-                    if paper is not None:
-                        paper.add(str(path), image, prediction, prediction.verdict(threshold))
-                else:
-                    writer.add_error(str(path), str(image))
-                    if paper is not None:
-                        paper.add_error(str(path), str(image))
-                if progress is not None:
-                    progress(len(writer.rows), len(images))
-            readable.clear()
-    return writer.rows
 
 
 def _reduced(size: tuple[int, int]) -> tuple[int, int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "Row",
     "as_cell",
     "cell_text",
+    "csv_lines",
     "error_row",
     "table_to_csv",
     "verdict_row",
@@ -92,11 +94,18 @@ def error_row(image_name: str, error: str) -> Row:
 
 def table_to_csv(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> str:
     """Rows as CSV: numbers in full precision, true/false, empty cells for None, no cell that a spreadsheet runs."""
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows([as_cell(row[column]) for column in columns] for row in rows)
-    return text.getvalue()
+    return "".join(csv_lines(rows, columns))
+
+
+def csv_lines(rows: Iterable[Row], columns: Sequence[str] = COLUMNS) -> Iterator[str]:
+    """`table_to_csv` line by line."""
+    line = io.StringIO(newline="")
+    table = csv.writer(line, lineterminator="\n")
+    for cells in chain([columns], ([as_cell(row[column]) for column in columns] for row in rows)):
+        table.writerow(cells)
+        yield line.getvalue()
+        line.seek(0)
+        line.truncate()
 
 
 def cell_text(cell: str) -> str:

@@ -14,7 +14,7 @@ from altub.errors import ModelError
 from altub.inference.comparability import Comparability, picture_statistics
 from altub.inference.comparability.limits import STATISTICS, fit_limit
 from altub.inference.detector import AnomalyDetector
-from altub.inference.exports import predict_to_folder
+from altub.inference.folder import predict_to_folder
 from altub.inference.model_files import CONFIG_FILE
 from altub.runs.run import Run
 
@@ -118,7 +118,8 @@ def test_it_is_part_of_a_trained_and_saved_model(trained_run: Run, pictures: lis
     said = {path.name: detector.predict(path).at(detector.threshold) for path in (good, grey)}
     assert said[good.name].kind != "not comparable" and said[good.name].reasons == ()
     assert said["grey.png"].kind == "not comparable" and "grey instead of colour" in said["grey.png"].reasons[0]
-    rows = predict_to_folder(detector, [good, grey], tmp_path / "out")
+    rows = []
+    predict_to_folder(detector, [good, grey], tmp_path / "out", on_row=rows.append)
     assert [row["verdict"] == "not comparable" for row in rows] == [False, True]
     assert "grey instead of colour" in (tmp_path / "out/predictions.csv").read_text()
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from altub.errors import DataError
@@ -19,8 +20,8 @@ from altub.inference.exports import (
     PredictionWriter,
     UniqueNames,
     collect_images,
-    predict_to_folder,
 )
+from altub.inference.folder import predict_to_folder
 from altub.inference.prediction import Prediction
 from altub.inference.table import COLUMNS, table_to_csv
 from altub.inference.threshold import Threshold
@@ -44,6 +45,7 @@ class StubDetector:
 
     threshold = CALIBRATION.threshold()
     config = SimpleNamespace(pixel_range=None)
+    device = torch.device("cpu")
 
     @staticmethod
     def require_calibration() -> Calibration:
@@ -51,6 +53,9 @@ class StubDetector:
 
     def __init__(self) -> None:
         self.calls: list[int] = []
+
+    def fingerprint(self) -> str:
+        return "stub"
 
     def predict_many(self, images, *, image_size):
         self.calls.append(len(images))
@@ -185,10 +190,15 @@ def test_an_unreadable_image_becomes_a_row_and_the_others_are_done_in_order(tmp_
     for k in range(11):
         Image.new("RGB", (8, 6), (k * 20,) * 3).save(folder / f"{k:02d}.png")
     (folder / "03.png").write_bytes(b"no picture at all")
-    detector, seen = StubDetector(), []
-    rows = predict_to_folder(
-        detector, collect_images([folder]), tmp_path / "out", progress=lambda done, n: seen.append((done, n))
+    detector, seen, rows = StubDetector(), [], []
+    before = predict_to_folder(
+        detector,
+        collect_images([folder]),
+        tmp_path / "out",
+        on_row=rows.append,
+        progress=lambda done, n: seen.append((done, n)),
     )
+    assert before == 0
     assert [Path(row["image"]).name for row in rows] == [f"{k:02d}.png" for k in range(11)]
     assert "03.png" in rows[3]["error"] and rows[3]["score"] is None
     assert [row["score"] for row in rows if row["error"] is None] == pytest.approx(

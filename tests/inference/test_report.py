@@ -14,7 +14,8 @@ from PIL import Image
 
 from altub.inference.calibration import Calibration
 from altub.inference.export_files import MAP_FORMATS, OVERLAY_FORMATS
-from altub.inference.exports import PredictionWriter, predict_to_folder
+from altub.inference.exports import PredictionWriter
+from altub.inference.folder import predict_to_folder
 from altub.inference.prediction import Prediction
 from altub.inference.report import SIDE, ReportWriter
 from tests.inference.test_exports import StubDetector, make_image, make_prediction, read_csv

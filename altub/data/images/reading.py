@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import BinaryIO, TypeVar
+from dataclasses import dataclass
+from typing import BinaryIO, Generic, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,7 @@ from altub.data.images.pending import Pending, Rules, pending
 from altub.data.images.sources import ImageSource
 from altub.errors import ImageError
 
-__all__ = ["opened", "opened_in_chunks", "read_deep", "read_image", "read_thumbnail"]
+__all__ = ["ImageChunk", "image_chunks", "opened", "opened_in_chunks", "read_deep", "read_image", "read_thumbnail"]
 
 CHUNK_IMAGES, CHUNK_PIXELS = 8, LARGE_PIXELS
 T = TypeVar("T")
@@ -67,12 +68,47 @@ def opened(
                 image.close()  # frees its memory now, whoever still holds it
 
 
-def opened_in_chunks(
-    items: Iterable[T], source_of: Callable[[T], ImageSource], *, pixel_range: PixelRange | None = None
-) -> Iterator[list[tuple[T, Image.Image | ImageError]]]:
-    """Each item with its image, or with what is wrong with it; a few at a time, and a large image alone.
+@dataclass(frozen=True)
+class ImageChunk(Generic[T]):
+    """A few images that are opened but not decoded yet; any thread may decode them, once.
 
-    The images are open until the next chunk is asked for.
+    Attributes:
+        entries: each item with its undecoded image, or with what is wrong with it.
+        pixels: of all of them.
+        files: closes the files.
+    """
+
+    entries: list[tuple[T, Pending | ImageError]]
+    pixels: int
+    files: ExitStack
+
+    @contextmanager
+    def decoded(self) -> Iterator[list[tuple[T, Image.Image | ImageError]]]:
+        """Each item with its image, or with what is wrong with it, for as long as the block lasts."""
+        with self.files, ExitStack() as room:
+            try:
+                room.enter_context(BUDGET.hold(self.pixels))
+                decoded = [(item, _rgb_or_error(undecoded)) for item, undecoded in self.entries]
+            except ImageError as error:  # there was no room
+                decoded = [(item, error) for item, _ in self.entries]
+            try:
+                yield decoded
+            finally:
+                for (_, image), (_, undecoded) in zip(decoded, self.entries, strict=True):
+                    if (
+                        isinstance(undecoded, Pending)
+                        and isinstance(image, Image.Image)
+                        and not undecoded.is_source(image)
+                    ):
+                        image.close()  # frees its memory now, whoever still holds it
+
+
+def image_chunks(
+    items: Iterable[T], source_of: Callable[[T], ImageSource], *, pixel_range: PixelRange | None = None
+) -> Iterator[ImageChunk[T]]:
+    """The items in order, up to `CHUNK_IMAGES` at a time, and a large image alone; none is decoded yet.
+
+    The same items give the same chunks. Whoever leaves early closes the `files` of the last one.
     """
     chunk: list[tuple[T, Pending | ImageError]] = []
     pixels, files = 0, ExitStack()
@@ -86,36 +122,25 @@ def opened_in_chunks(
             undecoded = error
         more = undecoded.pixels if isinstance(undecoded, Pending) else 0
         if chunk and (pixels + more > CHUNK_PIXELS or len(chunk) == CHUNK_IMAGES):
-            with files:
-                yield from _decoded(chunk, pixels)
+            yield ImageChunk(chunk, pixels, files)
             chunk, pixels, files = [], 0, ExitStack()
         chunk.append((item, undecoded))
         pixels += more
         files.push(file)
-    with files:
-        if chunk:
-            yield from _decoded(chunk, pixels)
+    if chunk:
+        yield ImageChunk(chunk, pixels, files)
 
 
-def _decoded(
-    chunk: list[tuple[T, Pending | ImageError]], pixels: int
+def opened_in_chunks(
+    items: Iterable[T], source_of: Callable[[T], ImageSource], *, pixel_range: PixelRange | None = None
 ) -> Iterator[list[tuple[T, Image.Image | ImageError]]]:
-    """One chunk, with room for all of its images."""
-    try:
-        with BUDGET.hold(pixels):
-            decoded = [(item, _rgb_or_error(undecoded)) for item, undecoded in chunk]
-            try:
-                yield decoded
-            finally:
-                for (_, image), (_, undecoded) in zip(decoded, chunk, strict=True):
-                    if (
-                        isinstance(undecoded, Pending)
-                        and isinstance(image, Image.Image)
-                        and not undecoded.is_source(image)
-                    ):
-                        image.close()  # frees its memory now, whoever still holds it
-    except ImageError as error:  # there was no room
-        yield [(item, error) for item, _ in chunk]
+    """Each item with its image, or with what is wrong with it; a few at a time, and a large image alone.
+
+    The images are open until the next chunk is asked for.
+    """
+    for chunk in image_chunks(items, source_of, pixel_range=pixel_range):
+        with chunk.decoded() as decoded:
+            yield decoded
 
 
 def read_thumbnail(source: ImageSource | BinaryIO, side: int) -> Image.Image:

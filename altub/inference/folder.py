@@ -1,0 +1,160 @@
+"""Many images to a folder of results: decoded, predicted and written side by side, in bounded memory.
+
+A prediction that was killed goes on when the same command is given again (`altub.inference.journal`), and ends with the
+table that it would have ended with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from altub.data.images.budget import LANE_PIXELS
+from altub.data.images.reading import ImageChunk, image_chunks
+from altub.files import explain_full_disk
+from altub.inference.exports import PredictionWriter
+from altub.inference.journal import PredictionJournal
+from altub.inference.pipeline import run_in_order, threads_for
+from altub.inference.report import ReportWriter
+from altub.inference.table import Row, error_row
+from altub.version import __version__
+
+if TYPE_CHECKING:
+    from altub.inference.calibration import Calibration
+    from altub.inference.detector import AnomalyDetector
+    from altub.inference.export_files import MapFormat, OverlayFormat
+    from altub.inference.threshold import Threshold
+
+__all__ = ["predict_to_folder"]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An image, and the file name of its pictures."""
+
+    path: Path
+    name: str
+
+
+class _FolderWriter(PredictionWriter):
+    """A writer whose rows are in a journal instead of in memory."""
+
+    def __init__(
+        self,
+        journal: PredictionJournal,
+        images: Sequence[Path],
+        folder: Path,
+        calibration: Calibration,
+        threshold: Threshold,
+        **formats: Any,
+    ) -> None:
+        super().__init__(folder, calibration, threshold, **formats)
+        self.journal, self.images = journal, images
+
+    def close(self) -> None:
+        with self._writing("predictions.csv") as file:
+            self.write_table((row for _, row in self.journal.entries(self.images)), file)
+        self.journal.close(remove=all(image in self.journal for image in self.images))
+
+
+def predict_to_folder(
+    detector: AnomalyDetector,
+    images: Sequence[Path],
+    folder: str | Path,
+    *,
+    threshold: Threshold | None = None,
+    image_size: int | None = None,
+    overlays: OverlayFormat = "png",
+    maps: MapFormat = "tiff",
+    masks: bool = True,
+    report: str | None = None,
+    on_row: Callable[[Row], None] = lambda row: None,
+    on_resume: Callable[[int], None] = lambda before: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Predicts every image and writes the files of `altub.inference.exports`; an unreadable one becomes a row with an
+    error. What an earlier call with the same model and settings did before it was killed is not done again.
+
+    Args:
+        images: from `collect_images`.
+        threshold: of verdicts and masks; None: the model's own.
+        overlays, maps, masks: as in `PredictionWriter`.
+        report: name of the model in report.html (`altub.inference.report`); None writes no report. With a report,
+            which holds pictures of all images, everything is done anew.
+        on_row: called with the row of every image, first those that were done before.
+        on_resume: called first where some images had been done before, with their number.
+        progress: called with the number of images done and the number of all.
+
+    Returns:
+        How many of the images had been done before.
+
+    Raises:
+        ModelError: the model was never calibrated.
+        DiskFullError: there is no room; predictions.csv holds what was done, if there is room for that.
+    """
+    calibration, threshold, folder = detector.require_calibration(), threshold or detector.threshold, Path(folder)
+    formats = {"overlays": overlays, "maps": maps, "masks": masks}
+    with ExitStack() as stack:
+        made_by = {"model": detector.fingerprint(), "threshold": threshold.to_dict(), "version": __version__}
+        key = hashlib.sha256(json.dumps([made_by, image_size, formats], sort_keys=True).encode()).hexdigest()
+        journal = PredictionJournal(folder, key if report is None else secrets.token_hex(8))
+        writer = stack.enter_context(_FolderWriter(journal, images, folder, calibration, threshold, **formats))
+        paper = None
+        if report is not None:
+            with explain_full_disk(folder):
+                paper = stack.enter_context(ReportWriter(folder / "report.html", report, calibration, threshold))
+        at_paper = threading.Lock()
+
+        def work(chunk: ImageChunk[_Job]) -> list[tuple[Path, str, Row]]:
+            rows = []
+            with chunk.decoded() as decoded:
+                readable = [image for _, image in decoded if isinstance(image, Image.Image)]
+                predictions = detector.predict_many(readable, image_size=image_size)
+                for job, image in decoded:
+                    if not isinstance(image, Image.Image):
+                        rows.append((job.path, job.name, error_row(str(job.path), str(image))))
+                        if paper is not None:
+                            with at_paper:
+                                paper.add_error(str(job.path), str(image))
+                        continue
+                    prediction = next(predictions)
+                    rows.append((job.path, job.name, writer.write(job.name, str(job.path), image, prediction)))
+                    if paper is not None:
+                        with at_paper:
+                            paper.add(str(job.path), image, prediction, prediction.verdict(threshold))
+                readable.clear()
+            return rows
+
+        before = done = sum(path in journal for path in images)
+        if before:
+            on_resume(before)
+        for name, row in journal.entries(images):
+            writer.unique.take(name)
+            on_row(row)
+        if before:
+            progress(before, len(images))
+        jobs = (_Job(path, writer.unique(str(path))) for path in images if path not in journal)
+        chunks = image_chunks(jobs, lambda job: job.path, pixel_range=detector.config.pixel_range)
+        for _, rows in run_in_order(
+            work,
+            chunks,
+            threads=threads_for(detector.device),
+            weight=lambda chunk: chunk.pixels,
+            most=LANE_PIXELS,
+            discard=lambda chunk: chunk.files.close(),
+        ):
+            journal.add(rows)
+            for _, _, row in rows:
+                done += 1
+                on_row(row)
+                progress(done, len(images))
+    return before

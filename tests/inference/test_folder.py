@@ -1,0 +1,161 @@
+"""Many images to a folder: killed at any moment, the prediction goes on and ends with the same table."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from altub.errors import DiskFullError
+from altub.inference.detector import AnomalyDetector
+from altub.inference.exports import collect_images
+from altub.inference.folder import predict_to_folder
+from altub.inference.journal import JOURNAL, PredictionJournal
+from altub.inference.pipeline import run_in_order
+from altub.runs.run import Run
+from tests.conftest import REPOSITORY
+
+IMAGES = 60
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Images in two folders, whose names collide, and one that is none."""
+    rng = np.random.default_rng(0)
+    for index in range(IMAGES - 1):
+        path = tmp_path / "in" / str(index % 2) / f"{index // 2:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (80, 60, 3), np.uint8)).save(path)
+    (tmp_path / "in" / "0" / "zz.png").write_bytes(b"no picture")
+    return tmp_path / "in"
+
+
+def done_in(journal: Path) -> list[dict]:
+    """The images whose whole line is in the journal."""
+    whole = journal.read_bytes().split(b"\n")[1:-1]
+    return [entry for line in whole for entry in json.loads(line)]
+
+
+def test_a_killed_prediction_goes_on_and_ends_with_the_same_table(
+    trained_run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-m", "altub", "predict", str(pictures), "--model", str(trained_run.model_dir)]
+    process = subprocess.Popen([*command, "--output", str(out), "--device", "cpu"], cwd=REPOSITORY)
+    while process.poll() is None and (not (out / JOURNAL).exists() or (out / JOURNAL).read_bytes().count(b"\n") < 2):
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {entry["image"]: entry for entry in done_in(out / JOURNAL)}
+    assert 0 < len(before) < IMAGES and not (out / "predictions.csv").exists()
+    with (out / JOURNAL).open("ab") as file:
+        file.write(b'[{"image": "cut o')
+    drawn = {path: path.stat().st_mtime_ns for entry in before.values() if entry["row"]["overlay"]
+             for path in [out / entry["row"]["overlay"]]}  # fmt: skip
+
+    detector, images = AnomalyDetector.load(trained_run.model_dir, "cpu"), collect_images([pictures])
+    predicted: list[int] = []
+    compute = detector.compute_maps
+    monkeypatch.setattr(
+        detector, "compute_maps", lambda images, size: (predicted.append(len(images)), compute(images, size))[1]
+    )
+    counts: list[tuple[int, int]] = []
+    resumed: list[int] = []
+    kept = predict_to_folder(
+        detector,
+        images,
+        out,
+        on_resume=resumed.append,
+        progress=lambda done, total: counts.append((done, total)),
+    )
+    assert kept == len(before) and resumed == [kept]
+    assert counts == [(done, IMAGES) for done in range(kept, IMAGES + 1)]
+    assert sum(predicted) == sum(str(path) not in before for path in images if path.name != "zz.png")
+    assert all(path.stat().st_mtime_ns == at for path, at in drawn.items())
+    assert not (out / JOURNAL).exists()
+    assert predict_to_folder(detector, images, whole) == 0
+    assert (out / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
+    assert {p.relative_to(out) for p in out.rglob("*")} == {p.relative_to(whole) for p in whole.rglob("*")}
+
+
+def test_what_other_settings_made_or_a_changed_file_is_done_again(
+    trained_run: Run, pictures: Path, tmp_path: Path
+) -> None:
+    detector, images = AnomalyDetector.load(trained_run.model_dir, "cpu"), collect_images([pictures])[:20]
+    plain = {"overlays": "none", "maps": "none"}
+
+    def stopped(**more: object) -> int:
+        """Ends after some images; how many had been done before."""
+        kept: list[int] = []
+
+        def progress(done: int, total: int) -> None:
+            if done >= 16:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            predict_to_folder(
+                detector, images, tmp_path / "o", **{**plain, **more}, on_resume=kept.append, progress=progress
+            )
+        assert (tmp_path / "o" / "predictions.csv").read_text().count("\n") >= 16, "the table of what was done"
+        return sum(kept)
+
+    assert stopped() == 0 and stopped() == 16
+    Image.new("RGB", (9, 9)).save(images[3])
+    assert stopped() == 15
+    assert stopped(masks=False) == 0
+    detector.pyramid.bases[0].mean += 1
+    assert stopped(masks=False) == 0
+    (tmp_path / "o" / JOURNAL).write_bytes(b'{"key": 1}\n[{"image": 3}]\n')
+    assert predict_to_folder(detector, images, tmp_path / "o", **plain) == 0
+
+
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = PredictionJournal(tmp_path, "key")
+
+    def full(_: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal, "_file", type("Full", (), {"seek": lambda *_: 0, "write": staticmethod(full)})())
+    with pytest.raises(DiskFullError):
+        journal.add([(tmp_path / "a.png", "a", {})])
+
+
+def test_work_in_threads_is_in_order_and_bounded() -> None:
+    at_work, most = 0, 0
+
+    def work(number: int) -> int:
+        time.sleep(0.002 * (number % 3))
+        return -number
+
+    def items():
+        nonlocal at_work, most
+        for number in range(30):
+            at_work += 1
+            most = max(most, at_work)
+            yield number
+
+    found = []
+    for number, result in run_in_order(work, items(), threads=3, weight=lambda number: 10, most=25):
+        at_work -= 1
+        found.append((number, result))
+    assert found == [(number, -number) for number in range(30)]
+    assert most <= 4, "two at work, one whose result is fetched, one that waits for room"
+
+    def fails(number: int) -> int:
+        if number == 2:
+            raise ValueError("no")
+        time.sleep(0.05)
+        return number
+
+    discarded: list[int] = []
+    with pytest.raises(ValueError, match="no"):
+        list(run_in_order(fails, range(30), threads=1, discard=discarded.append))
+    assert discarded == [3], "taken, never begun"

@@ -59,7 +59,7 @@ ALLOWED_LONG: dict[str, str] = {}
 
 LONGEST = 400  # lines of a file
 MOST_AT_THE_TOP = 10  # Python files directly in altub/
-TABS = ("train", "inspect", "label", "compare", "models")
+TABS = ("train", "inspect", "label", "compare", "models", "line")
 
 SOURCES = sorted([*PACKAGE.rglob("*.py"), REPOSITORY / "app.py", *(REPOSITORY / "spaces").rglob("*.py")])
 TESTS = sorted((REPOSITORY / "tests").rglob("*.py"))

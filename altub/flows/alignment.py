@@ -24,7 +24,7 @@ from torch import Tensor
 from altub.flows.norms import EIGENVALUE_FLOOR, SMALLEST, STD_FLOOR, ChannelNorm, FeatureNorm, Whitening
 from altub.flows.position_norm import PositionWhitening
 
-__all__ = ["ALIGNMENTS", "Alignment", "FeatureSums", "align_norm", "alignments_of", "mean_distance"]
+__all__ = ["ALIGNMENTS", "Alignment", "FeatureSums", "align_norm", "alignments_of", "mean_distance", "training_moments"]
 
 Alignment = Literal["channel", "full", "position"]
 ALIGNMENTS: tuple[Alignment, ...] = ("channel", "full", "position")
@@ -110,7 +110,7 @@ def align_norm(norm: FeatureNorm, sums: FeatureSums, kind: Alignment) -> None:
     """
     if kind not in alignments_of(norm):
         raise ValueError(f"{type(norm).__name__} has no alignment {kind!r}")
-    mean, variances = _training_moments(norm)
+    mean, variances = training_moments(norm)
     scale = _ratio(variances, sums.covariance.diagonal().cpu())
     if kind == "full":
         wanted = torch.linalg.inv(norm.matrix.double().cpu())
@@ -125,7 +125,7 @@ def align_norm(norm: FeatureNorm, sums: FeatureSums, kind: Alignment) -> None:
         _move_means(norm, sums)
 
 
-def _training_moments(norm: FeatureNorm) -> tuple[Tensor, Tensor]:
+def training_moments(norm: FeatureNorm) -> tuple[Tensor, Tensor]:
     """Mean and variance (C,) of every channel over the training, as the norm keeps them: float64 on the CPU."""
     mean = norm.mean.double().cpu()
     if isinstance(norm, ChannelNorm):

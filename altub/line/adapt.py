@@ -17,20 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from altub.data import Category, ImageSource, Sample
 from altub.device import Workers
 from altub.errors import DataError
 from altub.files import printable
-from altub.flows.pyramid import FlowPyramid
 from altub.inference.detector import AnomalyDetector
 from altub.inference.info import ModelInfo
+from altub.line.moves import Move, base_moves, norm_moves
 from altub.settings import feature_memory_bytes
 from altub.training.adaptation import Adapted, Way, adapt_detector, usable_ways
 from altub.training.features import FeatureStore
 
-__all__ = ["LEAST_IMAGES", "Adaptation", "AdaptationReport", "BaseMove", "UnlikeGoodPartsError", "adapt"]
+__all__ = ["LEAST_IMAGES", "Adaptation", "AdaptationReport", "UnlikeGoodPartsError", "adapt"]
 
 LEAST_IMAGES = 8
 PLENTY = 32  # images; more change little
@@ -41,19 +40,6 @@ NAMED = 3  # files that a message names
 
 class UnlikeGoodPartsError(DataError):
     """Images to adapt to that are no good parts by the model's own measure."""
-
-
-@dataclass(frozen=True)
-class BaseMove:
-    """How far the base of one feature scale moved.
-
-    Attributes:
-        mean: root mean square over channels of the step of mu, in units of the former sigma.
-        log_std: root mean square of the step of log sigma.
-    """
-
-    mean: float
-    log_std: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +53,8 @@ class AdaptationReport:
         p_values_before: (n,) by its calibration.
         threshold_before, threshold_after: of the score, each on its own model's scale.
         scores_after: (n,) by models that had not seen the image.
-        base: per feature scale, the finest first.
+        base: how far it moved, per feature scale, the finest first.
+        norm: the same of the features' moments in front of the flow; empty where the norm keeps none.
         seconds: that it took.
         notes: sentences on what looks wrong.
     """
@@ -80,9 +67,16 @@ class AdaptationReport:
     scores_after: np.ndarray
     threshold_after: float
     promise: str
-    base: tuple[BaseMove, ...]
+    base: tuple[Move, ...]
+    norm: tuple[Move, ...]
     seconds: float
     notes: tuple[str, ...] = ()
+
+    @property
+    def rejected_after(self) -> int:
+        """How many of them the adapted model does, each judged by one that had not seen it. The threshold is set on the
+        same images, so this says little of new ones: `promise` does."""
+        return int((self.scores_after > self.threshold_after).sum())
 
     @property
     def rejected_before(self) -> int:
@@ -92,6 +86,8 @@ class AdaptationReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         values = asdict(self)
+        for name in ("base", "norm"):
+            values[name] = [move.to_dict() for move in getattr(self, name)]
         for name in ("scores_before", "p_values_before", "scores_after"):
             values[name] = values[name].tolist()
         return values | {"rejected_before": self.rejected_before}
@@ -105,9 +101,10 @@ class AdaptationReport:
             f"{np.median(self.p_values_before):.2g}.",
             f"After ({self.way}): threshold {self.threshold_after:.4g}, median score {high:.4g}. {self.promise}",
         ]
-        if any(move.mean or move.log_std for move in self.base):
-            moves = ", ".join(f"{move.mean:.2f} / {move.log_std:.2f}" for move in self.base)
-            lines.append(f"The base moved by mean / log sigma, scale by scale: {moves}.")
+        for what, moves in (("The base", self.base), ("The features in front of the flow", self.norm)):
+            if any(move.mean or move.log_std for move in moves):
+                steps = ", ".join(f"{move.mean:.2f} / {move.log_std:.2f}" for move in moves)
+                lines.append(f"{what} moved by mean / log sigma, scale by scale: {steps}.")
         return [*lines, *self.notes, f"It took {self.seconds:.1f} s."]
 
 
@@ -187,7 +184,8 @@ def adapt(
         scores_after=adapted.scores_after,
         threshold_after=after.value,
         promise=after.warning or after.origin.promise,
-        base=_base_moves(detector.pyramid, adapted.detector.pyramid),
+        base=base_moves(detector.pyramid, adapted.detector.pyramid),
+        norm=norm_moves(detector.pyramid, adapted.detector.pyramid),
         seconds=time.monotonic() - began,
         notes=notes,
     )
@@ -222,16 +220,6 @@ def _doubts(detector: AnomalyDetector, adapted: Adapted, samples: Sequence[Sampl
 def _spread(scores: np.ndarray) -> float:
     """A standard deviation that single extreme scores do not change: from the median absolute deviation."""
     return float(1.4826 * np.median(np.abs(scores - np.median(scores))))
-
-
-def _base_moves(before: FlowPyramid, after: FlowPyramid) -> tuple[BaseMove, ...]:
-    moves = []
-    with torch.no_grad():
-        for old, new in zip(before.bases, after.bases, strict=True):
-            mean = (new.mean - old.mean) * (-old.log_std).exp()
-            log_std = new.log_std - old.log_std
-            moves.append(BaseMove(*(float(step.square().mean().sqrt()) for step in (mean, log_std))))
-    return tuple(moves)
 
 
 def _info(info: ModelInfo, report: AdaptationReport) -> ModelInfo:

@@ -82,7 +82,8 @@ class Stream:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._restart()
-        self.highest = 0.0  # log of the largest capital that there ever was
+        self.capital = 0.0  # its logarithm; he starts with 1
+        self.highest = 0.0  # of the largest capital that there ever was
 
     def _restart(self) -> None:
         self._ranks, self._jumper = ConformalRanks(self._seed), SimpleJumper()
@@ -93,9 +94,14 @@ class Stream:
         if len(self._ranks) >= MOST:
             self._restart()
         self._recent.append(value)
-        capital = float(self._jumper.bet(self._ranks.p_value(value)))
-        self.highest = max(self.highest, capital)
-        return capital
+        self.capital = float(self._jumper.bet(self._ranks.p_value(value)))
+        self.highest = max(self.highest, self.capital)
+        return self.capital
+
+    @property
+    def count(self) -> int:
+        """How many numbers it is ranked among."""
+        return len(self._ranks)
 
     def medians(self) -> tuple[float, float]:
         """Of the numbers before the last ones, and of these."""
@@ -130,7 +136,7 @@ class DriftWatch:
         self.images = 0
         self.alarm: Alarm | None = None
         self.streams = {name: Stream(seed) for seed, name in enumerate(STREAMS)}
-        self._limit = math.log(len(STREAMS) / level)
+        self.limit = math.log(len(STREAMS) / level)  # of a stream's logarithm of the capital
 
     def add(self, values: Mapping[str, float | None], *, is_good: bool = True) -> Alarm | None:
         """One more image; returns the alarm if there is one by now.
@@ -144,7 +150,7 @@ class DriftWatch:
             value = values.get(name)
             if value is None or not math.isfinite(value) or (name == "score" and not is_good):
                 continue
-            if stream.add(float(value)) >= self._limit and self.alarm is None:
+            if stream.add(float(value)) >= self.limit and self.alarm is None:
                 self.alarm = Alarm(name, self.images, *stream.medians(), self.level)
         return self.alarm
 
@@ -157,4 +163,4 @@ class DriftWatch:
     @property
     def evidence(self) -> float:
         """From 0 (none) to 1 (alarm): the logarithm of the largest capital as a share of what gives an alarm."""
-        return min(max(stream.highest for stream in self.streams.values()) / self._limit, 1.0)
+        return min(max(stream.highest for stream in self.streams.values()) / self.limit, 1.0)

@@ -17,6 +17,7 @@ from altub.ui.inspect import tab as inspect_page
 from altub.ui.label import api as label_api
 from altub.ui.label import tab as label_page
 from altub.ui.launch import ServerOptions, launch, make_options
+from altub.ui.line import tab as line_page
 from altub.ui.links import connect_tabs
 from altub.ui.models import tab as models_page
 from altub.ui.server.ending import Drain, Ending
@@ -55,6 +56,8 @@ def build_app(options: ServerOptions | None = None, services: Services | None = 
                 compare_page.build(compare_tab, tabs, services.watch)
             with gr.Tab("Models", id="models") as models_tab:
                 runs = models_page.build(demo, models_tab, options, services.watch, services.models)
+            with gr.Tab("Line", id="line") as line_tab:
+                line_page.build(demo, services, line_tab, options)
         inspect_run = next(block for block in demo.blocks.values() if block.elem_id == "inspect-run")
         connect_tabs(demo, tabs, train, runs, inspect_run)
         theme_switch.click(None, js=SWITCH_THEME_JS, api_visibility="private", show_progress="hidden")

@@ -9,6 +9,7 @@ from altub.deploy.server import limits, visitors
 from altub.inference.model_cache import ModelCache
 from altub.labels import LabelStore
 from altub.labels.inspections import InspectionLog
+from altub.line.history import DriftHistories
 from altub.line.recorder import Recorder
 from altub.runs import queue
 from altub.runs.launchers.base import Launcher
@@ -35,6 +36,7 @@ class Services:
         sample, download: the making of the sample and the download of MVTec AD, which every visitor watches.
         scorer: what models say of the images of the label store.
         recorder: logs what is inspected, where visitors may see each other's images.
+        histories: the drift watches over that log.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Services:
         self.download = BackgroundTask("The download")
         self.scorer = Scorer(self.models, lambda: self.labels)
         self.recorder = Recorder(lambda: InspectionLog(self.labels.db), enabled=uploads_are_shared())
+        self.histories = DriftHistories()
         # Held from the look at the queue to the start of a training: two visitors cannot both take the last place.
         self._admission = threading.Lock()
 

@@ -171,7 +171,7 @@ class Visitor:
     def open(self, query: str = "") -> playwright_api.Page:
         self.page.goto(self.server.url + query)
         # The tab of the last visit: Train, or another one, which has no such button in sight.
-        opened = self.page.locator("#train-start:not([disabled]), #inspect, #compare, #hub")
+        opened = self.page.locator("#train-start:not([disabled]), #inspect, #compare, #hub, #line")
         playwright_api.expect(opened.filter(visible=True).first).to_be_visible()
         return self.page
 

@@ -18,6 +18,7 @@ from altub.inference.threshold import Threshold
 from altub.settings import uploads_are_shared
 from altub.ui.dropped import dropped_sources
 from altub.ui.errors import notice, show_errors
+from altub.ui.html.verdicts import VERDICTS
 from altub.ui.inspect import views
 from altub.ui.inspect.batch import PageBatch
 from altub.ui.inspect.examples import examples_of
@@ -364,7 +365,7 @@ def _picture(batch: PageBatch, item: Inspected | None, threshold: Threshold, loo
             unit.of(batch.calibration.scores),
             unit.of(item.score),
             unit.of(threshold.value),
-            views.VERDICTS[batch.verdict(item, threshold).kind][0],
+            VERDICTS[batch.verdict(item, threshold).kind][0],
         ),
         views.scale_maps(batch, item, batch.maps(item)[1], look.colour_map),
     )

@@ -11,7 +11,9 @@ from html import escape
 
 import numpy as np
 
-__all__ = ["number", "score_histogram_html"]
+from altub.ui.html.verdicts import number
+
+__all__ = ["score_histogram_html"]
 
 BAR_SHARE = 62  # per cent of the height; the labels stand above
 BEYOND = 3.0  # spans of the held-out scores; a score farther off is marked at the edge
@@ -57,13 +59,6 @@ def score_histogram_html(scores: np.ndarray, score: float, threshold: float, chi
         f"{_label(at, f'this image {number(score)}' + (' →' if beyond else ''))}</div>"
         f'</div><div class="axis">{ticks}</div></figure>'
     )
-
-
-def number(value: float) -> str:
-    """Three decimals at most, with a real minus sign."""
-    text = f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text in ("-0", "0") else text.replace("-", "−")
 
 
 def _label(place: float, text: str) -> str:

@@ -18,10 +18,10 @@ from altub.inference.detector import AnomalyDetector
 from altub.inference.threshold import ROUNDING, Threshold
 from altub.plots import overlay
 from altub.ui.dropped import dedupe_names
+from altub.ui.html.verdicts import percent
 from altub.ui.inspect.batch import JPEG, PageBatch, photo_writer
 from altub.ui.inspect.log import BatchLog
 from altub.ui.inspect.sessions import MAX_BATCH
-from altub.ui.inspect.views import percent
 from altub.ui.offers import find_model
 from altub.ui.services import Services
 

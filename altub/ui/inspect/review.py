@@ -12,8 +12,8 @@ import gradio as gr
 
 from altub.inference.batch import Inspected, Unreadable
 from altub.inference.threshold import Threshold
+from altub.ui.html.verdicts import VERDICTS
 from altub.ui.inspect.batch import PageBatch
-from altub.ui.inspect.views import VERDICTS
 from altub.ui.theme import ASSETS
 
 __all__ = ["review_list", "review_value"]

@@ -14,12 +14,11 @@ from PIL import Image
 from altub.inference.batch import Inspected, Unreadable
 from altub.inference.calibration import Calibration
 from altub.inference.comparability import UNCHECKED
-from altub.inference.prediction import Kind, Verdict
 from altub.inference.threshold import Threshold
 from altub.metrics import MAIN_METRICS, METRICS
 from altub.plots import colourise
+from altub.ui.html.verdicts import VERDICTS, number, p_value_in_words, percent, remarks
 from altub.ui.inspect.batch import PageBatch
-from altub.ui.inspect.histogram import number
 from altub.ui.offers import Offer
 
 __all__ = [
@@ -29,8 +28,6 @@ __all__ = [
     "kept_title",
     "legend",
     "model_note",
-    "p_value_in_words",
-    "percent",
     "problems",
     "scale_maps",
     "score_meaning",
@@ -58,33 +55,6 @@ NO_IMAGE = (
 )
 SHOWN_PROBLEMS = 5
 MAP_SIDE = 320  # longest side, in pixels, of the map of a scale
-#: Kind of a verdict -> class of its chip, word.
-VERDICTS: dict[Kind, tuple[str, str]] = {
-    "good": ("good", "Good"),
-    "borderline": ("borderline", "Borderline"),
-    "defect": ("defect", "Defect"),
-    "not comparable": ("not-comparable", "Not comparable"),
-}
-
-
-def percent(share: float) -> str:
-    """0.05 -> "5 %", with as many digits as it needs."""
-    if 0 < share < 0.00005:
-        return "< 0.01 %"
-    value = 100 * share
-    return f"{value:.2f}".rstrip("0").rstrip(".") + " %" if value < 1 else f"{value:.3g} %"
-
-
-def p_value_in_words(p_value: float, held_out: int) -> str:
-    """What a p-value says about good images; `held_out` is the number of scores it was estimated from."""
-    if p_value <= 1 / (held_out + 1) * (1 + 1e-9):
-        others = f"all {held_out} reference images" if held_out > 1 else "the only reference image"
-        return f"More anomalous than {others}; expected of at most 1 good part in {held_out + 1}."
-    if p_value <= 0.15:
-        return f"Expected of about 1 good part in {round(1 / p_value)}."
-    if p_value >= 0.95:
-        return "Nearly all good parts score at least as high."
-    return f"Expected of about {round(10 * p_value)} good parts in 10."
 
 
 def score_meaning(share: float) -> str:
@@ -121,19 +91,8 @@ def verdict_card(batch: PageBatch, item: Inspected, threshold: Threshold) -> str
         f'<span class="name" title="{escape(item.source.name)}">{escape(item.source.name)}</span>'
         f'<span class="size">{width} × {height}</span></div>'
         f'<div class="words" tabindex="0"><p>{p_value_in_words(item.p_value, batch.calibration.scores.size)}</p>'
-        f"{_remarks(verdict)}</div><dl>{boxes}</dl></section>"
+        f"{remarks(verdict)}</div><dl>{boxes}</dl></section>"
     )
-
-
-def _remarks(verdict: Verdict) -> str:
-    """What else there is to say of a verdict, in sentences."""
-    remarks = list(verdict.reasons)
-    if verdict.is_borderline:
-        side = "above" if verdict.is_anomalous else "below"
-        remarks.append(f"Just {side} the threshold: one more held-out image could turn the verdict.")
-    if verdict.pixel_value < verdict.threshold.pixel_value:
-        remarks.append("No pixel is above the pixel threshold: the region that made the score is outlined.")
-    return "".join(f'<p class="remark">{escape(remark)}</p>' for remark in remarks)
 
 
 def threshold_note(threshold: Threshold, calibration: Calibration) -> str:

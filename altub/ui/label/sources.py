@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from altub.data import SAMPLE_CATEGORIES, load_category
-from altub.errors import AltUBError, ConfigError, DataError
-from altub.files import printable
+from altub.errors import AltUBError, DataError
 from altub.inference.exports import collect_images
 from altub.runs.run import list_runs
+from altub.ui.folders import named_folder
 from altub.ui.to_label import Offered
 
 __all__ = ["category_choices", "folder_images", "test_images"]
@@ -23,15 +21,7 @@ def folder_images(folder: str, *, may_name_folders: bool) -> list[Offered]:
         ConfigError: the page is not only its owner's, or no folder is given.
         DataError: it is not there, or has no image.
     """
-    if not may_name_folders:
-        raise ConfigError(
-            "Folders can be chosen only while the page is served to its own machine: drop the images instead."
-        )
-    if not folder.strip():
-        raise ConfigError("There is no folder yet: enter its path, such as /data/lids.")
-    root = Path(folder.strip()).expanduser().resolve()
-    if not root.is_dir():
-        raise DataError(f"{printable(str(root))} is not a folder: check the path.")
+    root = named_folder(folder, may_name_folders=may_name_folders)
     return [(path, path.relative_to(root).as_posix()) for path in collect_images([root])]
 
 

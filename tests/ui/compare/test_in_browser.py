@@ -85,7 +85,7 @@ def test_fits_every_screen(visit, server, trained_run: Run, width: int, theme: s
     visitor = visit(width, 900, same_browser=False)
     page = visitor.open(f"?__theme={theme}")
     tabs = page.get_by_role("tab")  # what Gradio keeps behind "More tabs" has no such role
-    expect(tabs).to_have_text(["Train", "Inspect", "Label", "Compare", "Models"])
+    expect(tabs).to_have_text(["Train", "Inspect", "Label", "Compare", "Models", "Line"])
     assert all(
         tab.is_visible() and tab.bounding_box()["x"] + tab.bounding_box()["width"] <= width for tab in tabs.all()
     )

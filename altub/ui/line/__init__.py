@@ -1,0 +1,1 @@
+"""The Line tab: drift watch, adapting a model, watched folders, the camera."""

@@ -26,6 +26,8 @@
 | ALTUB_ALLOWED_HOSTS   | host names that the page may be reached by, with commas        | the bound one     |
 | ALTUB_API_TOKEN       | what programs send to the endpoint for machines, /v1/inspect   | none              |
 | ALTUB_LOG_DAYS        | days that the page keeps its inspection log; 0: it has none    | for ever          |
+| ALTUB_MQTT_USER       | logs a watched folder in to its MQTT broker                    | none              |
+| ALTUB_MQTT_PASSWORD   | the password of that user                                      | none              |
 | ALTUB_WEBHOOK_SECRET  | signs the messages of a watched folder to a webhook            | none              |
 
 Defaults in brackets hold on a Hugging Face Space, where data and runs also go to its persistent storage, if any.
@@ -63,6 +65,7 @@ __all__ = [
     "max_queue",
     "max_upload",
     "max_upload_bytes",
+    "mqtt_login",
     "mvtec_sources",
     "on_space",
     "runs_root",
@@ -214,6 +217,11 @@ def api_token() -> str:
 def webhook_secret() -> str:
     """What a watched folder signs its messages with (``ALTUB_WEBHOOK_SECRET``); empty where it is not set."""
     return os.environ.get("ALTUB_WEBHOOK_SECRET") or ""
+
+
+def mqtt_login() -> tuple[str, str]:
+    """User and password at an MQTT broker (``ALTUB_MQTT_USER``, ``ALTUB_MQTT_PASSWORD``); empty where not set."""
+    return os.environ.get("ALTUB_MQTT_USER") or "", os.environ.get("ALTUB_MQTT_PASSWORD") or ""
 
 
 def gradio_temp_dir() -> Path | None:

@@ -19,7 +19,7 @@ from tests.sources import PACKAGE, imports
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 PROVIDED = {"spaces"}  # by the machines of ZeroGPU, and imported only there
-USED_AS_TOOLS = {"pytest-timeout", "pytest-xdist", "ruff", "setuptools"}  # of the tests, without an import
+USED_AS_TOOLS = {"paho-mqtt", "pytest-timeout", "pytest-xdist", "ruff", "setuptools"}  # of the tests, without an import
 
 
 def distribution(requirement: str) -> str:

@@ -37,6 +37,10 @@ def watch(
     webhook: Annotated[
         str | None, typer.Option(help="Address that gets each result, signed by ALTUB_WEBHOOK_SECRET.")
     ] = None,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(help="Broker and topic that get each result, HOST/TOPIC; login by ALTUB_MQTT_USER and _PASSWORD."),
+    ] = None,
     drift_level: Annotated[float, typer.Option(help="Chance of a drift alarm on a line that does not change.")] = 0.01,
     log: Annotated[bool, typer.Option(help="Add to the inspection log in the label database.")] = True,
     once: Annotated[bool, typer.Option("--once", help="End when every file that is there has a result.")] = False,
@@ -59,6 +63,7 @@ def watch(
         overlays=overlays,
         log=InspectionLog() if log else None,
         webhook=(webhook, settings.webhook_secret()) if webhook else None,
+        mqtt=(mqtt, *settings.mqtt_login()) if mqtt else None,
         device=device,
         drift_level=drift_level,
         tell=lambda sentence: print(sentence, file=sys.stderr),

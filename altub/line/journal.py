@@ -21,7 +21,7 @@ from altub.labels.database import SqliteFile
 
 __all__ = ["Arrival", "Entry", "Journal"]
 
-VERSION = 1
+VERSION = 2
 _STATEMENTS = (
     """CREATE TABLE files (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -44,6 +44,10 @@ _STATEMENTS = (
         problem TEXT
     )""",
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+)
+_CHANNELS = (  # from version 2 on: each receiver has messages of its own
+    "ALTER TABLE outbox ADD COLUMN channel TEXT NOT NULL DEFAULT 'webhook'",
+    "CREATE INDEX outbox_channel ON outbox (channel, id) WHERE problem IS NULL",
 )
 
 
@@ -118,6 +122,9 @@ class Journal(SqliteFile):
                 for statement in _STATEMENTS:
                     connection.execute(statement)
                 connection.execute("INSERT INTO about VALUES ('name', ?)", (uuid.uuid4().hex,))
+            if version < VERSION:
+                for statement in _CHANNELS:
+                    connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -128,11 +135,13 @@ class Journal(SqliteFile):
         key = (arrival.name, arrival.size, arrival.modified)
         return bool(self._rows("SELECT 1 FROM files WHERE (name, size, modified) = (?, ?, ?)", key))
 
-    def add(self, results: Sequence[tuple[Arrival, dict[str, Any], str | None]], *, message: bool) -> None:
+    def add(
+        self, results: Sequence[tuple[Arrival, dict[str, Any], str | None]], *, channels: Sequence[str] = ()
+    ) -> None:
         """Results of some files, all or none: (file, record, where it goes or None).
 
         Args:
-            message: put each record into the outbox as well.
+            channels: of the outbox, which get each record as well.
         """
         with self.write() as connection:
             for arrival, record, target in results:
@@ -143,9 +152,7 @@ class Journal(SqliteFile):
                 told = json.dumps({"id": row["id"], **record})
                 place = None if target is None else _free(connection, target, row["id"])
                 connection.execute("UPDATE files SET record = ?, target = ? WHERE id = ?", (told, place, row["id"]))
-                if message:
-                    body = json.dumps({"event": "inspection", "journal": self.name, "id": row["id"], **record})
-                    connection.execute("INSERT INTO outbox (body) VALUES (?)", (body,))
+                self.post({"event": "inspection", "id": row["id"], **record}, channels)
 
     def last(self) -> int:
         """The number of the last row; 0: there is none."""
@@ -171,21 +178,29 @@ class Journal(SqliteFile):
         with self.write() as connection:
             connection.executemany(f"UPDATE files SET {column} = 1 WHERE id = ?", [(entry.id,) for entry in entries])
 
-    def counts(self) -> dict[str, int]:
-        """Number of files by verdict."""
-        rows = self._rows("SELECT json_extract(record, '$.verdict') AS verdict, count(*) AS n FROM files GROUP BY 1")
+    def newest(self, most: int) -> list[Entry]:
+        """The last rows, the newest first."""
+        return [_entry(row) for row in self._rows("SELECT * FROM files ORDER BY id DESC LIMIT ?", (most,))]
+
+    def counts(self, after: int = 0, upto: int | None = None) -> dict[str, int]:
+        """Number of files by verdict, of the rows behind a number and up to another one."""
+        sql = "SELECT json_extract(record, '$.verdict') AS verdict, count(*) AS n FROM files "
+        rows = self._rows(sql + "WHERE id > ? AND id <= coalesce(?, id) GROUP BY 1", (after, upto))
         return {row["verdict"]: row["n"] for row in rows}
 
     # Messages.
 
-    def post(self, body: dict[str, Any]) -> None:
-        """A message for the outbox."""
+    def post(self, body: dict[str, Any], channels: Sequence[str] = ("webhook",)) -> None:
+        """A message for each of these channels of the outbox."""
+        text = json.dumps({**body, "journal": self.name})
         with self.write() as connection:
-            connection.execute("INSERT INTO outbox (body) VALUES (?)", (json.dumps({**body, "journal": self.name}),))
+            rows = [(text, channel) for channel in channels]
+            connection.executemany("INSERT INTO outbox (body, channel) VALUES (?, ?)", rows)
 
-    def due(self) -> tuple[int, str, int] | None:
-        """The oldest message, if it may be sent now: (number, body, attempts so far). Later ones wait for it."""
-        rows = self._rows("SELECT id, body, attempts, due FROM outbox WHERE problem IS NULL ORDER BY id LIMIT 1")
+    def due(self, channel: str = "webhook") -> tuple[int, str, int] | None:
+        """A channel's oldest message, if it may be sent now: (number, body, attempts). Later ones wait for it."""
+        sql = "SELECT id, body, attempts, due FROM outbox WHERE problem IS NULL AND channel = ? ORDER BY id LIMIT 1"
+        rows = self._rows(sql, (channel,))
         if not rows or rows[0]["due"] > time.time():
             return None
         return rows[0]["id"], rows[0]["body"], rows[0]["attempts"]
@@ -205,9 +220,10 @@ class Journal(SqliteFile):
         with self.write() as connection:
             connection.execute("UPDATE outbox SET problem = ? WHERE id = ?", (problem, number))
 
-    def waiting(self) -> int:
-        """Messages that are still to be delivered."""
-        return self._rows("SELECT count(*) AS n FROM outbox WHERE problem IS NULL")[0]["n"]
+    def waiting(self, channel: str | None = None) -> int:
+        """Messages that are still to be delivered, of a channel or of all."""
+        sql = "SELECT count(*) AS n FROM outbox WHERE problem IS NULL AND channel = coalesce(?, channel)"
+        return self._rows(sql, (channel,))[0]["n"]
 
 
 def _free(connection: sqlite3.Connection, target: str, number: int) -> str:

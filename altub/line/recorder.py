@@ -17,9 +17,9 @@ from altub.errors import AltUBError
 from altub.inference.prediction import Verdict
 from altub.labels.inspections import Inspection, InspectionLog
 
-__all__ = ["MACHINES", "PAGE", "Recorder", "inspection_of"]
+__all__ = ["CAMERA", "MACHINES", "PAGE", "Recorder", "inspection_of"]
 
-PAGE, MACHINES = "page", "http"  # sources; the others are journals of watched folders
+PAGE, MACHINES, CAMERA = "page", "http", "camera"  # sources; the others are journals of watched folders
 DAY = 86_400  # seconds
 CLEAN_EVERY = 3600.0  # seconds between two looks for what is too old
 

@@ -6,6 +6,7 @@
       good/, defect/, ...           the files themselves, where they are moved or copied
       drift.json                    the drift alarm, if there is one
       journal.db                    what was done; see `altub.line.journal`
+      .stop                         somebody asks the watch to end
 
 An image is inspected, its result written to the journal in one transaction, and everything else follows from that. A
 file that cannot be read gets the verdict "unreadable" with the reason. Memory does not grow with the number of files:
@@ -34,18 +35,22 @@ from altub.inference.model_files import read_config
 from altub.inference.prediction import Prediction
 from altub.labels.inspections import Inspection, InspectionLog
 from altub.line.arrivals import SETTLE_SECONDS, Arrivals
+from altub.line.delivery import Delivery
 from altub.line.drift import DEFAULT_LEVEL, Alarm, DriftWatch
 from altub.line.filing import Filing, file_away, target_of
 from altub.line.journal import Arrival, Entry, Journal
+from altub.line.mqtt import Mqtt
 from altub.line.statistics import measure
 from altub.line.tables import Tables
 from altub.line.webhook import Webhook
 from altub.plots import overlay
 
-__all__ = ["UNREADABLE", "Counted", "FolderWatch"]
+__all__ = ["LOCK_FILE", "STOP_FILE", "UNREADABLE", "Counted", "FolderWatch"]
 
+LOCK_FILE, STOP_FILE, JOURNAL_FILE = ".watch.lock", ".stop", "journal.db"
 UNREADABLE = "unreadable"
 AT_ONCE = 8  # files whose results are written in one transaction
+LOCK_PATIENCE = 0.5  # seconds
 PATIENCE = 10.0  # times the settling time, in which a damaged file may still be on its way
 
 
@@ -72,6 +77,7 @@ class FolderWatch:
         overlays: write a picture with the heatmap for each image.
         log: gets every inspection as well.
         webhook: (url, secret) that gets every result; see `altub.line.webhook`.
+        mqtt: (address, user, password) of a broker that does; see `altub.line.mqtt`.
         device: as in `AnomalyDetector.load`.
         drift_level: of the drift alarm.
         settle: seconds in which a complete file does not change.
@@ -81,6 +87,7 @@ class FolderWatch:
         DataError: `folder` is none.
         RunError: another program watches with this output, or its journal is damaged.
         ModelError: there is no usable model.
+        ConfigError: the webhook or the broker is not possible.
     """
 
     def __init__(
@@ -93,6 +100,7 @@ class FolderWatch:
         overlays: bool = True,
         log: InspectionLog | None = None,
         webhook: tuple[str, str] | None = None,
+        mqtt: tuple[str, str, str] | None = None,
         device: str = "auto",
         drift_level: float = DEFAULT_LEVEL,
         settle: float = SETTLE_SECONDS,
@@ -109,14 +117,19 @@ class FolderWatch:
         self._models.get(self.model)  # a model that cannot be used is said at once
         with explain_full_disk(self.output):
             self.output.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(self.output / ".watch.lock", timeout=0)
+        # A page that looks whether somebody watches holds the lock for a moment.
+        self._lock = filelock.FileLock(self.output / LOCK_FILE, timeout=LOCK_PATIENCE)
         try:
             self._lock.acquire()
+            (self.output / STOP_FILE).unlink(missing_ok=True)  # meant for an earlier one
         except filelock.Timeout as error:
             raise RunError(f"Another program watches with the output {self.output}: stop it first.") from error
-        self.journal = Journal(self.output / "journal.db")
+        self.journal = Journal(self.output / JOURNAL_FILE)
         self.arrivals = Arrivals(self.folder, self.output, self.journal.knows, settle=settle)
-        self.webhook = Webhook(self.journal, *webhook, tell=tell) if webhook else None
+        self.deliveries: list[Delivery] = [Webhook(self.journal, *webhook, tell=tell)] if webhook else []
+        if mqtt:
+            self.deliveries.append(Mqtt(self.journal, *mqtt, tell=tell))
+        self._channels = [delivery.channel for delivery in self.deliveries]
         self._drift: tuple[str, DriftWatch] | None = None
         self._damaged: dict[Arrival, float] = {}  # files that could not be read, and when that was first
 
@@ -131,16 +144,20 @@ class FolderWatch:
 
         Args:
             once: end when every file that is there has a result.
-            should_stop: asked between a few files.
+            should_stop: asked between a few files, as is whether the file `.stop` lies in the output folder.
             progress: called with the number of files that were inspected in this run.
         """
-        done = 0
+        done, stop_file = 0, self.output / STOP_FILE
+
+        def ends() -> bool:
+            return should_stop() or stop_file.exists()
+
         try:
             tables = Tables(self.output, self.journal)
             self._finish()
-            if self.webhook is not None:
-                self.webhook.start()
-            while not should_stop():
+            for delivery in self.deliveries:
+                delivery.start()
+            while not ends():
                 batch, more = self.arrivals.ready(AT_ONCE)
                 last = self._inspect(batch, tables) if batch else 0
                 done += last
@@ -149,10 +166,11 @@ class FolderWatch:
                 if not batch or not last:
                     if once and not batch and not more:
                         break
-                    self.arrivals.wait(should_stop)
+                    self.arrivals.wait(ends)
         finally:
-            if self.webhook is not None and (left := self.webhook.close(patience=10.0 if once else 0.0)):
-                self.tell(f"{left} messages to the webhook are not delivered; they are sent at the next start.")
+            for delivery in self.deliveries:
+                if left := delivery.close(patience=10.0 if once else 0.0):
+                    self.tell(f"{left} messages by {delivery.channel} are not delivered; the next start sends them.")
         return Counted(self.journal.counts(), self._drift[1].alarm if self._drift else None)
 
     def close(self) -> None:
@@ -190,13 +208,13 @@ class FolderWatch:
         self._damaged = {arrival: since for arrival, since in self._damaged.items() if arrival.is_unchanged()}
         if not results:
             return 0
-        self.journal.add(results, message=self.webhook is not None)
+        self.journal.add(results, channels=self._channels)
         entries = self.journal.after(before)
         tables.add(entries)
         self._finish()
         self._follow_drift(loaded, entries)
-        if self.webhook is not None:
-            self.webhook.wake()
+        for delivery in self.deliveries:
+            delivery.wake()
         return len(results)
 
     def _record(
@@ -276,8 +294,8 @@ class FolderWatch:
         if watch.alarm is not None and known is None:
             write_json(self.output / "drift.json", {"model": loaded.weights_sha256, **watch.alarm.to_dict()})
             self.tell(watch.alarm.sentence())
-            if self.webhook is not None:
-                self.journal.post({"event": "drift", "model": loaded.weights_sha256, **watch.alarm.to_dict()})
+            drift = {"event": "drift", "model": loaded.weights_sha256, **watch.alarm.to_dict()}
+            self.journal.post(drift, self._channels)
 
 
 def _watch_all(watch: DriftWatch, model: str, entries: Sequence[Entry]) -> None:

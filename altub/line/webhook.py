@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -18,13 +17,12 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from altub.errors import ConfigError
+from altub.line.delivery import Delivery
 from altub.line.journal import Journal
 
 __all__ = ["Webhook", "check_url", "signature"]
 
 TIMEOUT = 10.0  # seconds for one attempt
-LONGEST_WAIT = 300.0  # seconds between two attempts
-IDLE = 1.0  # seconds between two looks into the outbox
 TRY_AGAIN = {408, 425, 429}  # of 400 to 499; the others mean that the receiver will never take it
 
 
@@ -57,8 +55,8 @@ def signature(secret: str, body: bytes, at: int) -> str:
     return f"t={at},v1={digest}"
 
 
-class Webhook:
-    """Delivers the outbox of a journal in a thread of its own, oldest message first.
+class Webhook(Delivery):
+    """Delivers the outbox of a journal to a URL.
 
     Args:
         journal: whose outbox.
@@ -71,52 +69,13 @@ class Webhook:
     """
 
     def __init__(self, journal: Journal, url: str, secret: str, tell: Callable[[str], None] = lambda text: None):
+        super().__init__(journal, "webhook", tell)
         if not secret:
             raise ConfigError("A webhook needs a secret for its signature: set ALTUB_WEBHOOK_SECRET.")
-        self.journal, self.url, self._secret, self._tell = journal, check_url(url), secret, tell
+        self.url, self._secret = check_url(url), secret
         self._opener = urllib.request.build_opener(_NoRedirect)
-        self._stop, self._wake = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._deliver, name="altub-webhook", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def wake(self) -> None:
-        """There are new messages."""
-        self._wake.set()
-
-    def close(self, patience: float = 0.0) -> int:
-        """Ends the thread, after at most so many seconds in which what is left may be delivered; what is left then."""
-        if self._thread.ident is None:  # never started
-            return self.journal.waiting()
-        end = time.monotonic() + patience
-        while self.journal.waiting() and time.monotonic() < end:
-            time.sleep(0.05)
-        self._stop.set()
-        self._wake.set()
-        self._thread.join(TIMEOUT + 1)
-        return self.journal.waiting()
-
-    def _deliver(self) -> None:
-        while not self._stop.is_set():
-            message = self.journal.due()
-            if message is None:
-                self._wake.wait(IDLE)
-                self._wake.clear()
-                continue
-            number, body, attempts = message
-            problem, final = self._send(body.encode())
-            if problem is None:
-                self.journal.delivered(number)
-            elif final:
-                self.journal.give_up(number, problem)
-                self._tell(f"The webhook refused message {number}: {problem}. It is kept in the journal.")
-            else:
-                self.journal.postpone(number, min(2.0**attempts, LONGEST_WAIT))
-        self.journal.close()
-
-    def _send(self, body: bytes) -> tuple[str | None, bool]:
-        """What went wrong, and whether it will always."""
+    def send(self, body: bytes) -> tuple[str | None, bool]:
         at = int(time.time())
         headers = {
             "Content-Type": "application/json",

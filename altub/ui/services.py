@@ -11,6 +11,7 @@ from altub.labels import LabelStore
 from altub.labels.inspections import InspectionLog
 from altub.line.history import DriftHistories
 from altub.line.recorder import Recorder
+from altub.line.watched import WatchedFolders
 from altub.runs import queue
 from altub.runs.launchers.base import Launcher
 from altub.runs.run import Run
@@ -37,6 +38,7 @@ class Services:
         scorer: what models say of the images of the label store.
         recorder: logs what is inspected, where visitors may see each other's images.
         histories: the drift watches over that log.
+        folders: those in which images are inspected as they arrive.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Services:
         self.scorer = Scorer(self.models, lambda: self.labels)
         self.recorder = Recorder(lambda: InspectionLog(self.labels.db), enabled=uploads_are_shared())
         self.histories = DriftHistories()
+        self.folders = WatchedFolders()
         # Held from the look at the queue to the start of a training: two visitors cannot both take the last place.
         self._admission = threading.Lock()
 

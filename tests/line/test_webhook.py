@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from altub.errors import ConfigError
-from altub.line import webhook as module
+from altub.line import delivery as module
 from altub.line.journal import Journal
 from altub.line.webhook import Webhook, check_url
 

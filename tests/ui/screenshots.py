@@ -11,8 +11,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import httpx
+from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
+from altub.line.shifts import shifted
 from tests.ui.conftest import CHROMIUM, FLAGS, REPOSITORY, Server, open_tab
 from tests.ui.train.test_in_browser import choose
 
@@ -45,6 +48,7 @@ def main() -> None:
                 ("light", 390, 844, "-phone"),
             ):
                 take(page, server, given, theme, (width, height), name)
+                line(page, server, given, theme, name)
             if given.study:
                 compare(page, server, given)
             browser.close()
@@ -75,6 +79,31 @@ def take(page: Page, server: Server, given: argparse.Namespace, theme: str, size
     expect(page.locator("#inspect-slider img")).to_have_count(2, timeout=5 * MINUTES)
     page.wait_for_timeout(2000)
     page.screenshot(path=given.output / f"screenshot-inspect{name}.png", full_page=True)
+
+
+def line(page: Page, server: Server, given: argparse.Namespace, theme: str, name: str) -> None:
+    """The Line tab after a change of the light; at the first call images are inspected and the model is adapted."""
+    good = sorted((server.data / "sample" / given.category / "train" / "good").glob("*.png"))
+    (run,) = [run.name for run in server.runs.iterdir() if (run / "model" / "config.json").is_file()]
+    if not name:
+        today = server.data.with_name("today")
+        today.mkdir(exist_ok=True)
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            for index, path in enumerate(good[:90]):
+                with Image.open(path) as image:
+                    photo = shifted(image.convert("RGB"), "brightness", 1.12) if index >= 50 else image.convert("RGB")
+                photo.save(today / path.name)
+                sent = {"image": (path.name, (today / path.name).read_bytes())}
+                client.post("/v1/inspect", data={"run": run}, files=sent).raise_for_status()
+    page.goto(f"{server.url}?__theme={theme}")
+    open_tab(page, "Line")
+    expect(page.locator("#line-charts svg").first).to_be_visible(timeout=MINUTES)
+    if not name:
+        page.set_input_files("#line-adapt-files input[type=file]", [today / path.name for path in good[66:90]])
+        page.click("#line-adapt-begin")
+        expect(page.locator("#line-adapt-report .strips")).to_be_visible(timeout=5 * MINUTES)
+    page.wait_for_timeout(2000)
+    page.screenshot(path=given.output / f"screenshot-line{name}.png", full_page=True)
 
 
 def compare(page: Page, server: Server, given: argparse.Namespace) -> None:

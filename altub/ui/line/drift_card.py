@@ -40,10 +40,11 @@ class DriftHandlers:
     Args:
         services: the models, the inspection log and the histories.
         may_change: may visitors let a watch begin anew?
+        is_local: only its owner reaches the page, who may read the names of folders.
     """
 
-    def __init__(self, services: Services, *, may_change: bool) -> None:
-        self.services, self.may_change = services, may_change
+    def __init__(self, services: Services, *, may_change: bool, is_local: bool) -> None:
+        self.services, self.may_change, self.is_local = services, may_change, is_local
 
     def list_runs(self, run_id: Any) -> list[Any]:
         """The runs with a model; a choice is kept while its run is there."""
@@ -70,7 +71,8 @@ class DriftHandlers:
         if now == seen:
             return [gr.skip()] * 8
         sources = log.sources(model.weights_sha256)
-        choices = [("All", EVERYTHING)] + [(views.source_name(name, {}), name) for name in sources]
+        folders = self.services.folders.names() if self.is_local else {}
+        choices = [("All", EVERYTHING)] + [(views.source_name(name, folders), name) for name in sources]
         alarmed = history.watch.alarm is not None
         return [
             views.state_html(history, None if version is None else version.number),
@@ -97,9 +99,9 @@ class DriftHandlers:
         return self.look(run_id, source, None)
 
 
-def build_drift(demo: gr.Blocks, tab: gr.Tab, services: Services, *, may_change: bool) -> DriftCard:
+def build_drift(demo: gr.Blocks, tab: gr.Tab, services: Services, *, may_change: bool, is_local: bool) -> DriftCard:
     """Lays the card out and connects it; arguments as of `DriftHandlers`."""
-    on = DriftHandlers(services, may_change=may_change)
+    on = DriftHandlers(services, may_change=may_change, is_local=is_local)
     timer, seen = gr.Timer(2.0, active=False), gr.State([])
     with gr.Column(elem_id="line-drift", elem_classes="altub-card"):
         with gr.Row(elem_id="line-bar"):

@@ -13,7 +13,7 @@ from altub.inference.calibration import Calibration
 from altub.inference.threshold import Threshold
 from altub.line.drift import STREAMS, DriftWatch
 from altub.line.history import DriftHistory
-from altub.line.recorder import MACHINES, PAGE
+from altub.line.recorder import CAMERA, MACHINES, PAGE
 from altub.ui.html.charts import Area, Line, empty_chart, line_chart
 
 __all__ = ["NO_MODEL", "OFF", "capital_chart", "score_chart", "source_name", "state_html", "streams_table"]
@@ -47,7 +47,7 @@ _NAMES = {
 
 def source_name(source: str, folders: dict[str, str]) -> str:
     """Who inspected, for people; folders: of the journals that the page knows."""
-    named = {PAGE: "This page", MACHINES: "HTTP clients"}
+    named = {PAGE: "This page", MACHINES: "HTTP clients", CAMERA: "Camera"}
     return named.get(source) or f"Watched folder {folders.get(source, source[:6])}"
 
 
@@ -148,13 +148,14 @@ def streams_table(watch: DriftWatch) -> str:
             continue
         before, now = stream.medians()
         share = min(max(stream.highest / watch.limit, 0.0), 1.0)
+        words = f"{100 * share:.0f} % of what gives an alarm"
         moved = watch.alarm is not None and watch.alarm.stream == name
         mark = ' <span class="mark">moved</span>' if moved else ""
         title = f'<th scope="row" title="{escape(STREAMS[name])}">{_NAMES[name]}{mark}</th>'
         rows.append(
             f"<tr{' class=moved' if moved else ''}>{title}"
             f"<td>{before:.4g}</td><td>{now:.4g}</td>"
-            f'<td><span class="evidence" title="{100 * share:.0f} % of what gives an alarm"><i style="width:'
+            f'<td><span class="evidence" role="img" aria-label="{words}" title="{words}"><i style="width:'
             f'{100 * share:.0f}%"></i></span></td></tr>'
         )
     return (

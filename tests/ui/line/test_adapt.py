@@ -48,7 +48,7 @@ def test_todays_images_become_a_version_that_the_drift_watch_starts_with(line: L
     new = parts(20, 9, shift=STRONG)
     value = model.detector.threshold.value
     assert sum(one.score > value for one in model.detector.predict_many(new)) <= 6, "all of them were before"
-    state = DriftHandlers(line.services, may_change=True).look("line-run", EVERYTHING, [])[0]
+    state = DriftHandlers(line.services, may_change=True, is_local=True).look("line-run", EVERYTHING, [])[0]
     assert "No image has been inspected by this version" in state
     with pytest.raises(gr.Error, match="no longer kept"):
         on.keep(token, False)

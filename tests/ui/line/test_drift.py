@@ -11,8 +11,12 @@ from altub.ui.line.drift_card import EVERYTHING, DriftHandlers
 from tests.ui.line.conftest import Line, inspections
 
 
+def handlers(line: Line, *, may_change: bool = True) -> DriftHandlers:
+    return DriftHandlers(line.services, may_change=may_change, is_local=True)
+
+
 def test_from_nothing_to_an_alarm_and_anew(line: Line) -> None:
-    on, log, noise = DriftHandlers(line.services, may_change=True), line.services.recorder.log, np.random.default_rng(0)
+    on, log, noise = handlers(line), line.services.recorder.log, np.random.default_rng(0)
     runs, _ = on.list_runs(None)
     assert runs.value == "line-run"
     state, scores, _, table, source, adapt, anew, seen = on.look("line-run", EVERYTHING, [])
@@ -40,7 +44,7 @@ def test_from_nothing_to_an_alarm_and_anew(line: Line) -> None:
 
 
 def test_what_cannot_be_watched_is_said_in_the_card(line: Line) -> None:
-    on = DriftHandlers(line.services, may_change=False)
+    on = handlers(line, may_change=False)
     assert "No trained model" in on.look(None, EVERYTHING, [])[0]
     assert "no run with that id" in on.look("../line-run", EVERYTHING, [])[0]
     with pytest.raises(gr.Error, match="Only the owner"):

@@ -6,7 +6,9 @@ the page shows them as a message, a run stores them in its status.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -23,6 +25,7 @@ __all__ = [
     "ModelError",
     "RunError",
     "WeightsError",
+    "about",
     "validation_problem",
 ]
 
@@ -32,7 +35,22 @@ INSTALL_UI = 'Install it with: pip install "altub[ui]"'
 
 
 class AltUBError(Exception):
-    """Base class: the message says what went wrong and what to do about it."""
+    """Base class: the message says what went wrong and what to do about it.
+
+    field: name of the argument that is wrong, where a form may mark it; else empty.
+    """
+
+    field = ""
+
+    def at(self, field: str) -> Self:
+        """This error, about one argument.
+
+        Example:
+            >>> ConfigError("Give it a name.").at("name").field
+            'name'
+        """
+        self.field = field
+        return self
 
     def __str__(self) -> str:
         # The name of a file need not be text; a message is printed, stored as JSON and sent to a page.
@@ -99,3 +117,22 @@ def validation_problem(error: ValidationError, *, show_input: bool = False) -> s
     given = first["input"]
     is_value = where and not isinstance(given, dict) and not hasattr(given, "model_dump")  # not a model as a whole
     return f"{problem} (given: {given!r})" if show_input and is_value else problem
+
+
+@contextmanager
+def about(field: str) -> Iterator[None]:
+    """Errors raised within belong to this argument, unless they name one themselves.
+
+    Example:
+        >>> try:
+        ...     with about("folder"):
+        ...         raise DataError("There is no such folder.")
+        ... except DataError as error:
+        ...     print(error.field)
+        folder
+    """
+    try:
+        yield
+    except AltUBError as error:
+        error.field = error.field or field
+        raise

@@ -181,10 +181,10 @@ class Setting:
             return AUTO
         if isinstance(value, bool):
             return str(value).lower()
+        if self.kind == "json":
+            return _plain_json(value) if value else "none"
         if isinstance(value, tuple | list):
             return ",".join(map(str, value)) or "none"
-        if isinstance(value, dict):
-            return json.dumps(value) if value else "none"
         return f"{value:g}" if isinstance(value, float) else str(value)
 
     def parse(self, text: str) -> Any:
@@ -210,7 +210,7 @@ class Setting:
                 ) from None
         try:
             if self.kind == "json":
-                return json.loads(text) if word != "none" else {}
+                return json.loads(text) if word != "none" else self.default
             if self.kind == "whole":
                 return int(text)
             if self.kind == "number":
@@ -272,6 +272,12 @@ def _setting(name: str, info: FieldInfo) -> Setting:
     )
 
 
+def _plain_json(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return json.dumps([one.model_dump(mode="json") if isinstance(one, BaseModel) else one for one in value])
+    return json.dumps(value)
+
+
 def _value_title(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
@@ -290,6 +296,8 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[Any, ...]]:
         return "choice", get_args(annotation)
     if get_origin(annotation) is tuple:
         inner = get_args(annotation)[0]
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            return "json", ()
         return ("choices", get_args(inner)) if get_origin(inner) is Literal else ("wholes", ())
     if get_origin(annotation) is dict:
         return "json", ()

@@ -90,6 +90,10 @@ def train(
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE for any setting, such as flow.norm=layer; `altub settings` lists them."),
     ] = None,
+    region: Annotated[
+        list[Path] | None,
+        typer.Option("--region", metavar="FILE.json", help="Regions to inspect or to ignore; see docs/data.md."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
     on: remote.On = None,
     flavor: remote.Flavor = None,
@@ -123,6 +127,10 @@ def train(
     chosen = {key: value for key, value in chosen.items() if value is not None}
     for key, value in parse_pairs(settings or ()).items():
         chosen[key] = {**chosen.get(key, {}), **value} if isinstance(value, dict) else value
+    if region:
+        from altub.inference.regions import read_regions
+
+        chosen["regions"] = tuple(one for file in region for one in read_regions(file))
     if chosen.get("data", "") not in ("", "sample", remote.MVTEC):  # "" is left to be refused
         # Absolute, because a run may be resumed from another working directory.
         chosen["data"] = str(Path(chosen["data"]).expanduser().resolve())

@@ -151,7 +151,7 @@ def _read_out(reader: AnomalyDetector, energies: Energies, workers: Workers) -> 
     """Maps (N, S, S) and scores (N,) of the test images, in the units that held-out images give."""
     held_out, tested = ([torch.from_numpy(maps).to(reader.device) for maps in energies[part]] for part in PARTS)
     if reader.needs_energies:
-        reader.pyramid.calibrate(held_out)
+        reader.calibrate_scales(held_out)
     size = (reader.config.image_size, reader.config.image_size)
 
     def piece(batch: Sequence[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:

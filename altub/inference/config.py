@@ -10,6 +10,7 @@ from altub.data.images import PixelRange
 from altub.flows.config import FlowConfig
 from altub.inference.comparability import Comparability
 from altub.inference.info import ModelInfo
+from altub.inference.regions import Regions
 
 __all__ = ["DetectorConfig", "MapKind", "ModelConfig", "ModelVersion", "ScoreKind"]
 
@@ -39,6 +40,7 @@ class DetectorConfig(BaseModel):
     score_kind: ScoreKind = "map"  # of models of 0.1
     log_det_weight: float = Field(0.0, ge=0, le=1)
     pixel_range: PixelRange | None = None  # models of 0.1.0: every image by its own largest value
+    regions: Regions = ()  # where it looks; earlier models look everywhere
 
     @property
     def score_unit(self) -> str:

@@ -16,7 +16,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
@@ -31,7 +33,9 @@ from altub.inference.calibration import Calibration
 from altub.inference.comparability import Comparability
 from altub.inference.config import DetectorConfig
 from altub.inference.info import ModelInfo
+from altub.inference.masked import lowest_outside
 from altub.inference.prediction import Prediction
+from altub.inference.regions import inspected_pixels
 from altub.inference.storage import DetectorParts, read_parts, write_parts
 from altub.inference.threshold import Threshold
 
@@ -86,6 +90,7 @@ class AnomalyDetector(nn.Module):
         self.calibration, self.info, self.map_source = calibration, info or ModelInfo(), map_source
         self.own_threshold = own_threshold
         self.comparability = comparability
+        self._inspected: dict[tuple[int, int], np.ndarray] = {}
 
     @property
     def device(self) -> torch.device:
@@ -139,14 +144,41 @@ class AnomalyDetector(nn.Module):
     def maps_from_energies(self, energies: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """`maps_from_features` from the energies (N, h, w) of every scale, taken at the config's `log_det_weight`."""
         config = self.config
-        scales = self.pyramid.scale_maps_of(energies, size, config.map_kind)
+        inside = self.inspected(size)
+        scales = lowest_outside(self.pyramid.scale_maps_of(energies, size, config.map_kind), inside)
         anomaly_map = self._joined(scales)
         if config.smoothing > 0:
             reach = min(math.ceil(3 * config.smoothing), min(size) - 1)
             anomaly_map = gaussian_blur(anomaly_map, [2 * reach + 1] * 2, [config.smoothing] * 2)
         if config.map_kind == "mixture":
             anomaly_map = nll_of(anomaly_map)
-        return anomaly_map[:, 0], scales
+        return lowest_outside(anomaly_map, inside)[:, 0], scales
+
+    def inspected(self, size: tuple[int, int]) -> np.ndarray | None:
+        """Where the model looks in maps of this size, bool (H, W); None: everywhere.
+
+        Raises:
+            ConfigError: its regions leave nothing.
+        """
+        if self.config.regions and size not in self._inspected:
+            self._inspected[size] = inspected_pixels(self.config.regions, *size)
+        return self._inspected.get(size)
+
+    # What held-out good images say. Where the model does not look, they say nothing.
+
+    def calibrate_scales(self, energies: Sequence[Tensor]) -> None:
+        """Takes from the energies (N, h, w) of every scale what maps and scores are measured by."""
+        inside = self.inspected((self.config.image_size,) * 2)
+        if inside is not None:
+            pixels = torch.from_numpy(inside).float()[None, None]
+            cells = [F.adaptive_max_pool2d(pixels, maps.shape[1:])[0, 0] > 0 for maps in energies]
+            energies = [maps[:, None, one.to(maps.device)] for maps, one in zip(energies, cells, strict=True)]
+        self.pyramid.calibrate(energies)
+
+    def fit_calibration(self, scores: np.ndarray, maps: np.ndarray) -> Calibration:
+        """From scores (N,) and maps (N, H, W)."""
+        inside = self.inspected(maps.shape[1:])
+        return Calibration.fit(scores, maps if inside is None else maps[:, inside], peaks=maps.max(axis=(1, 2)))
 
     @property
     def needs_energies(self) -> bool:
@@ -173,7 +205,9 @@ class AnomalyDetector(nn.Module):
         else:
             values = scales.mean(dim=1)
         flat = values.flatten(1)
-        highest = max(round(self.config.score_share * flat.shape[1]), 1)
+        inside = self.inspected((scales.shape[2], scales.shape[3]))
+        pixels = flat.shape[1] if inside is None else int(np.count_nonzero(inside))
+        highest = max(round(self.config.score_share * pixels), 1)
         return flat.topk(highest, dim=1).values.mean(dim=1)
 
     # From images to predictions.

@@ -78,7 +78,8 @@ def change_notes(run: Run, **changes: Any) -> RunNotes:
     try:
         notes = RunNotes.model_validate({**read_notes(run).model_dump(), **changes})
     except ValidationError as error:
-        raise RunError(f"The notes were not changed: {validation_problem(error)}.") from error
+        field = str(error.errors(include_url=False)[0]["loc"][0])
+        raise RunError(f"The notes were not changed: {validation_problem(error)}.").at(field) from error
     write_json(run.path / NOTES_FILE, notes.model_dump(mode="json"))
     return notes
 

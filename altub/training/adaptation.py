@@ -107,7 +107,7 @@ def adapt_detector(
         detector.config, detector.backbone, passes.adapted(sums, range(len(store))), detector.calibration, detector.info
     )
     if final.needs_energies:
-        final.pyramid.calibrate(crossed)
+        final.calibrate_scales(crossed)
     passes.calibrate(final, crossed)
     final.own_threshold = _same_rate(detector, final.calibration)
     after = passes.scores(final, crossed)
@@ -222,7 +222,7 @@ class _Passes:
         """Gives a detector a calibration on these images, by its present ranges, and what they look like as a whole."""
         found = list(self._maps(detector, energies))
         maps, scores = (np.concatenate(values) for values in zip(*found, strict=True))
-        detector.calibration = Calibration.fit(scores, maps, peaks=maps.max(axis=(1, 2)))
+        detector.calibration = detector.fit_calibration(scores, maps)
         for _ in self.store.describe():
             pass
         if self.store.describes:

@@ -12,7 +12,6 @@ import torch
 from altub.device import Workers
 from altub.errors import ModelError
 from altub.evaluation.evaluate import collect_maps
-from altub.inference.calibration import Calibration
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +50,7 @@ def calibrate(detector: AnomalyDetector, store: FeatureStore, workers: Workers) 
     maps, scores, nll = collect_maps(detector, store, BATCH, workers, loss=True)
     if not all(map(math.isfinite, nll)) or not np.isfinite(scores).all():
         raise ModelError("The model gives no finite scores on held-out good images: train it again.")
-    detector.calibration = Calibration.fit(scores, maps, peaks=maps.max(axis=(1, 2)))
+    detector.calibration = detector.fit_calibration(scores, maps)
     return HeldOut(maps, scores, nll)
 
 
@@ -63,4 +62,4 @@ def _calibrate_scales(detector: AnomalyDetector, store: FeatureStore, workers: W
         return pyramid.energy_maps(pyramid.normalise(features), weight)
 
     pieces = list(workers.map(energies, (features for _, features in store.batches(BATCH))))
-    pyramid.calibrate([torch.cat(maps) for maps in zip(*pieces, strict=True)])
+    detector.calibrate_scales([torch.cat(maps) for maps in zip(*pieces, strict=True)])

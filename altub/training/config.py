@@ -13,6 +13,7 @@ from altub.flows.config import FlowConfig
 from altub.flows.registry import DEFAULT_FLOW, get_flow
 from altub.inference.config import MapKind, ScoreKind
 from altub.inference.info import ModelInfo
+from altub.inference.regions import Region, Regions, inspected_pixels
 from altub.training.schedule import BaseSchedule
 
 __all__ = ["PRESETS", "Preset", "TrainingConfig", "make_config"]
@@ -22,6 +23,7 @@ Augmentation = Literal["hflip", "vflip", "rot90"]
 
 # Settings of version 0.1 that it had no name for.
 BEFORE: dict[str, Any] = {"score_kind": "map"}
+REGION_SIDE = 256  # pixels of the image on which regions are tried out
 
 
 class _Settings(BaseModel):
@@ -163,6 +165,12 @@ class TrainingConfig(_Settings):
         ge=0,
         le=1,
     )
+    regions: Regions = setting(
+        (),
+        "Regions",
+        "Polygons in fractions of the image to inspect or to ignore; `train --region FILE.json` reads them.",
+        group="score",
+    )
     seed: int = setting(0, "Random seed", "Seed of all random numbers.", group="run", ge=0, lt=2**63)
     device: str = setting(
         "auto",
@@ -192,6 +200,15 @@ class TrainingConfig(_Settings):
         ):
             raise ValueError("stages are different whole numbers in ascending order, such as 1,2,3")
         return stages
+
+    @field_validator("regions")
+    @classmethod
+    def _regions_leave_something(cls, regions: tuple[Region, ...]) -> tuple[Region, ...]:
+        try:
+            inspected_pixels(regions, REGION_SIDE, REGION_SIDE)
+        except ConfigError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        return regions
 
     @field_validator("device")
     @classmethod

@@ -143,6 +143,7 @@ def prepare(
         smoothing=config.smoothing,
         score_share=config.score_share,
         pixel_range=split.pixel_range,
+        regions=config.regions,
     )
     return Prepared(
         config=config,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,14 @@ from altub.files import PACKAGE
 __all__ = ["notice", "show_errors", "without_folders"]
 
 
-def notice(text: object) -> str:
-    """Text for a notice, which Gradio shows as HTML: names of files come from strangers."""
-    return escape(without_folders(text), quote=False)
+def notice(text: object, at: str | None = None) -> str:
+    """Text for a notice, which Gradio shows as HTML: names of files come from strangers.
+
+    Args:
+        at: elem_id of the field that it is shown at, in the place of a notice (`assets/forms.js`).
+    """
+    shown = escape(without_folders(text), quote=False)
+    return shown if at is None else f'<span class="at-field at-field-{at}">{shown}</span>'
 
 
 def without_folders(text: object) -> str:
@@ -40,13 +45,17 @@ def without_folders(text: object) -> str:
     return shown
 
 
-def show_errors(title: str, *, duration: float | None = 10) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def show_errors(
+    title: str, *, duration: float | None = 10, fields: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorates a handler: an error that a user can correct becomes a notice with this title; others stay bugs.
 
     Args:
         title: what failed, such as "Training not started".
         duration: seconds that the notice stays; None: until it is closed.
+        fields: `AltUBError.field` -> elem_id of the component that is marked.
     """
+    known = fields or {}
 
     def decorate(handler: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(handler)
@@ -54,7 +63,9 @@ def show_errors(title: str, *, duration: float | None = 10) -> Callable[[Callabl
             try:
                 return handler(*args, **kwargs)
             except AltUBError as error:
-                raise gr.Error(notice(error), title=title, duration=duration, print_exception=False) from error
+                raise gr.Error(
+                    notice(error, known.get(error.field)), title=title, duration=duration, print_exception=False
+                ) from error
 
         return wrapped
 

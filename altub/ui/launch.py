@@ -170,7 +170,7 @@ def launch(
             num_workers=0,  # such workers would serve files on ports that the guard does not watch
             quiet=True,
             prevent_thread_lock=True,
-            footer_links=["api", "settings"],
+            footer_links=["api"],  # its settings are of no use here
             favicon_path=ASSETS / "logo.svg",
             theme=make_theme(),
             css_paths=sorted(ASSETS.glob("*.css")),

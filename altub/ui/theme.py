@@ -50,6 +50,9 @@ HEAD = f"""
 <script>
 {(ASSETS / "charts.js").read_text(encoding="utf-8")}
 </script>
+<script>
+{(ASSETS / "forms.js").read_text(encoding="utf-8")}
+</script>
 """
 
 

@@ -20,6 +20,7 @@ from altub.errors import ConfigError, ImageError, ModelError
 from altub.inference.detector import AnomalyDetector
 from altub.inference.onnx_export import TOLERANCE, export_onnx
 from altub.inference.onnx_graph import onnx_graph
+from altub.inference.regions import Region
 from altub.inference.threshold import Threshold
 from altub.runs.run import Run
 from altub.runtime import OnnxDetector
@@ -160,7 +161,8 @@ def test_a_graph_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest
     """The maps and scores that are the default are exported as well; and a wrong graph is noticed."""
     images = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (64, 64, 3), dtype=np.uint8)) for i in range(3)]
     settings = {"map_kind": "mixture", "score_kind": "range", "smoothing": 2.0, "score_share": 0.01}
-    detector = calibrated(untrained("position", **settings), images)
+    ignored = Region(kind="ignore", points=[(0, 0), (0.4, 0), (0.4, 0.3)])
+    detector = calibrated(untrained("position", regions=(ignored,), **settings), images)
     detector.own_threshold = Threshold.fixed(3.0, 2.0)
     monkeypatch.setattr("altub.inference.onnx_export.onnx_graph", cache(onnx_graph))
     done = export_onnx(detector, tmp_path / "m.onnx")

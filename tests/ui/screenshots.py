@@ -1,7 +1,7 @@
 """Makes the README's pictures from a running page: `python -m tests.ui.screenshots [--width 1440] [--epochs N]`.
 
 Starts the page on an empty folder, trains the built-in sample through it with the preset as it is, inspects defective
-test images, and writes assets/screenshot-<tab>[-dark|-phone].png.
+test images, opens the run in Models, and writes assets/screenshot-<tab>[-dark|-phone].png.
 """
 
 from __future__ import annotations
@@ -76,9 +76,16 @@ def take(page: Page, server: Server, given: argparse.Namespace, theme: str, size
     tested = server.data / "sample" / given.category / "test"
     images = [next(iter(sorted(kind.glob("*.png")))) for kind in sorted(tested.iterdir())]
     page.set_input_files("#inspect-files input[type=file]", [str(path) for path in images])
-    expect(page.locator("#inspect-slider img")).to_have_count(2, timeout=5 * MINUTES)
+    page.wait_for_selector("#inspect-slider img[src^='blob:']", timeout=5 * MINUTES)
     page.wait_for_timeout(2000)
     page.screenshot(path=given.output / f"screenshot-inspect{name}.png", full_page=True)
+    if name:
+        return
+    open_tab(page, "Models")
+    page.locator("#runs-table tbody tr").first.click()
+    expect(page.locator("#run-card")).to_be_visible(timeout=MINUTES)
+    page.wait_for_timeout(2000)
+    page.screenshot(path=given.output / "screenshot-models.png")
 
 
 def line(page: Page, server: Server, given: argparse.Namespace, theme: str, name: str) -> None:

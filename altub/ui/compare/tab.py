@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from altub.evaluation.compare import COMPARED
+from altub.ui.choices import Choices
 from altub.ui.compare.handlers import MOST_RUNS, OFFERED, Choice, Handlers
 from altub.ui.compare.views import NO_RUNS
 from altub.ui.html.zoom import ZOOM_JS
@@ -28,7 +29,7 @@ def build(tab: gr.Tab, tabs: gr.Tabs, watch: RunWatch) -> None:
     timer = gr.Timer(LOOK_EVERY, active=False)
     with gr.Column(elem_id="compare"):
         with gr.Row(elem_classes="altub-card", elem_id="compare-bar"):
-            picker = gr.Dropdown(
+            picker = Choices(
                 [],
                 label="Runs",
                 multiselect=True,

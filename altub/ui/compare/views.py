@@ -182,7 +182,10 @@ def stats_table(compared: Sequence[Compared], metric: str) -> str:
         cells.append(_cell(_mean([one.spread for one in stats if one.spread is not None])))
         rows.append(f"<tr>{''.join(cells)}</tr>")
     head = "".join(f'<th scope="col" title="{escape(hint)}">{name}</th>' for name, hint in heads)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Results"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def _progress(item: Compared) -> str:
@@ -212,7 +215,8 @@ def settings_table(compared: Sequence[Compared]) -> str:
     cells = {key: "".join(f"<td>{escape(value)}</td>" for value in values) for key, values in differing.items()}
     rows = "".join(f'<tr><th scope="row"><code>{escape(key)}</code></th>{row}</tr>' for key, row in cells.items())
     return (
-        f'<div class="scroll"><table class="settings"><thead><tr><th scope="col">Setting</th>{head}</tr></thead>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="What differs"><table class="settings">'
+        f'<thead><tr><th scope="col">Setting</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from altub.files import explain_full_disk
 from altub.inference.batch import Batch, Inspected
+from altub.inference.regions import Region
 from altub.inference.threshold import Threshold
 
 __all__ = ["JPEG", "SCREEN_SIDE", "PageBatch", "for_screen", "photo_writer"]
@@ -33,6 +34,7 @@ class PageBatch(Batch):
         own_threshold: that the model was given; None: the calibration's at the default rate.
         score_share: share of the highest pixels that the score is the mean of; 0: it is the maximum.
         scale_titles: one for each scale map.
+        regions: where the model looks.
     """
 
     run_id: str
@@ -41,6 +43,7 @@ class PageBatch(Batch):
     score_share: float
     scale_titles: tuple[str, ...]
     own_threshold: Threshold | None = None
+    regions: tuple[Region, ...] = ()
 
     def thumbnail_file(self, item: Inspected) -> Path:
         """The photo as the list shows it."""
@@ -50,13 +53,9 @@ class PageBatch(Batch):
         """The photo as it is sent to the browser."""
         return _photo_file(self.folder, item.number)
 
-    def screen_image(self, item: Inspected) -> Image.Image:
-        """The same, decoded.
-
-        Raises:
-            RunError: the file was cleaned away meanwhile.
-        """
-        return self.read(item, lambda: Image.open(self.screen_file(item)).convert("RGB"))
+    def map_file(self, item: Inspected) -> Path:
+        """The anomaly map as it is sent to the browser (`altub.ui.inspect.blend`); made when it is first shown."""
+        return self.folder / f"{item.number}-map.png"
 
 
 def photo_writer(folder: Path) -> Callable[[int, Image.Image], None]:

@@ -21,6 +21,7 @@ from altub.ui.errors import notice, show_errors
 from altub.ui.html.verdicts import VERDICTS
 from altub.ui.inspect import views
 from altub.ui.inspect.batch import PageBatch
+from altub.ui.inspect.blend import blend_value
 from altub.ui.inspect.examples import examples_of
 from altub.ui.inspect.histogram import score_histogram_html
 from altub.ui.inspect.inspection import (
@@ -29,7 +30,6 @@ from altub.ui.inspect.inspection import (
     choice_at,
     choices_of,
     default_position,
-    overlay_file,
     same_position,
     threshold_at,
 )
@@ -41,8 +41,8 @@ from altub.ui.to_label import add_images
 
 __all__ = ["PICTURE", "InspectHandlers"]
 
-PICTURE = 5  # values of `_picture`
-EVERYTHING = 16  # values of `_everything`
+PICTURE = 6  # values of `_picture`
+EVERYTHING = 17  # values of `_everything`
 LONGEST_SOURCE = 200  # characters of the name of a source of labels
 NO_LABELS = "Labels are off on this Space: its visitors would see each other's images."
 
@@ -353,13 +353,17 @@ def _everything(
 
 
 def _picture(batch: PageBatch, item: Inspected | None, threshold: Threshold, look: Look) -> tuple:
-    """Verdict, slider, legend, histogram and scales of one image."""
+    """Verdict, slider, what it blends, legend, histogram and scales of one image.
+
+    Both halves of the slider get the photo: the browser puts the heatmap over the right one.
+    """
     if item is None:
         return "", *(gr.skip(),) * (PICTURE - 1)
     unit = batch.calibration.score_unit
     return (
         views.verdict_card(batch, item, threshold),
-        (str(batch.screen_file(item)), str(overlay_file(batch, item, threshold, look))),
+        (str(batch.screen_file(item)),) * 2,
+        blend_value(batch, item, threshold, look),
         views.legend(batch.calibration, threshold.pixel_value, look.colour_map),
         score_histogram_html(
             unit.of(batch.calibration.scores),

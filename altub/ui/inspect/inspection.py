@@ -1,25 +1,22 @@
-"""What the Inspect tab does: inspects images into batches, and draws what is shown of them.
+"""What the Inspect tab does: inspects images into batches, and names their thresholds.
 
 Plain functions of the session, apart from the page's layout; `altub.ui.inspect.tab` wires them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from altub.errors import ConfigError, DataError, RunError
-from altub.files import explain_full_disk
 from altub.inference.batch import Inspected, Source, Unreadable, inspect_images
 from altub.inference.detector import AnomalyDetector
 from altub.inference.threshold import ROUNDING, Threshold
-from altub.plots import overlay
 from altub.ui.dropped import dedupe_names
 from altub.ui.html.verdicts import percent
-from altub.ui.inspect.batch import JPEG, PageBatch, photo_writer
+from altub.ui.inspect.batch import PageBatch, photo_writer
 from altub.ui.inspect.log import BatchLog
 from altub.ui.inspect.sessions import MAX_BATCH
 from altub.ui.offers import find_model
@@ -32,13 +29,11 @@ __all__ = [
     "choice_at",
     "choices_of",
     "default_position",
-    "overlay_file",
     "same_position",
     "threshold_at",
 ]
 
 _PENDING = "{} was not inspected again because the batch was stopped: inspect all again."
-OVERLAYS_KEPT = 48  # of one batch; any can be drawn again
 
 
 @dataclass(frozen=True)
@@ -188,42 +183,6 @@ def add_to_batch(
     return batch, items[len(kept) :] if sources else items
 
 
-def overlay_file(batch: PageBatch, item: Inspected, threshold: Threshold, look: Look) -> Path:
-    """The overlay for the screen; drawn once for each threshold and look.
-
-    Raises:
-        ConfigError: the opacity or the colour map is not possible.
-        RunError: the results are no longer kept.
-    """
-    line = batch.verdict(item, threshold).pixel_value
-    wanted = repr((item.number, line if look.contour else None, look))
-    path = batch.folder / f"overlay-{hashlib.sha256(wanted.encode()).hexdigest()[:24]}.jpg"
-    if path.is_file():
-        return path
-    drawn = overlay(
-        batch.screen_image(item),
-        batch.maps(item)[0],
-        batch.calibration.colour_low,
-        batch.calibration.colour_high,
-        threshold=line,
-        opacity=look.opacity,
-        colour_map=look.colour_map,
-        contour=look.contour,
-    )
-    _drop_old_overlays(batch.folder)
-    with explain_full_disk(path):
-        drawn.save(path, **JPEG)
-    return path
-
-
-def _drop_old_overlays(folder: Path) -> None:
-    files = list(folder.glob("overlay-*.jpg"))
-    if len(files) >= OVERLAYS_KEPT:
-        by_age = sorted(files, key=lambda path: path.stat().st_mtime_ns)
-        for path in by_age[: OVERLAYS_KEPT // 2]:
-            path.unlink(missing_ok=True)
-
-
 def _empty_batch(run_id: str, detector: AnomalyDetector, weights_sha256: str, folder: Path) -> PageBatch:
     backbone, info = detector.backbone, detector.info
     category = info.category if "category" in info.model_fields_set else run_id
@@ -240,4 +199,5 @@ def _empty_batch(run_id: str, detector: AnomalyDetector, weights_sha256: str, fo
         ),
         folder=folder,
         pixel_range=detector.config.pixel_range,
+        regions=detector.config.regions,
     )

@@ -6,8 +6,10 @@ import gradio as gr
 
 from altub.plots import COLOUR_MAPS
 from altub.settings import uploads_are_shared
+from altub.ui.choices import Choices
 from altub.ui.dropped import NAMES_JS
 from altub.ui.inspect import views
+from altub.ui.inspect.blend import blend
 from altub.ui.inspect.handlers import InspectHandlers
 from altub.ui.inspect.inspection import Look
 from altub.ui.inspect.review import review_list
@@ -82,7 +84,7 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
     with gr.Row(elem_id="inspect", equal_height=False):
         with gr.Column(scale=2, min_width=290, elem_id="inspect-left") as left:
             with gr.Column(elem_id="inspect-run-group"):
-                run = gr.Dropdown([], label="Model", elem_id="inspect-run")
+                run = Choices([], label="Model", elem_id="inspect-run")
                 model_note = gr.HTML(elem_id="inspect-model-note")
             files = gr.File(
                 file_count="multiple", show_label=False, label="Images to inspect", height=120, elem_id="inspect-files"
@@ -90,7 +92,7 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
             names = gr.JSON(visible=False)  # of the files, sent with them
             notice = gr.HTML(elem_id="inspect-notice")
             stop = gr.Button("Stop inspection", size="sm", visible=False, elem_id="inspect-stop")
-            kept = gr.Dropdown(
+            kept = Choices(
                 [], label="Inspections", visible=False, filterable=False, info="Kept for a day.", elem_id="inspect-kept"
             )
             with gr.Column(visible=False, elem_id="inspect-threshold") as threshold_group:
@@ -136,6 +138,7 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
                         buttons=["fullscreen"],
                         elem_id="inspect-slider",
                     )
+                    blended = blend(elem_id="inspect-blend")
                     legend = gr.HTML(elem_id="inspect-legend")
                     with gr.Row(elem_id="inspect-look"):
                         opacity = gr.Slider(
@@ -189,7 +192,7 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
                     file = gr.DownloadButton(visible="hidden", elem_id="inspect-file")
 
     look = [opacity, colour_map, contour]
-    picture = [verdict, slider, legend, histogram, scales]
+    picture = [verdict, slider, blended, legend, histogram, scales]
     everything = [
         session,
         shown,
@@ -254,14 +257,8 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
         trigger_mode="always_last",
         **QUIET,
     )
-    gr.on(
-        [opacity.input, colour_map.input, contour.input],
-        on.show,
-        [session, shown, rate, *look],
-        picture,
-        trigger_mode="always_last",
-        **QUIET,
-    )
+    # Opacity and outline are the browser's own (`blend`).
+    colour_map.input(on.show, [session, shown, rate, *look], picture, trigger_mode="always_last", **QUIET)
     review.pick(on.pick, [session, rate, *look], [shown, *picture], trigger_mode="always_last", **QUIET)
     for button, by in ((previous, -1), (following, 1)):
         button.click(None, js=f"() => window.altubReview?.step({by})", api_visibility="private")

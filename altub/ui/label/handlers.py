@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from altub.data import is_image_file
-from altub.errors import AltUBError, ConfigError, LabelError
+from altub.errors import AltUBError, ConfigError, LabelError, about
 from altub.ui.dropped import dropped_sources
 from altub.ui.errors import notice, show_errors, without_folders
 from altub.ui.label import sources, views
@@ -95,7 +95,7 @@ class LabelHandlers:
 
     # Images.
 
-    @show_errors("Images not added", duration=None)
+    @show_errors("Images not added", duration=None, fields={"source": "label-new-source"})
     def add_files(
         self,
         files: Sequence[str] | None,
@@ -110,27 +110,29 @@ class LabelHandlers:
         images = [(path, name) for path, name in offered if is_image_file(name) or is_image_file(path)]
         return self._add(images, source, value, fields, progress)
 
-    @show_errors("Folder not added", duration=None)
+    @show_errors("Folder not added", duration=None, fields={"folder": "label-folder", "source": "label-new-source"})
     def add_folder(
         self, folder: Any, source: Any, value: dict, *fields: Any, progress: gr.Progress = gr.Progress()
     ) -> tuple:
         """Adds the images of a folder of this machine."""
-        images = sources.folder_images(folder if isinstance(folder, str) else "", may_name_folders=self.is_local)
+        with about("folder"):
+            images = sources.folder_images(folder if isinstance(folder, str) else "", may_name_folders=self.is_local)
         return self._add(images, source, value, fields, progress)
 
-    @show_errors("Images not added", duration=None)
+    @show_errors("Images not added", duration=None, fields={"category": "label-category", "source": "label-new-source"})
     def add_category(
         self, category: Any, source: Any, value: dict, *fields: Any, progress: gr.Progress = gr.Progress()
     ) -> tuple:
         """Adds the test images of a category."""
-        name, images = sources.test_images(category if isinstance(category, str) else "")
+        with about("category"):
+            name, images = sources.test_images(category if isinstance(category, str) else "")
         return self._add(images, source or name, value, fields, progress)
 
     def _add(self, images: list[Offered], source: Any, value: dict, fields: tuple, progress: gr.Progress) -> tuple:
         if self.desk.who((value or {}).get("token")) is None:
             raise LabelError("Give your name first, so that labels can be kept with it." if not value else EXPIRED)
         if not isinstance(source, str) or len(source) > 200 or source.strip() == ALL_SOURCES:
-            raise ConfigError("The source is a name of at most 200 characters, such as line 3.")
+            raise ConfigError("The source is a name of at most 200 characters, such as line 3.").at("source")
 
         def tell(done: int, of: int) -> None:
             progress((done, of), desc=f"Adding {done} of {of}", unit="images")
@@ -141,7 +143,7 @@ class LabelHandlers:
         shown = self._shown(value, choice)
         return shown, shown, self._sources(choice.source), *self._scoring(choice.run_id)
 
-    @show_errors("Export failed")
+    @show_errors("Export failed", fields={"format": "label-format"})
     def export(self, kind: Any, value: Any, *fields: Any, progress: gr.Progress = gr.Progress()) -> str:
         """All labelled images of the source with their labels, as an archive."""
         if self.desk.who(value.get("token") if isinstance(value, dict) else None) is None:
@@ -150,7 +152,8 @@ class LabelHandlers:
         def tell(done: int, of: int) -> None:
             progress((done, of), desc=f"Packing {done} of {of}", unit="images")
 
-        path, images, notes = write_archive(self.services.labels, str(kind), self._choice(*fields).source, tell)
+        with about("format"):
+            path, images, notes = write_archive(self.services.labels, str(kind), self._choice(*fields).source, tell)
         gr.Info(notice(" ".join([f"{images} labelled images.", *notes])))
         return str(path)
 

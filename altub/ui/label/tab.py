@@ -102,7 +102,11 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> None:
             insight = InsightPanel(services, desk)
             with gr.Row(elem_id="label-export", elem_classes="label-card"):
                 form = gr.Dropdown(
-                    list(FORMAT_CHOICES), value=FORMAT_CHOICES[0][1], label="Export labels", filterable=False
+                    list(FORMAT_CHOICES),
+                    value=FORMAT_CHOICES[0][1],
+                    label="Export labels",
+                    filterable=False,
+                    elem_id="label-format",
                 )
                 export = gr.Button("Download", size="md", scale=0, min_width=130, elem_id="label-download")
                 file = gr.DownloadButton(visible="hidden", elem_id="label-file")

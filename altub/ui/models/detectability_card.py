@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from altub.errors import AltUBError
+from altub.errors import AltUBError, about
 from altub.runs.run import Run
 from altub.ui.errors import notice, show_errors
 from altub.ui.models import detectability_views as views
@@ -83,11 +83,15 @@ def build_detectability(demo: gr.Blocks, tab: gr.Tab, *, may_measure: bool) -> N
         chosen = run_id if run_id in known else (known[0] if known else None)
         return [gr.Dropdown(choices=choices, value=chosen), *look(measurement, shown, chosen, scale)]
 
-    @show_errors("Measurement not started")
+    @show_errors("Measurement not started", fields={"run": "pod-run", "scale": "pod-scale"})
     def start(measurement: Measurement, shown: Any, run_id: Any, scale: Any, contrast: Any) -> list[Any]:
         if not may_measure:
             raise gr.Error(notice(NOT_HERE), print_exception=False)
-        if not measurement.start(find_model(str(run_id or "")), contrast, read_scale(scale)):
+        with about("run"):
+            chosen = find_model(str(run_id or ""))
+        with about("scale"):
+            factor = read_scale(scale)
+        if not measurement.start(chosen, contrast, factor):
             gr.Warning("Another model is being measured: wait for its end, or stop it.")
         *shown_parts, _, _, _ = look(measurement, shown, run_id, scale)
         return [*shown_parts, gr.Timer(active=True), gr.Button(interactive=False), gr.Button(visible=True)]

@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from altub.errors import about
 from altub.hub import Listing, find_models, parse_reference, pull, push
 from altub.runs.run import new_run_id
 from altub.settings import runs_root
@@ -84,13 +85,18 @@ class ModelsHandlers:
     ) -> list[Any]:
         return self._start_push(session, self.token, run_id, name, licence, private, examples)
 
-    @show_errors("Push failed")
+    @show_errors("Push failed", fields={"run": "hub-run", "repo": "hub-repo"})
     def _start_push(
         self, session: HubSession, token: Any, run_id: Any, name: Any, licence: Any, private: Any, examples: Any
     ) -> list[Any]:
-        run, target = find_model(str(run_id or "")), parse_reference(str(name or ""))
+        with about("run"):
+            run = find_model(str(run_id or ""))
+        with about("repo"):
+            target = parse_reference(str(name or ""))
         if token is False:
-            raise gr.Error("Sign in with your Hugging Face account first." if self.login else views.NO_LOGIN)
+            raise gr.Error(
+                "Sign in with your Hugging Face account first." if self.login else views.NO_LOGIN, print_exception=False
+            )
 
         def work(report: Report, _should_stop: Any) -> str:
             session.pushed_to = ""
@@ -113,9 +119,10 @@ class ModelsHandlers:
             gr.Warning("A push is running: start the next one when it has ended.")
         return self._busy(session)
 
-    @show_errors("Pull failed")
+    @show_errors("Pull failed", fields={"reference": "hub-reference"})
     def start_pull(self, session: HubSession, name: Any, with_backbone: Any) -> list[Any]:
-        target = parse_reference(str(name or ""))
+        with about("reference"):
+            target = parse_reference(str(name or ""))
 
         def work(report: Report, _should_stop: Any) -> str:
             # On a page that others reach: no token, no private model, nothing that someone else left in the cache.

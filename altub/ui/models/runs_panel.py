@@ -91,7 +91,7 @@ class RunsHandlers:
             gr.update(visible=self.may_change),
         ]  # fmt: skip
 
-    @show_errors("Notes not saved")
+    @show_errors("Notes not saved", fields={name: f"run-{name}" for name in ("name", "tags", "notes")})
     def save(self, run_id: Any, name: str | None, tags: str | None, notes: str | None) -> list[Any]:
         """Name, tags and notes as they stand in the fields."""
         words = [tag for tag in (part.strip() for part in (tags or "").split(",")) if tag]

@@ -16,6 +16,7 @@ from altub.inference.model_cache import ModelCache, read_model_config
 from altub.inference.threshold import Threshold
 from altub.inference.versions import list_versions, remove_version, restore_version, save_threshold
 from altub.runs.run import Run
+from altub.ui.choices import Choices
 from altub.ui.errors import notice, show_errors
 from altub.ui.offers import find_model
 
@@ -115,7 +116,7 @@ def build_versions(tab: gr.Tab, chosen: gr.State, models: ModelCache, root: Path
         threshold = gr.HTML(elem_id="versions-threshold")
         table = gr.HTML(elem_id="versions-table")
         with gr.Row(elem_id="versions-actions"):
-            version = gr.Dropdown([], label="Version", filterable=False, min_width=120, scale=0, elem_id="version")
+            version = Choices([], label="Version", filterable=False, min_width=120, scale=0, elem_id="version")
             restore = gr.Button("Restore", size="md", min_width=110, scale=0, elem_id="version-restore")
             remove = gr.Button(
                 "Delete version", variant="stop", size="md", min_width=140, scale=0, elem_id="version-delete"

@@ -17,7 +17,7 @@ from altub.data.download import download_mvtec
 from altub.data.fetch import Progress
 from altub.data.review import review_images
 from altub.data.sample import make_sample
-from altub.errors import AltUBError, ConfigError
+from altub.errors import AltUBError, ConfigError, about
 from altub.settings import data_root
 from altub.ui.background import BackgroundTask, Report
 from altub.ui.errors import notice, show_errors
@@ -89,27 +89,30 @@ class DataHandlers:
             gr.Timer(active=self._is_busy()),
         ]
 
-    @show_errors("Folder not usable", duration=None)
+    @show_errors("Folder not usable", duration=None, fields={"folder": "train-folder"})
     def choose_folder(self, folder: str) -> dict[str, Any]:
         """The categories of a folder, its first one chosen."""
-        if not (folder or "").strip():
-            raise ConfigError("There is no folder yet: enter its path, such as /data/lids.")
-        choices = self._choices(OWN, folder, None)
+        with about("folder"):
+            if not (folder or "").strip():
+                raise ConfigError("There is no folder yet: enter its path, such as /data/lids.")
+            choices = self._choices(OWN, folder, None)
         named = [value for _, value in choices["choices"] if not value.startswith(UPLOAD)]
         return {**choices, "value": named[0] if named else choices["value"]}
 
-    @show_errors("Download not started")
+    @show_errors("Download not started", fields={"licence": "download-licence"})
     def start_download(self, category: str, accepted: bool) -> list[Any]:
         """Starts the download of a category of MVTec AD; one at a time for the whole server."""
         if category not in MVTEC_CATEGORIES:
             raise ConfigError("Choose one of the 15 categories of MVTec AD.")
         if accepted is not True:
-            raise ConfigError("MVTec AD may be downloaded only after accepting its licence: tick the box first.")
+            raise ConfigError("MVTec AD may be downloaded only after accepting its licence: tick the box first.").at(
+                "licence"
+            )
         if not self.download.start(lambda report, should_stop: _download(category, report, should_stop)):
             gr.Warning("Another download is running: start this one when it has ended.")
         return [task_line(self.download, "Downloading"), gr.update(interactive=True), gr.Timer(active=True)]
 
-    @show_errors("Images not stored", duration=None)
+    @show_errors("Images not stored", duration=None, fields={"name": "upload-name", "good": "upload-good"})
     def store(self, name: str, good: Sequence[str] | None, defective: Sequence[str] | None) -> list[Any]:
         """Stores uploaded images as a set of this name and chooses it."""
         stored = store_upload(name, good or [], defective or [])

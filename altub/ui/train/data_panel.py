@@ -10,10 +10,12 @@ import gradio as gr
 from altub.data import MVTEC_CATEGORIES
 from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE
 from altub.settings import on_space, uploads_are_shared
+from altub.ui.choices import Choices
 from altub.ui.services import Services
 from altub.ui.train.data_handlers import DataHandlers
 from altub.ui.train.data_source import SAMPLE, SOURCES, category_choices
 from altub.ui.train.data_views import mvtec_place
+from altub.ui.train.regions_panel import NOTHING, RegionPicture, region_canvas, region_field
 from altub.ui.train.review_view import REVIEW_JS
 
 __all__ = ["DataPanel", "build_data_panel"]
@@ -31,6 +33,7 @@ class DataPanel:
     category: gr.Dropdown
     folder: gr.Textbox
     followers: list[Any]  # thumbnails, download, own images, timer
+    regions: gr.Textbox  # the field of this setting
 
     @property
     def inputs(self) -> list[gr.components.Component]:
@@ -43,7 +46,7 @@ def build_data_panel(demo: gr.Blocks, services: Services, *, may_name_folders: b
     handlers = DataHandlers(services, is_local=may_name_folders)
     first = category_choices(SAMPLE)
     source = gr.Radio(SOURCES, value=SAMPLE, label="Source", elem_id="train-source")
-    category = gr.Dropdown(first, value=first[0][1], label="Category", filterable=False, elem_id="train-category")
+    category = Choices(first, value=first[0][1], label="Category", filterable=False, elem_id="train-category")
     view = gr.HTML(elem_id="train-preview")
     with gr.Accordion("Download MVTec AD", open=False, visible=False, elem_id="train-download") as download:
         gr.Markdown(
@@ -95,6 +98,9 @@ def build_data_panel(demo: gr.Blocks, services: Services, *, may_name_folders: b
             js_on_load=REVIEW_JS,
             elem_id="review-result",
         )
+    with gr.Accordion("Regions", open=False, elem_id="train-regions-box") as regions_box:
+        canvas = region_canvas(elem_id="train-regions-canvas")
+        regions = region_field()
     timer = gr.Timer(POLL, active=False)
     seen = gr.State("")
 
@@ -118,4 +124,7 @@ def build_data_panel(demo: gr.Blocks, services: Services, *, may_name_folders: b
         handlers.review, chosen, reviewed, **looks
     ).then(handlers.draw, chosen, view, **QUIET)
     category.change(lambda: "", None, reviewed, **QUIET)
-    return DataPanel(handlers, source, category, folder, [view, download, own, timer])
+    # Opened when it is wanted: a picture for every category that is only passed by would be sent for nothing.
+    regions_box.expand(RegionPicture(is_local=may_name_folders).look, chosen, canvas, **QUIET)
+    category.change(lambda: (gr.Accordion(open=False), NOTHING), None, [regions_box, canvas], **QUIET)
+    return DataPanel(handlers, source, category, folder, [view, download, own, timer], regions)

@@ -13,6 +13,7 @@ from altub.training.config import PRESETS, make_config
 from altub.training.schedule import VARIANTS
 from altub.ui.errors import show_errors
 from altub.ui.train.form_values import (
+    REGIONS,
     changed_by_kind,
     config_from,
     form_settings,
@@ -53,7 +54,8 @@ def describe_preset(preset: str) -> str:
 def choose_preset(preset: str) -> list[Any]:
     """Its description, the variant, the schedule, and every field."""
     config = make_config(preset, category="any")
-    return [describe_preset(preset), AS_PRESET, schedule_strip(config), *values_of(config).values()]
+    values = values_of(config) | {REGIONS: gr.skip()}  # they belong to the images
+    return [describe_preset(preset), AS_PRESET, schedule_strip(config), *values.values()]
 
 
 @show_errors("Flow not available")

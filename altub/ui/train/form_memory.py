@@ -38,6 +38,7 @@ from altub.ui.watch import RunWatch
 __all__ = ["FormMemory", "place_of"]
 
 FIRST_PRESET = next(iter(PRESETS))
+LONGEST_REGIONS = 20_000  # characters
 
 
 class FormMemory:
@@ -145,4 +146,4 @@ def _fits(entry: Setting, value: Any) -> bool:
         return isinstance(value, list) and all(choice in entry.choices for choice in value)
     if entry.kind in ("choice", "switch"):
         return isinstance(value, str | bool) and (value in entry.choices or (entry.is_open and bool(value)))
-    return isinstance(value, str) and len(value) < 200
+    return isinstance(value, str) and len(value) < (LONGEST_REGIONS if entry.kind == "json" else 200)

@@ -17,6 +17,7 @@ from altub.training.schedule import VARIANTS
 __all__ = [
     "AUTO_NUMBER",
     "KIND",
+    "REGIONS",
     "changed_by_kind",
     "config_from",
     "form_settings",
@@ -29,11 +30,13 @@ __all__ = [
 AUTO_NUMBER = 0.0  # shown in a number field for "auto"
 KIND = "flow.kind"
 ELSEWHERE = ("data", "category")  # chosen in the panel of the images
+REGIONS = "regions"  # drawn there too; its field holds them as JSON
 
 
 def form_settings() -> list[Setting]:
-    """The settings of the form, in the order of `config_from`'s values; those given as JSON are left to programs."""
-    return [entry for entry in all_settings() if entry.name not in ELSEWHERE and entry.kind != "json"]
+    """The settings of the form, in the order of `config_from`'s values; others given as JSON are left to programs."""
+    shown_kinds = [entry for entry in all_settings() if entry.kind != "json" or entry.name == REGIONS]
+    return [entry for entry in shown_kinds if entry.name not in ELSEWHERE]
 
 
 def is_read(entry: Setting, kind: str) -> bool:
@@ -49,7 +52,7 @@ def shown(entry: Setting, value: Any) -> Any:
         return AUTO_NUMBER if value is None else value
     if entry.kind == "choices":
         return list(value)
-    if entry.kind == "wholes":
+    if entry.kind in ("wholes", "json"):
         return entry.show(value) if value else ""
     return value
 
@@ -103,4 +106,6 @@ def _setting_value(entry: Setting, value: Any) -> Any:
     if entry.kind == "wholes":
         parsed = entry.parse(value or "")
         return AUTO if parsed is None and entry.optional else parsed
+    if entry.kind == "json":
+        return entry.parse(value) if isinstance(value, str) and value.strip() else None
     return (value.strip() or None) if isinstance(value, str) else value

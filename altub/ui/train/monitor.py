@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from altub.deploy.server import visitors
+from altub.ui.choices import Choices
 from altub.ui.html.zoom import ZOOM_JS
 from altub.ui.train.bar import Bar
 from altub.ui.train.handlers import LIVELY, PARTS, TrainHandlers
@@ -44,7 +45,7 @@ def build_monitor(demo: gr.Blocks, handlers: TrainHandlers, bar: Bar) -> Monitor
     seen = gr.State(Seen())
     timer = gr.Timer(LIVELY)
     with gr.Row(elem_id="run-bar", visible=False) as runs:
-        picker = gr.Dropdown(
+        picker = Choices(
             [], label="Run", show_label=False, container=False, filterable=False, elem_id="run-picker", scale=1
         )
     with gr.Column(elem_id="run-head"):
@@ -74,7 +75,7 @@ def build_monitor(demo: gr.Blocks, handlers: TrainHandlers, bar: Bar) -> Monitor
                 gr.HTML(
                     "<h3>Heatmaps of test images</h3><p>The contour marks pixels above every held-out good image.</p>"
                 )
-                early = gr.Dropdown(
+                early = Choices(
                     [],
                     label="Compare with epoch",
                     filterable=False,
@@ -90,7 +91,7 @@ def build_monitor(demo: gr.Blocks, handlers: TrainHandlers, bar: Bar) -> Monitor
                     "<h3>Drift of the learned base</h3><p>Every channel starts at N(0, 1); AltUB learns its mean μ and "
                     "its spread σ.</p>"
                 )
-                head = gr.Dropdown([], label="Scale", filterable=False, scale=0, min_width=180, elem_id="drift-head")
+                head = Choices([], label="Scale", filterable=False, scale=0, min_width=180, elem_id="drift-head")
                 kind = gr.Dropdown(
                     [("mean μ", "mean"), ("spread log σ", "log_std")],
                     value="mean",

@@ -13,8 +13,9 @@ from altub.fields import GROUPS, Setting
 from altub.training.config import PRESETS, make_config
 from altub.training.schedule import VARIANT_TITLES
 from altub.ui.train import form_handlers as handlers
-from altub.ui.train.form_values import AUTO_NUMBER, KIND, form_settings, is_read, values_of
+from altub.ui.train.form_values import AUTO_NUMBER, KIND, REGIONS, form_settings, is_read, values_of
 from altub.ui.train.form_views import describe_backbone, schedule_strip
+from altub.ui.train.regions_panel import REGIONS_INFO
 
 __all__ = ["SettingsForm", "build_form"]
 
@@ -55,8 +56,11 @@ class SettingsForm:
         return [self.preset, *self.fields.values()]
 
 
-def build_form() -> SettingsForm:
+def build_form(regions: gr.components.Component | None = None) -> SettingsForm:
     """Lays the fields out and connects those that depend on each other.
+
+    Args:
+        regions: the field of that setting, placed where they are drawn; None: it is one among the others.
 
     Above: the preset, the basic settings and the schedule at a glance. Everything else is in Advanced, group by group.
     """
@@ -65,9 +69,13 @@ def build_form() -> SettingsForm:
     fields: dict[str, gr.components.Component] = {}
     infos: dict[str, str | None] = {}
     entries = form_settings()
+    if regions is not None:
+        fields[REGIONS], infos[REGIONS] = regions, REGIONS_INFO
 
     def add(chosen: Iterable[Setting], *, with_info: bool = True) -> None:
         for entry in chosen:
+            if entry.name in fields:
+                continue
             infos[entry.name] = _info(entry) if with_info and entry.help else None
             visible = is_read(entry, start[KIND])
             fields[entry.name] = _field(entry, start[entry.name], infos[entry.name], visible)

@@ -13,6 +13,7 @@ from altub.ui.train.bar import make_bar
 from altub.ui.train.checks import FormChecks
 from altub.ui.train.data_panel import build_data_panel
 from altub.ui.train.form_memory import FormMemory
+from altub.ui.train.form_values import REGIONS
 from altub.ui.train.form_views import describe_backbone
 from altub.ui.train.handlers import TrainHandlers
 from altub.ui.train.monitor import build_monitor
@@ -69,10 +70,19 @@ def build(demo: gr.Blocks, services: Services, *, may_name_folders: bool = True)
                 data = build_data_panel(demo, services, may_name_folders=may_name_folders)
             with gr.Column(elem_classes="altub-card"):
                 gr.HTML("<h3>2. Model</h3>")
-                form = build_form()
+                form = build_form(data.regions)
         with gr.Column(scale=1, min_width=320, elem_id="train-watch"):
             monitor = build_monitor(demo, handlers, bar)
     bar.place()
+    # Regions belong to the images: a person who chooses others draws others.
+    gr.on(
+        [data.category.input, data.source.input],
+        lambda: "",
+        None,
+        form.fields[REGIONS],
+        api_visibility="private",
+        show_progress="hidden",
+    )
     start = bar.start
     checks = FormChecks(form.infos, is_local=may_name_folders)
     marked = gr.State([])

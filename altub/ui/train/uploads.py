@@ -105,15 +105,18 @@ def store_upload(name: str, good: Sequence[str | Path], defective: Sequence[str 
         raise DataError(UPLOADS_OFF)
     name = safe_name(name or "")
     if not name:
-        raise DataError("Give the set of images a name of letters and digits, such as lid-top.")
+        raise DataError("Give the set of images a name of letters and digits, such as lid-top.").at("name")
     if not good and not defective:
-        raise DataError("No images to store: drop images of good parts into the field first.")
+        raise DataError("No images to store: drop images of good parts into the field first.").at("good")
     folder = uploads_root() / name
     result = StoredUpload(name)
     result.good = _store_all(good, folder / "good", result)
     if not result.good and not any((folder / "good").glob("*")):
         reasons = " ".join(result.refused[:3])
-        raise DataError(f"None of the files for good images can be read; nothing was stored. {reasons}".strip())
+        if not good:
+            raise DataError("A set needs good images first: drop some into this field.").at("good")
+        problem = f"None of the files for good images can be read; nothing was stored. {reasons}"
+        raise DataError(problem.strip()).at("good")
     result.defective = _store_all(defective, folder / "defect", result)
     return result
 

@@ -1,7 +1,8 @@
-"""From files to batches and from batches to overlays, without the page."""
+"""From files to batches and to what the browser draws of them, without the page."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import shutil
 from pathlib import Path
@@ -17,10 +18,10 @@ from altub.line.statistics import measure
 from altub.ui.dropped import dedupe_names, dropped_sources, shown_name
 from altub.ui.inspect import views
 from altub.ui.inspect.batch import SCREEN_SIDE, for_screen
+from altub.ui.inspect.blend import blend_value
 from altub.ui.inspect.inspection import (
     Look,
     add_to_batch,
-    overlay_file,
     threshold_at,
 )
 from altub.ui.inspect.sessions import MAX_BATCH
@@ -122,16 +123,18 @@ def test_large_images_are_shown_small():
     assert for_screen(small) is small
 
 
-def test_overlays_are_drawn_once_and_do_not_pile_up(batch, monkeypatch):
-    monkeypatch.setattr("altub.ui.inspect.inspection.OVERLAYS_KEPT", 6)
-    threshold = threshold_at(batch, 0)
-    path = overlay_file(batch, batch.item(1), threshold, Look(opacity=0.01))
-    before = path.stat().st_mtime_ns
-    assert overlay_file(batch, batch.item(1), threshold, Look(opacity=0.01)) == path
-    assert path.stat().st_mtime_ns == before
-    for step in range(2, 30):
-        overlay_file(batch, batch.item(1), threshold, Look(opacity=step / 100))
-    assert len(list(batch.folder.glob("overlay-*"))) <= 6
+def test_the_browser_gets_the_map_once_and_with_16_bits(batch):
+    item, low_rate = batch.item(1), threshold_at(batch, 0)
+    value = blend_value(batch, item, low_rate, Look(colour_map="viridis"))
+    file = batch.map_file(item)
+    made = file.stat().st_mtime_ns
+    pixels = np.asarray(Image.open(file), dtype=np.float64)
+    decoded = value["low"] + (256 * pixels[..., 0] + pixels[..., 1]) / 65535 * (value["high"] - value["low"])
+    np.testing.assert_allclose(decoded, batch.maps(item)[0], atol=(value["high"] - value["low"]) / 65535)
+    assert value["line"] == batch.verdict(item, low_rate).pixel_value
+    assert len(base64.b64decode(value["colours"])) == 3 * 256
+    again = blend_value(batch, item, threshold_at(batch, 1), Look())
+    assert file.stat().st_mtime_ns == made and again["line"] != value["line"] and again["map"] == value["map"]
 
 
 def test_equal_names_become_unique(batch, sources, services):

@@ -38,7 +38,7 @@ def test_a_reload_finds_the_last_inspection_with_its_model(batch, sessions, hand
     assert listed.choices[0][0].endswith(f"8 images · {batch.title}")
     *shown, run, listed = handlers.restore(remembered, None, *LOOK)
     assert shown[0] == "me" and shown[1] == 1 and len(shown) == EVERYTHING
-    assert [row["number"] for row in shown[12]["rows"]] == list(range(1, 9)) and run.value == batch.run_id
+    assert [row["number"] for row in shown[13]["rows"]] == list(range(1, 9)) and run.value == batch.run_id
     assert handlers.restore(remembered, batch.run_id, *LOOK)[0] == "me"
     # An address that names another model, or a browser that knows nothing (or sends anything): nothing is restored.
     for known, asked in ((remembered, "other-run"), ([], None), (None, None), ("me", None), ([["me"], 3, "x"], None)):

@@ -48,7 +48,7 @@ def test_another_model_inspects_the_batch_again_and_the_same_one_does_not(
     shown = handlers.follow_run("other-run", "me", *look, progress=quiet)
     assert len(shown) == EVERYTHING and sum(forward_passes) == len(batch.items)
     assert sessions.get("me").run_id == "other-run" and shown[-1] == ""
-    assert shown[13].value == 1, "the rate that was chosen stays"
+    assert shown[14].value == 1, "the rate that was chosen stays"
 
 
 def test_a_stopped_batch_keeps_what_is_done(runs_folder, sessions, sources, monkeypatch, handlers):
@@ -95,8 +95,8 @@ def test_inspecting_all_again_and_stopping_keeps_what_was_there(batch, runs_fold
     assert stopped.run_id == "other-run" and stopped.sources == batch.sources
     assert [item.number for item in stopped.items] == list(range(1, 9)) and len(stopped.inspected) == 4
     assert "Stopped after 4 of 8 images" in shown[2] and "4 earlier images are pending" in shown[2]
-    assert [row["kind"] for row in shown[12]["rows"]].count("pending") == 4
-    assert "4 pending" in shown[11] and "unreadable" not in shown[11]
+    assert [row["kind"] for row in shown[13]["rows"]].count("pending") == 4
+    assert "4 pending" in shown[12] and "unreadable" not in shown[12]
     assert "inspect all again" in stopped.rows(threshold_at(stopped, 0))[-1]["error"]
 
     # The same model again: everything, also what waits.

@@ -13,6 +13,8 @@ from altub.runs.launchers.base import LocalLauncher
 from altub.runs.run import Run
 from altub.settings import runs_root
 from altub.training.config import TrainingConfig, make_config
+from altub.ui import choices
+from altub.ui.choices import Choices
 from altub.ui.services import Services
 from altub.ui.train import form_handlers
 from altub.ui.train.data_handlers import DataHandlers
@@ -75,8 +77,10 @@ def test_what_failed_is_the_title(handlers: TrainHandlers, services: Services, t
         ("Run not available", "removed", lambda: handlers.choose_run(Seen(), "../..")),
         ("Download not started", "accepting its licence", lambda: data.start_download("bottle", False)),
         ("Download not started", "15 categories", lambda: data.start_download("../bottle", True)),
-        ("Images not stored", "name", lambda: data.store("", None, None)),
-        ("Folder not usable", "does not exist", lambda: data.choose_folder(str(tmp_path / "none"))),
+        ("Images not stored", "at-field-upload-name", lambda: data.store("", None, None)),
+        ("Images not stored", "at-field-upload-good", lambda: data.store("lids", None, None)),
+        ("Images not stored", "good images first", lambda: data.store("lids", None, [str(tmp_path / "x.png")])),
+        ("Folder not usable", "at-field-train-folder", lambda: data.choose_folder(str(tmp_path / "none"))),
         ("Folder not usable", "enter its path", lambda: data.choose_folder(" ")),
         ("Source not available", "source of images", lambda: data.choose_source("nowhere", "")),
         ("Preset not available", "no preset 'x'", lambda: form_handlers.choose_preset("x")),
@@ -85,6 +89,12 @@ def test_what_failed_is_the_title(handlers: TrainHandlers, services: Services, t
         with pytest.raises(gr.Error) as caught:
             call()
         assert caught.value.title == title and words in caught.value.message, title
+
+
+def test_a_former_choice_reaches_the_handlers() -> None:
+    field = Choices([("a", "a")], filterable=False)
+    assert field.preprocess("gone") == "gone" and field.get_block_name() == "dropdown"
+    assert not Path(choices.__file__).with_suffix(".pyi").exists()
 
 
 def start(handlers: TrainHandlers, **changed: Any) -> None:

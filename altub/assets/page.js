@@ -49,21 +49,27 @@
     event.preventDefault();
   });
 
-  // The handle between original and overlay. It only knows the mouse: a key becomes a short drag.
+  // The handle between original and overlay. It only knows the mouse: a key becomes a short drag. It moves over the
+  // picture alone, which may be narrower than its frame.
   const place = (handle) => {
     const frame = handle.parentNode.getBoundingClientRect();
-    const at = new DOMMatrix(getComputedStyle(handle).transform).m41;
-    return {frame, at, percent: Math.round(100 * at / (frame.width || 1))};
+    const picture = document.querySelector('#inspect-slider img');
+    const width = Math.min(frame.width, frame.height * picture.naturalWidth / picture.naturalHeight) || frame.width;
+    const margin = (frame.width - width) / 2;
+    const at = new DOMMatrix(getComputedStyle(handle).transform).m41 - margin;
+    const percent = Math.min(100, Math.max(0, Math.round(100 * at / (width || 1))));
+    return {left: frame.left + margin, top: frame.top, width, at, percent};
   };
   on('keydown', (event) => {
     if (!event.target.matches?.('#inspect-slider [data-testid=slider]')) return;
-    const {frame, at} = place(event.target);
-    const step = frame.width * (event.shiftKey ? 0.1 : 0.02);
+    const {left, top, width, at} = place(event.target);
+    const step = width * (event.shiftKey ? 0.1 : 0.02);
     const to = {ArrowLeft: at - step, ArrowDown: at - step, ArrowRight: at + step, ArrowUp: at + step,
-      Home: 0, End: frame.width}[event.key];
+      Home: 0, End: width}[event.key];
     if (to === undefined) return;
     event.preventDefault();
-    const where = {view: window, bubbles: true, cancelable: true, clientX: frame.left + to, clientY: frame.top + 1};
+    // A browser cuts off fractions of a pixel: rounded here, five steps are five steps.
+    const where = {view: window, bubbles: true, cancelable: true, clientX: Math.round(left + to), clientY: top + 1};
     event.target.dispatchEvent(new MouseEvent('mousedown', where));
     event.target.dispatchEvent(new MouseEvent('mouseup', where));
   });

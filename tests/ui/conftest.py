@@ -111,20 +111,26 @@ def chromium() -> Iterator[playwright_api.Browser]:
         browser.close()
 
 
-MADE: list[Path] = []  # the sample that a page has made; the pages of later modules get a copy
+@pytest.fixture(scope="session")
+def small_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in sample with a quarter of its images: a page would draw all of them first, for a minute."""
+    from altub.data import sample
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, count in {"_TRAIN_GOOD": 16, "_TEST_GOOD": 4, "_TEST_EACH_DEFECT": 2}.items():
+            patch.setattr(sample, name, count)
+        return sample.make_sample(tmp_path_factory.mktemp("drawn") / "sample")
 
 
 @pytest.fixture(scope="module")
-def server(chromium: playwright_api.Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    chromium: playwright_api.Browser, small_sample: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("served"))
-    sample = server.data / "sample"
-    if MADE:
-        shutil.copytree(MADE[0], sample)
+    shutil.copytree(small_sample, server.data / "sample")
     server.start()
     yield server
     server.kill()
-    if not MADE and (sample / "altub-sample.json").is_file():
-        MADE.append(sample)
     # Trainings outlive their server: none may outlive the tests.
     from altub.errors import RunError
     from altub.runs import queue as jobs

@@ -15,6 +15,13 @@ most k + 1 of them can be, so
 with equality if there are no ties. The probability is over the new image *and* the draw of the held-out ones:
 for one given model the rate scatters around it, less so the larger n is.
 
+*Without images to spare* (`folds`): the good images are divided into K folds, and each image is scored by a model that
+was made without its fold. If every one of the K models judged new images too, p-values would be valid up to a factor of
+two (Barber, Candès, Ramdas, Tibshirani, "Predictive inference with the jackknife+", https://arxiv.org/abs/1905.02928,
+for cross-validation; Vovk, "Cross-conformal predictors", https://arxiv.org/abs/1208.0806). Here one model judges them,
+made of all or most of the images. It is close to the K models as far as leaving out a K-th of the images hardly changes
+scores, and then the rate is close to the one above; nothing bounds it in general.
+
 References: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World", Springer 2005
 (https://doi.org/10.1007/b106715); Bates, Candès, Lei, Romano, Sesia, "Testing for outliers with conformal
 p-values", Annals of Statistics 51(1), 2023 (https://arxiv.org/abs/2104.08279).
@@ -46,6 +53,7 @@ class Calibration:
         colour_low: map value at the dark end of the heatmap's colours.
         colour_high: map value at their bright end. Both hold for every image of this model, so that a colour
             always means the same anomaly.
+        folds: 0: the images were not trained on. Else: scores of other models, that many, each without its fold.
 
     Raises:
         DataError: there is no held-out image.
@@ -56,6 +64,7 @@ class Calibration:
     colour_low: float
     colour_high: float
     peaks: np.ndarray | None = None
+    folds: int = 0
 
     def __post_init__(self) -> None:
         scores = np.array(self.scores, dtype=np.float64).ravel()
@@ -84,7 +93,9 @@ class Calibration:
             object.__setattr__(self, name, value)  # the dataclass is frozen for everybody else
 
     @classmethod
-    def fit(cls, scores: np.ndarray, pixel_values: np.ndarray, peaks: np.ndarray | None = None) -> Calibration:
+    def fit(
+        cls, scores: np.ndarray, pixel_values: np.ndarray, peaks: np.ndarray | None = None, *, folds: int = 0
+    ) -> Calibration:
         """From the scores (n,) of held-out good images and the values of their anomaly maps (any shape).
 
         peaks (n,) are the maps' maxima, where they are not the scores. The median pixel is the low end of the colours,
@@ -105,7 +116,7 @@ class Calibration:
             (span for span in (float(highest.max()) - low, float(pixels.max()) - low) if span > 0),
             max(abs(low), 1.0) / 2,
         )
-        return cls(scores=scores, colour_low=low, colour_high=low + 2 * half, peaks=peaks)
+        return cls(scores=scores, colour_low=low, colour_high=low + 2 * half, peaks=peaks, folds=folds)
 
     @property
     def score_unit(self) -> Unit:
@@ -183,7 +194,7 @@ class Calibration:
             )
         k = math.floor(rate * (n + 1) - 1 + ROUNDING)
         k = min(max(k, 0), n - 1)  # above n - 1 only by rounding, where the rate is just below 1
-        origin, place = HeldOut(n, rate, (k + 1) / (n + 1)), n - 1 - k
+        origin, place = HeldOut(n, rate, (k + 1) / (n + 1), self.folds), n - 1 - k
         return Threshold(float(self.scores[place]), float(self.peaks[place]), origin, self._band(place))
 
     def _band(self, place: int) -> tuple[float, float] | None:
@@ -203,6 +214,7 @@ class Calibration:
             "peaks": self.peaks.tolist(),
             "colour_low": self.colour_low,
             "colour_high": self.colour_high,
+            "folds": self.folds,
         }
 
     @classmethod
@@ -214,7 +226,10 @@ class Calibration:
         """
         try:
             known = {name: values[name] for name in ("scores", "colour_low", "colour_high")}
-            return cls(**known, peaks=values.get("peaks"))
+            folds = values.get("folds", 0)  # what other versions did not write
+            if type(folds) is not int or folds < 0:
+                raise ValueError("the number of folds is no number")
+            return cls(**known, peaks=values.get("peaks"), folds=folds)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 "The calibration of this model is incomplete or damaged. Fetch or train it again."

@@ -99,16 +99,15 @@ def export_onnx(
             f"{found.score_difference:.1e} in scores, more than {TOLERANCE:.0e}: it was not written. Export in another "
             "version of torch, onnxscript or onnxruntime."
         )
-    if held_out:
+    if held_out and not calibration.folds:  # of a cross-calibration the images that were held out are a small part
         record = replace(record, calibration=found.calibration(calibration), calibrated_with="onnxruntime")
     record = replace(record, compared=found.summary())
     content = _with_record(proto, record)
     with explain_full_disk(file):
         file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, content)
-    return OnnxExport(
-        file, len(content), len(found.scores), found.map_difference, found.score_difference, bool(held_out)
-    )
+    by_graph = record.calibrated_with == "onnxruntime"
+    return OnnxExport(file, len(content), len(found.scores), found.map_difference, found.score_difference, by_graph)
 
 
 @dataclass

@@ -37,12 +37,16 @@ class HeldOut:
     Attributes:
         n: number of held-out good images.
         requested_rate: share of false alarms among good images that was asked for.
-        promised_rate: upper bound of the expected share; above the requested one where n is too small for it.
+        promised_rate: upper bound of the expected share; above the requested one where n is too small for it. With
+            `folds` it is an estimate.
+        folds: 0: no image was trained on. Else each was held out from one of so many other models, made on the other
+            folds, which gave its score (cross-conformal calibration).
     """
 
     n: int
     requested_rate: float
     promised_rate: float
+    folds: int = 0
     kind: ClassVar[str] = "held-out"
 
     @property
@@ -52,6 +56,11 @@ class HeldOut:
 
     @property
     def promise(self) -> str:
+        if self.folds:
+            return (
+                f"About {_percent(self.promised_rate)} of good images are expected to exceed it ({self.n} good images, "
+                f"each scored by a model that had not seen it, {self.folds} folds): an estimate, not a proven bound."
+            )
         return (
             f"At most {_percent(self.promised_rate)} of good images are expected to exceed it "
             f"({self.n} held-out good image{'s' if self.n > 1 else ''})."

@@ -46,6 +46,7 @@ def extended_calibration(
             colour_low=calibration.colour_low,
             colour_high=calibration.colour_high,
             peaks=np.concatenate([calibration.peaks, evidence.peaks[kept]]),
+            folds=calibration.folds,
         ),
         len(kept),
     )

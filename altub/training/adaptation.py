@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from altub.errors import ConfigError, ModelError
+from altub.errors import ConfigError
 from altub.flows.alignment import Alignment, FeatureSums, align_norm, alignments_of, mean_distance
 from altub.flows.base import latent_moments
 from altub.inference.calibration import Calibration
 from altub.inference.comparability import Comparability
 from altub.inference.detector import AnomalyDetector
 from altub.inference.threshold import HeldOut, Threshold
+from altub.training.calibration import calibrate_by_energies, maps_of_energies
 
 if TYPE_CHECKING:
     from altub.device import Workers
@@ -216,27 +217,15 @@ class _Passes:
         Raises:
             ModelError: one is not finite.
         """
-        return np.concatenate([scores for _, scores in self._maps(detector, energies)])
+        return np.concatenate([scores for _, scores in maps_of_energies(detector, energies, self.store.device)])
 
     def calibrate(self, detector: AnomalyDetector, energies: Sequence[Tensor]) -> None:
         """Gives a detector a calibration on these images, by its present ranges, and what they look like as a whole."""
-        found = list(self._maps(detector, energies))
-        maps, scores = (np.concatenate(values) for values in zip(*found, strict=True))
-        detector.calibration = detector.fit_calibration(scores, maps)
+        calibrate_by_energies(detector, energies, self.store.device, folds=len(self.folds))
         for _ in self.store.describe():
             pass
         if self.store.describes:
             detector.comparability = Comparability.fit(self.store.pictures, self.store.image_size)
-
-    def _maps(self, detector: AnomalyDetector, energies: Sequence[Tensor]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        side = self.store.image_size
-        for start in range(0, len(energies[0]), BATCH):
-            part = [values[start : start + BATCH].to(self.store.device) for values in energies]
-            maps, scales = detector.maps_from_energies(part, (side, side))
-            scores = detector.image_scores(scales.float()).double().cpu().numpy()
-            if not np.isfinite(scores).all():
-                raise ModelError("The model gives no finite score for one of these images: fetch or train it again.")
-            yield maps.float().cpu().numpy(), scores
 
 
 def _totals(sums: Sequence[Sequence[FeatureSums]]) -> list[FeatureSums]:

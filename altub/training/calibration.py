@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from altub.inference.detector import AnomalyDetector
     from altub.training.features import FeatureStore
 
-__all__ = ["BATCH", "HeldOut", "calibrate"]
+__all__ = ["BATCH", "HeldOut", "calibrate", "calibrate_by_energies", "maps_of_energies"]
 
 BATCH = 8  # images at a time; only speed and memory depend on it
+PIXELS_KEPT = 13  # every so many pixels of a map give the colours' low end, a median
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,47 @@ def calibrate(detector: AnomalyDetector, store: FeatureStore, workers: Workers) 
         raise ModelError("The model gives no finite scores on held-out good images: train it again.")
     detector.calibration = detector.fit_calibration(scores, maps)
     return HeldOut(maps, scores, nll)
+
+
+def calibrate_by_energies(
+    detector: AnomalyDetector, energies: Sequence[Tensor], device: torch.device, *, folds: int
+) -> None:
+    """Sets `detector.calibration` by energies (n, h, w) of every scale, measured by models that did not see the images.
+
+    The detector's maps and scores are computed as ever: its ranges stay.
+
+    Args:
+        folds: number of these models.
+
+    Raises:
+        ModelError: a score is not finite; the calibration is then as it was.
+    """
+    scores, peaks, pixels = [], [], []
+    inside = detector.inspected((detector.config.image_size,) * 2)
+    for maps, found in maps_of_energies(detector, energies, device):
+        scores.append(found)
+        peaks.append(maps.max(axis=(1, 2)))
+        kept = maps.reshape(len(maps), -1) if inside is None else maps[:, inside]
+        pixels.append(kept[:, ::PIXELS_KEPT])
+    detector.calibration = Calibration.fit(*map(np.concatenate, (scores, pixels, peaks)), folds=folds)
+
+
+def maps_of_energies(
+    detector: AnomalyDetector, energies: Sequence[Tensor], device: torch.device
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Maps (N, S, S) float32 and scores (N,) float64 of energies (n, h, w) of every scale, some images at a time.
+
+    Raises:
+        ModelError: a score is not finite.
+    """
+    side = detector.config.image_size
+    for start in range(0, len(energies[0]), BATCH):
+        part = [values[start : start + BATCH].to(device) for values in energies]
+        maps, scales = detector.maps_from_energies(part, (side, side))
+        scores = detector.image_scores(scales.float()).double().cpu().numpy()
+        if not np.isfinite(scores).all():
+            raise ModelError("The model gives no finite score for one of these images: fetch or train it again.")
+        yield maps.float().cpu().numpy(), scores
 
 
 def _calibrate_scales(detector: AnomalyDetector, store: FeatureStore, workers: Workers) -> None:

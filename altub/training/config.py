@@ -61,6 +61,15 @@ class TrainingConfig(_Settings):
         gt=0,
         le=0.5,
     )
+    cross_folds: int = setting(
+        0,
+        "Cross-calibration folds",
+        "At least 2 where too few images can be held out: as many short trainings more, each fold of the good images "
+        "is scored by the one that did not see it. 0 is off.",
+        group="data",
+        ge=0,
+        le=20,
+    )
     backbone: str = setting(
         "auto",
         "Backbone",
@@ -209,6 +218,13 @@ class TrainingConfig(_Settings):
         except ConfigError as error:
             raise ValueError(str(error).rstrip(".")) from None
         return regions
+
+    @field_validator("cross_folds")
+    @classmethod
+    def _one_fold_is_none(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("a model of no images cannot score the only fold: give 2 folds at least, or 0 for none")
+        return folds
 
     @field_validator("device")
     @classmethod

@@ -1,4 +1,4 @@
-"""The end of an epoch: calibration on held-out images, metrics on test images, and the record of both."""
+"""An epoch: the order of its images; at its end calibration on held-out images, metrics on test images, a record."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from altub.evaluation.evaluate import collect_maps
 from altub.inference.info import ImageCounts, ModelInfo
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
     from altub.training.preparation import Prepared
     from altub.training.state import TrainingState
 
-__all__ = ["evaluate_epoch", "model_info", "nll_per_dimension"]
+__all__ = ["evaluate_epoch", "image_order", "model_info", "nll_per_dimension"]
+
+
+def image_order(count: int, seed: int, epoch: int) -> list[int]:
+    """The order of the images in an epoch, from (seed, epoch) alone."""
+    mixed = int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(mixed)).tolist()
 
 
 def evaluate_epoch(parts: Prepared, state: TrainingState, lr: float) -> EpochRecord:

@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
 from altub.errors import AltUBError, ModelError
 from altub.training.adapt import fit_base
-from altub.training.epoch import evaluate_epoch, nll_per_dimension
+from altub.training.cross import cross_calibrate
+from altub.training.epoch import evaluate_epoch, image_order, nll_per_dimension
 from altub.training.preparation import prepare
 from altub.training.recorder import Recorder, StopRequested, TrainingEvent
 from altub.training.state import TrainingState
@@ -99,7 +97,7 @@ def _train(
 
         while state.epoch < config.epochs:
             epoch = state.epoch + 1
-            order = _image_order(len(parts.trained), config.seed, epoch)
+            order = image_order(len(parts.trained), config.seed, epoch)
             turns = schedule.epoch_turns(epoch)  # a pass over the images each
             steps = len(turns) * state.steps_per_pass
             while state.step < steps:
@@ -136,11 +134,9 @@ def _train(
             recorder.check_stop()  # nothing is written yet: resuming computes this epoch's end again
             yield recorder.epoch_done(record)
 
-
-def _image_order(count: int, seed: int, epoch: int) -> list[int]:
-    """The order of the images in an epoch, from (seed, epoch) alone."""
-    mixed = int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
-    return torch.randperm(count, generator=torch.Generator().manual_seed(mixed)).tolist()
+        if config.cross_folds:
+            yield from recorder.tell_each(cross_calibrate(parts))
+            yield recorder.calibrated()
 
 
 def _non_finite(state: TrainingState) -> NonFiniteLossError:

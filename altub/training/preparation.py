@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from altub.runs.run import Run
     from altub.training.status import Status
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "fit_norms", "prepare"]
 
 BATCH = 8  # images at a time where the norms are fitted
 
@@ -129,7 +129,7 @@ def prepare(
         flow = flow.model_copy(update={"norm": "none"})  # transformers bring their own, frozen
     pyramid = FlowPyramid(flow, trained.shapes)
     pyramid.to(device)
-    yield from _fit_norms(pyramid, trained)
+    yield from fit_norms(pyramid, trained)
     detector_config = DetectorConfig(
         backbone=backbone.name,
         stages=backbone.stages,
@@ -183,7 +183,7 @@ def _resolve(
     return config
 
 
-def _fit_norms(pyramid: FlowPyramid, trained: FeatureStore) -> Iterator[str]:
+def fit_norms(pyramid: FlowPyramid, trained: FeatureStore) -> Iterator[str]:
     """Shows the training features to the norms that are fitted to them, as often as one asks for."""
     fits = {scale: norm.start_fit() for scale, norm in enumerate(pyramid.norms) if norm.needs_fit}
     while fits:

@@ -194,6 +194,12 @@ class Recorder:
         self.tell(f"epoch {state.epoch} done", now=True)
         return TrainingEvent("epoch", self.status, record)
 
+    def calibrated(self) -> TrainingEvent:
+        """Writes the model again: after the last epoch its calibration changed, its weights did not."""
+        parts, _, _ = self._training
+        parts.detector.save(self.run.model_dir)
+        return self.tell("calibrated", now=True)
+
     # The end.
 
     def stopped(self) -> TrainingEvent:

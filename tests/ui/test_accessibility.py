@@ -128,7 +128,11 @@ def test_lists_close_behind_the_focus_and_the_wheel_scrolls_over_the_picture(ins
     page.focus("#train-category input")
     expect(page.get_by_role("listbox")).to_have_count(1)
     check = page.get_by_role("button", name="Check images")
-    for stop, lists in ((check, 0), (page.locator("#train-preset input"), 1), (page.locator("#train-image-size input"), 0)):
+    for stop, lists in (
+        (check, 0),
+        (page.locator("#train-preset input"), 1),
+        (page.locator("#train-image-size input"), 0),
+    ):
         page.keyboard.press("Tab")
         expect(stop).to_be_focused()
         page.wait_for_timeout(300)

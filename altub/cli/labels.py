@@ -14,6 +14,7 @@ from altub.cli.options import BAD_INPUT, Device, Json, Model
 from altub.errors import ConfigError, DataError, LabelError
 
 if TYPE_CHECKING:
+    from altub.data import Sample
     from altub.inference.threshold import Threshold
     from altub.labels.sample import LabelSample
     from altub.labels.store import LabelStore
@@ -79,11 +80,25 @@ def export(
     kind: Annotated[str, typer.Argument(metavar="FORMAT", help="mvtec, coco, csv, jsonl or imagefolder.")],
     folder: Annotated[Path, typer.Argument(help="A new folder.")],
     source: Source = None,
+    add_good: Annotated[
+        str | None,
+        typer.Option(metavar="DATA/CATEGORY", help="mvtec alone: with the good images of this data set, to train on."),
+    ] = None,
 ) -> None:
     """Writes all labelled images with their labels to a folder."""
     from altub.cli.progress import CountBar
-    from altub.labels import LabelStore, export_labels
+    from altub.labels import LabelStore, export_labels, write_training_set
 
+    if add_good is not None:
+        if kind != "mvtec":
+            raise ConfigError("--add-good makes a set to train on, which is of the format mvtec.")
+        good = _good_images(add_good)
+        with CountBar("images") as bar:
+            _, notes = write_training_set(LabelStore(), source=source, good=good, folder=folder, progress=bar.update)
+        for note in notes:
+            print(f"Note: {note}", file=sys.stderr)
+        print(f"python -m altub train --data {folder} --category {folder.resolve().name}")
+        return
     with CountBar("images") as bar:
         done = export_labels(LabelStore(), folder, kind, source=source, progress=bar.update)
     for note in done.notes:
@@ -252,6 +267,16 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name or '-'}: {_shown(entry)}" for name, entry in value.items()) or "-"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _good_images(place: str) -> tuple[Sample, ...]:
+    """The good images to train on of DATA/CATEGORY."""
+    from altub.data import load_category
+
+    data, slash, category = place.rstrip("/").rpartition("/")
+    if not slash:
+        raise ConfigError(f"{place} names no category: give DATA/CATEGORY, such as sample/fabric or data/mvtec/bottle.")
+    return load_category(data, category).train
 
 
 def _user() -> str:

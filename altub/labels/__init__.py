@@ -22,8 +22,9 @@ What the labels say, live after every label:
     cheapest_threshold(sample, cost_ratio, pixel_value=...)
     extended_calibration(calibration, sample.evidence, store, used=seen.trained | seen.held_out)
 
-And `export_labels`, `import_labels`, `back_up`, `check`. Everything raises `LabelError` or another `AltUBError` with a
-sentence for the person. Calls are safe from several threads and processes; each is one transaction.
+And `export_labels`, `import_labels`, `write_training_set`, `back_up`, `check`. Everything raises `LabelError` or
+another `AltUBError` with a sentence for the person. Calls are safe from several threads and processes; each is one
+transaction.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from altub.labels.store import LabelStore
     from altub.labels.thresholds import NoPromiseError, cheapest_threshold, promised_threshold
     from altub.labels.training_data import training_images
+    from altub.labels.training_set import write_training_set
 
 __all__ = [
     "LabelStore",
@@ -62,6 +64,7 @@ __all__ = [
     "read_sample",
     "score_images",
     "training_images",
+    "write_training_set",
 ]
 
 __getattr__, __dir__ = lazy_exports(
@@ -83,5 +86,6 @@ __getattr__, __dir__ = lazy_exports(
         "read_sample": ".sample",
         "score_images": ".scoring",
         "training_images": ".training_data",
+        "write_training_set": ".training_set",
     },
 )

@@ -51,7 +51,7 @@ def build_app(options: ServerOptions | None = None, services: Services | None = 
             with gr.Tab("Inspect", id="inspect") as tab:
                 inspect_page.build(demo, services, tab)
             with gr.Tab("Label", id="label") as label_tab:
-                label_page.build(services, label_tab, is_local=options.is_local)
+                labels = label_page.build(services, label_tab, is_local=options.is_local)
             with gr.Tab("Compare", id="compare") as compare_tab:
                 compare_page.build(compare_tab, tabs, services.watch)
             with gr.Tab("Models", id="models") as models_tab:
@@ -59,7 +59,7 @@ def build_app(options: ServerOptions | None = None, services: Services | None = 
             with gr.Tab("Line", id="line") as line_tab:
                 line_page.build(demo, services, line_tab, options)
         inspect_run = next(block for block in demo.blocks.values() if block.elem_id == "inspect-run")
-        connect_tabs(demo, tabs, train, runs, inspect_run)
+        connect_tabs(demo, tabs, train, runs, inspect_run, labels)
         theme_switch.click(None, js=SWITCH_THEME_JS, api_visibility="private", show_progress="hidden")
         api.build(services.models)
         if uploads_are_shared():

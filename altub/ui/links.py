@@ -12,6 +12,7 @@ import gradio as gr
 
 from altub.errors import RunError
 from altub.runs.run import Run
+from altub.ui.label.tab import LabelTab
 from altub.ui.models.runs_panel import RunsPanel
 from altub.ui.offers import list_offers
 from altub.ui.train.tab import TrainTab
@@ -46,11 +47,19 @@ WRITE_ADDRESS_JS = """(tab, run) => {
 }"""
 
 
-def connect_tabs(demo: gr.Blocks, tabs: gr.Tabs, train: TrainTab, runs: RunsPanel, inspect_run: gr.Dropdown) -> None:
+def connect_tabs(
+    demo: gr.Blocks,
+    tabs: gr.Tabs,
+    train: TrainTab,
+    runs: RunsPanel,
+    inspect_run: gr.Dropdown,
+    labels: LabelTab | None,
+) -> None:
     """Connects the tabs with each other and with the address; call it when all of them are built.
 
     Args:
         inspect_run: the list of models in Inspect.
+        labels: None where labels are not kept.
     """
     address = gr.JSON(visible=False)
     names = [tab.id for tab in tabs.children if isinstance(tab, gr.Tab)]
@@ -95,6 +104,10 @@ def connect_tabs(demo: gr.Blocks, tabs: gr.Tabs, train: TrainTab, runs: RunsPane
     runs.clone.click(train.clone, runs.chosen, train.form, **QUIET).success(
         lambda: gr.Tabs(selected="train"), None, tabs, **QUIET
     ).then(None, js="() => document.querySelector('#train-setup').scrollIntoView()", api_visibility="private")
+    if labels is not None:
+        labels.making.success(train.choose_set, labels.made, train.images, **QUIET).success(
+            lambda: gr.Tabs(selected="train"), None, tabs, **QUIET
+        ).then(None, js="() => document.querySelector('#train-setup').scrollIntoView()", api_visibility="private")
     quiet = {"api_visibility": "private"}
     # A click is a selection; a tab that another one opened is a change.
     gr.on([tabs.select, tabs.change], None, None, None, js=f"() => setTimeout({WRITE_ADDRESS_JS}, 50)", **quiet)

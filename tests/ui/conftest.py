@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -182,9 +183,9 @@ class Visitor:
         return self.page
 
 
-@pytest.fixture
-def visit(chromium: playwright_api.Browser, server: Server) -> Iterator[object]:
-    """Makes visitors of a given window size; windows of one test share a browser profile, as at home."""
+@contextmanager
+def visitors(chromium: playwright_api.Browser, server: Server) -> Iterator[Callable[..., Visitor]]:
+    """Makes visitors of a given window size; their windows share a browser profile, as at home."""
     contexts = []
 
     def new_visitor(width: int = 1280, height: int = 900, *, same_browser: bool = True) -> Visitor:
@@ -195,9 +196,18 @@ def visit(chromium: playwright_api.Browser, server: Server) -> Iterator[object]:
         visitor.page.set_default_timeout(60_000)
         return visitor
 
-    yield new_visitor
-    for context in contexts:
-        context.close()
+    try:
+        yield new_visitor
+    finally:
+        for context in contexts:
+            context.close()
+
+
+@pytest.fixture
+def visit(chromium: playwright_api.Browser, server: Server) -> Iterator[Callable[..., Visitor]]:
+    """`visitors` of one test. A page takes seconds to open: tests that leave it as it was share one."""
+    with visitors(chromium, server) as new_visitor:
+        yield new_visitor
 
 
 @pytest.fixture

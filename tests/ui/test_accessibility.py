@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from altub.runs.run import Run
-from tests.ui.conftest import Server, open_tab
+from tests.ui.conftest import Server, open_tab, visitors
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -19,17 +19,30 @@ TABS = ("Train", "Inspect", "Compare", "Models")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
+@pytest.fixture(scope="module")
+def visited(chromium: object, server: Server, trained_run: Run, data_folder: Path) -> Iterator[Page]:
+    """A page with a finished run that inspected one image, shared by the tests."""
+    shutil.copytree(trained_run.path, server.runs / trained_run.id)
+    with visitors(chromium, server) as visit:
+        page = visit().open("?__theme=light")
+        open_tab(page, "Inspect")
+        page.wait_for_function("document.querySelector('#inspect-run input')?.value.includes('weave')")
+        page.set_input_files("#inspect-files input[type=file]", str(data_folder / "weave/test/blot/000.png"))
+        page.wait_for_selector("#inspect-slider img")
+        page.wait_for_selector(".verdict")
+        yield page
+
+
 @pytest.fixture
-def inspected(visit, server: Server, trained_run: Run, data_folder: Path) -> Iterator[Page]:
-    """A page with a finished run that inspected one image."""
-    if not (server.runs / trained_run.id).exists():
-        shutil.copytree(trained_run.path, server.runs / trained_run.id)
-    page = visit().open("?__theme=light")
+def inspected(visited: Page) -> Page:
+    """The shared page as it was at first: light, on Inspect, without messages."""
+    page = visited
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.keyboard.press("Escape")
+    if page.evaluate("document.body.classList.contains('dark')"):
+        page.click("#theme-switch")
     open_tab(page, "Inspect")
-    page.wait_for_function("document.querySelector('#inspect-run input')?.value.includes('weave')")
-    page.set_input_files("#inspect-files input[type=file]", str(data_folder / "weave/test/blot/000.png"))
-    page.wait_for_selector("#inspect-slider img")
-    page.wait_for_selector(".verdict")
+    page.evaluate("scrollTo(0, 0)")
     return page
 
 

@@ -13,9 +13,10 @@ from altub.errors import DataError, LabelError
 from altub.labels.formats import coco, csv_table, imagefolder, jsonl, mvtec
 from altub.labels.formats.folder import ExportFolder, exporting
 from altub.labels.formats.item import Item
+from altub.labels.records import Label
 from altub.labels.store import LabelStore
 
-__all__ = ["FORMATS", "Exported", "Format", "Imported", "export_labels", "import_labels"]
+__all__ = ["FORMATS", "Exported", "Format", "Imported", "export_labels", "import_labels", "labelled_items"]
 
 
 class Format(Protocol):
@@ -90,26 +91,32 @@ def export_labels(
         raise DataError("There are no labels to export: label some images first.")
 
     def items() -> Iterator[Item]:
-        for done, label in enumerate(labels, start=1):
-            image = store.images.get(label.image)
-            yield Item(
-                path=store.objects.path(image.sha256),
-                name=image.name if Path(image.name).suffix else f"{image.name}{image.suffix}",
-                size=image.size,
-                verdict=label.verdict,
-                defect_type=label.defect_type,
-                mask=store.labels.mask(label),
-                note=label.note,
-                who=label.who,
-                at=label.at,
-                source=image.source,
-            )
+        for done, item in enumerate(labelled_items(store, labels), start=1):
+            yield item
             if progress is not None:
                 progress(done, len(labels))
 
     with exporting(Path(folder)) as out:
         notes = chosen.write(items(), out)
     return Exported(len(labels), notes)
+
+
+def labelled_items(store: LabelStore, labels: Iterable[Label]) -> Iterator[Item]:
+    """The images of these labels, as a format takes them."""
+    for label in labels:
+        image = store.images.get(label.image)
+        yield Item(
+            path=store.objects.path(image.sha256),
+            name=image.name if Path(image.name).suffix else f"{image.name}{image.suffix}",
+            size=image.size,
+            verdict=label.verdict,
+            defect_type=label.defect_type,
+            mask=store.labels.mask(label),
+            note=label.note,
+            who=label.who,
+            at=label.at,
+            source=image.source,
+        )
 
 
 def import_labels(

@@ -14,10 +14,11 @@ import gradio as gr
 
 from altub.data import is_image_file
 from altub.errors import AltUBError, ConfigError, LabelError, about
+from altub.labels import write_training_set
 from altub.ui.dropped import dropped_sources
 from altub.ui.errors import notice, show_errors, without_folders
 from altub.ui.label import sources, views
-from altub.ui.label.choice import ALL_SOURCES, Choice
+from altub.ui.label.choice import ALL_SOURCES, Choice, load_model
 from altub.ui.label.desk import EXPIRED, LabelDesk
 from altub.ui.label.export import write_archive
 from altub.ui.offers import list_offers
@@ -156,6 +157,22 @@ class LabelHandlers:
             path, images, notes = write_archive(self.services.labels, str(kind), self._choice(*fields).source, tell)
         gr.Info(notice(" ".join([f"{images} labelled images.", *notes])))
         return str(path)
+
+    @show_errors("Set not made")
+    def make_set(self, with_good: Any, value: Any, *fields: Any, progress: gr.Progress = gr.Progress()) -> str:
+        """Writes what is labelled as a set to train on; its name."""
+        if self.desk.who(value.get("token") if isinstance(value, dict) else None) is None:
+            raise LabelError(EXPIRED)
+        choice = self._choice(*fields)
+        model = load_model(self.services.models, choice.run_id) if with_good is True else None
+
+        def tell(done: int, of: int) -> None:
+            progress((done, of), desc=f"Copying {done} of {of}", unit="images")
+
+        good = sources.training_images(model.run) if model else ()
+        path, notes = write_training_set(self.services.labels, source=choice.source, good=good, progress=tell)
+        gr.Info(notice(" ".join([f"The set “{path.name}” is ready to train on.", *notes])))
+        return path.name
 
     # Parts of the above.
 

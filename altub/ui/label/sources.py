@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from altub.data import SAMPLE_CATEGORIES, load_category
+from altub.data import SAMPLE_CATEGORIES, Sample, load_category
 from altub.errors import AltUBError, DataError
 from altub.inference.exports import collect_images
-from altub.runs.run import list_runs
+from altub.runs.run import Run, list_runs
 from altub.ui.folders import named_folder
 from altub.ui.to_label import Offered
 
-__all__ = ["category_choices", "folder_images", "test_images"]
+__all__ = ["category_choices", "folder_images", "test_images", "training_images"]
 
 SAMPLE = "sample:"  # begins the value of a category of the built-in sample; the others are ids of runs
 
@@ -58,3 +58,18 @@ def test_images(value: str) -> tuple[str, list[Offered]]:
     if not category.test:
         raise DataError(f"{category.name} has no test images: drop images instead.")
     return category.name, [(one.path, f"{one.defect}/{one.path.name}") for one in category.test]
+
+
+def training_images(run: Run) -> tuple[Sample, ...]:
+    """The good images that a run was trained on or held out.
+
+    Raises:
+        DataError: they are not on this machine.
+    """
+    try:
+        return load_category(run.config.data, run.config.category).train
+    except AltUBError as error:
+        raise DataError(
+            "The good images of this model's training are not on this machine: choose another model, or train on the "
+            "labels alone."
+        ) from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from altub.settings import uploads_are_shared
 from altub.ui.dropped import NAMES_JS
@@ -17,7 +19,7 @@ from altub.ui.label.handlers import LabelHandlers
 from altub.ui.label.insight_panel import InsightPanel
 from altub.ui.services import Services
 
-__all__ = ["build"]
+__all__ = ["LabelTab", "build"]
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 POLL = 0.7  # seconds between two looks at the scoring
@@ -33,8 +35,16 @@ FETCH_JS = """() => {
 }"""
 
 
-def build(services: Services, tab: gr.Tab, *, is_local: bool) -> None:
-    """Fills the tab; call it inside `with gr.Tab("Label") as tab:`.
+@dataclass(frozen=True)
+class LabelTab:
+    """What other tabs connect to: the event that makes a set to train on, and the set's name."""
+
+    making: Dependency
+    made: gr.State
+
+
+def build(services: Services, tab: gr.Tab, *, is_local: bool) -> LabelTab | None:
+    """Fills the tab; call it inside `with gr.Tab("Label") as tab:`. None where labels are not kept.
 
     Args:
         services: the label store, the models and the scorer.
@@ -42,7 +52,7 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> None:
     """
     if not uploads_are_shared():
         gr.HTML(views.DISABLED)
-        return
+        return None
     desk = LabelDesk(services)
     on = LabelHandlers(services, desk, is_local=is_local)
     value, names = gr.State({}), gr.JSON([], visible=False)
@@ -110,6 +120,15 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> None:
                 )
                 export = gr.Button("Download", size="md", scale=0, min_width=130, elem_id="label-download")
                 file = gr.DownloadButton(visible="hidden", elem_id="label-file")
+            with gr.Row(elem_id="label-training", elem_classes="label-card"):
+                with_good = gr.Checkbox(
+                    True,
+                    label="With the good images of the model's training",
+                    info="Good labels are trained on, labelled defects and their masks become the test set.",
+                    elem_id="label-with-good",
+                )
+                train = gr.Button("Train on these labels", size="md", scale=0, min_width=190, elem_id="label-train")
+                made = gr.State("")
 
     fields = [run, show, order, source, kind]
     canvas.enter(on.enter, fields, [canvas, value, run, category, source, kind, scoring, timer], **QUIET)
@@ -139,3 +158,12 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> None:
         show_progress_on=form,
         concurrency_limit=2,
     ).success(None, js=FETCH_JS, api_visibility="private")
+    making = train.click(
+        on.make_set,
+        [with_good, value, *fields],
+        made,
+        api_visibility="private",
+        show_progress_on=with_good,
+        concurrency_limit=1,
+    )
+    return LabelTab(making, made)

@@ -22,7 +22,7 @@ from altub.settings import data_root
 from altub.ui.background import BackgroundTask, Report
 from altub.ui.errors import notice, show_errors
 from altub.ui.services import Services
-from altub.ui.train.data_source import MVTEC, OWN, SAMPLE, SOURCES, UPLOAD, category_choices, find_category
+from altub.ui.train.data_source import LABELLED, MVTEC, OWN, SAMPLE, SOURCES, UPLOAD, category_choices, find_category
 from altub.ui.train.data_views import no_category, preview, task_line
 from altub.ui.train.review_view import review_html
 from altub.ui.train.uploads import remove_image, removed_images, restore_image, store_upload
@@ -98,6 +98,12 @@ class DataHandlers:
             choices = self._choices(OWN, folder, None)
         named = [value for _, value in choices["choices"] if not value.startswith(UPLOAD)]
         return {**choices, "value": named[0] if named else choices["value"]}
+
+    def choose_set(self, name: Any) -> list[Any]:
+        """A set of labelled images, as another tab has made it: source, and what `choose_source` gives."""
+        answers = self.choose_source(OWN, "")
+        chosen = LABELLED + str(name)
+        return [OWN, {**answers[0], "value": chosen}, self.draw(OWN, chosen, ""), *answers[2:]]
 
     @show_errors("Download not started", fields={"licence": "download-licence"})
     def start_download(self, category: str, accepted: bool) -> list[Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from altub.data import MVTEC_CATEGORIES, Category, list_categories, load_category
 from altub.data.sample import SAMPLE_CATEGORIES
 from altub.errors import ConfigError, DataError
+from altub.labels.training_set import list_training_sets, training_set_folder
 from altub.settings import data_root
 from altub.ui.train.uploads import list_uploads, upload_folder
 
@@ -23,7 +24,8 @@ __all__ = [
 
 SAMPLE, MVTEC, OWN = "sample", "mvtec", "own"
 SOURCES = (("Built-in sample", SAMPLE), ("MVTec AD", MVTEC), ("My images", OWN))
-UPLOAD, FOLDER = "upload:", "folder:"  # the two kinds of own images, in the value of the category list
+# The kinds of own images, in the value of the category list.
+UPLOAD, LABELLED, FOLDER = "upload:", "labelled:", "folder:"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def category_choices(source: str, folder: str = "", may_name_folders: bool = Fal
     if source != OWN:
         raise ConfigError("Choose a source of images first.")
     choices = [(f"{name} (uploaded)", UPLOAD + name) for name in list_uploads()]
+    choices += [(f"{name} (labelled)", LABELLED + name) for name in list_training_sets()]
     if folder.strip():
         _check_may_name(may_name_folders)
         choices += [(category.name, FOLDER + category.name) for category in list_categories(folder.strip())]
@@ -81,6 +84,9 @@ def find_category(source: str, value: str | None, folder: str = "", may_name_fol
                 return Choice(str(root), value)
     if source == OWN and value.startswith(UPLOAD):
         path = upload_folder(value.removeprefix(UPLOAD))
+        return Choice(str(path), path.name)
+    if source == OWN and value.startswith(LABELLED):
+        path = training_set_folder(value.removeprefix(LABELLED))
         return Choice(str(path), path.name)
     if source == OWN and value.startswith(FOLDER):
         _check_may_name(may_name_folders)

@@ -14,6 +14,7 @@ import gradio as gr
 from altub.data.sample import SAMPLE_CATEGORIES
 from altub.errors import AltUBError, RunError
 from altub.fields import Setting
+from altub.labels.training_set import training_sets_root
 from altub.settings import data_root
 from altub.training.config import PRESETS, TrainingConfig, make_config
 from altub.ui.errors import notice, show_errors
@@ -21,6 +22,7 @@ from altub.ui.train import form_handlers
 from altub.ui.train.data_handlers import DataHandlers
 from altub.ui.train.data_source import (
     FOLDER,
+    LABELLED,
     MVTEC,
     OWN,
     SAMPLE,
@@ -129,6 +131,8 @@ def place_of(config: TrainingConfig, is_local: bool) -> tuple[str, str, str | No
         place = (MVTEC, "", name)
     elif root.parent in (uploads_root(), uploads_root().resolve()):
         place = (OWN, "", UPLOAD + root.name)
+    elif root.parent in (training_sets_root(), training_sets_root().resolve()):
+        place = (OWN, "", LABELLED + root.name)
     else:
         place = (OWN, str(root) if is_local else "", FOLDER + name)
     try:

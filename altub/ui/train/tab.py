@@ -43,7 +43,7 @@ class TrainTab:
     """What other parts of the page connect to.
 
     seen: the visitor's `Seen`. remembered: id of the shown run. inspect: asks for the shown run in Inspect.
-    clone: id of a run -> values of `form`.
+    clone: id of a run -> values of `form`. choose_set: name of a set of labelled images -> values of `images`.
     """
 
     seen: gr.State
@@ -51,6 +51,8 @@ class TrainTab:
     inspect: gr.Button
     clone: Callable[[Any], list[Any]]
     form: list[gr.components.Component]
+    choose_set: Callable[[Any], list[Any]]
+    images: list[gr.components.Component]
 
 
 def build(demo: gr.Blocks, services: Services, *, may_name_folders: bool = True) -> TrainTab:
@@ -142,4 +144,5 @@ def build(demo: gr.Blocks, services: Services, *, may_name_folders: bool = True)
         api_visibility="private",
         show_progress="hidden",
     )
-    return TrainTab(monitor.seen, monitor.remembered, bar.inspect, memory.clone, filled)
+    images = [data.source, data.category, *data.followers]
+    return TrainTab(monitor.seen, monitor.remembered, bar.inspect, memory.clone, filled, data.on.choose_set, images)

@@ -6,7 +6,7 @@ import re
 import tarfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +18,7 @@ from playwright.sync_api import Page, expect
 
 from altub.runs.run import list_runs
 from tests.conftest import write_category
+from tests.ui.conftest import visitors
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -164,8 +165,15 @@ def test_second_window_and_restarted_server_show_the_running_job(visit, server) 
     expect(stranger.locator("#run-status .pill")).to_have_text("Finished", timeout=LONG)
 
 
-def test_a_wrong_field_is_a_sentence_and_starts_nothing(visit, server) -> None:
-    page = visit().open()
+@pytest.fixture(scope="module")
+def form(chromium, server) -> Iterator[Page]:
+    """A page whose form several tests fill in, one after the other."""
+    with visitors(chromium, server) as visit:
+        yield visit().open()
+
+
+def test_a_wrong_field_is_a_sentence_and_starts_nothing(form: Page, server) -> None:
+    page = form
     known = len(list_runs(server.runs))
     page.fill("#train-image-size input", "7")
     page.keyboard.press("Tab")
@@ -181,12 +189,12 @@ def test_a_wrong_field_is_a_sentence_and_starts_nothing(visit, server) -> None:
     assert "Traceback" not in "".join(server.output)
 
 
-def test_uploads_become_a_category(visit, server, tmp_path: Path) -> None:
+def test_uploads_become_a_category(form: Page, server, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for k in range(9):
         Image.fromarray(rng.integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(tmp_path / f"{k}.png")
     (tmp_path / "broken.png").write_bytes(b"not an image")
-    page = visit().open()
+    page = form
     page.click("#train-source label:has-text('My images')")
     expect(page.locator("#train-preview")).to_contain_text("No own images yet")
     page.click("#upload-store")
@@ -197,13 +205,13 @@ def test_uploads_become_a_category(visit, server, tmp_path: Path) -> None:
     page.set_input_files("#upload-good input[type=file]", [str(path) for path in sorted(tmp_path.glob("*.png"))])
     expect(page.locator("#upload-good")).to_contain_text("broken")
     page.click("#upload-store")
-    expect(page.locator(".toast-body")).to_contain_text("broken.png")
+    expect(page.locator(".toast-body", has_text="broken.png")).to_be_visible()
     expect(page.locator("#train-preview")).to_contain_text("9 for training")
     assert len(list((server.data / "uploads/my lids/good").iterdir())) == 9
 
 
-def test_download_of_mvtec_wants_consent_and_tells_what_to_do_when_sources_are_dead(visit, server, tmp_path) -> None:
-    page = visit().open()
+def test_download_of_mvtec_wants_consent_and_says_when_sources_are_dead(form: Page, server, tmp_path) -> None:
+    page = form
     page.click("#train-source label:has-text('MVTec AD')")
     expect(page.locator("#train-preview")).to_contain_text("No category of MVTec AD found")
     expect(page.locator("#train-start")).to_be_disabled()
@@ -228,27 +236,24 @@ def test_download_of_mvtec_wants_consent_and_tells_what_to_do_when_sources_are_d
     expect(page.locator("#train-start")).to_be_enabled()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_sticks_out_at_any_width(visit, theme: str) -> None:
+def test_nothing_sticks_out_at_any_width_light_or_dark_and_the_theme_is_remembered(visit) -> None:
     visitor = visit(1920)
-    page = visitor.open(f"?__theme={theme}")
+    page = visitor.open("?__theme=light")
     expect(page.locator("#train-preview .thumbnails img").first).to_be_visible(timeout=LONG)
-    assert page.evaluate("document.body.classList.contains('dark')") is (theme == "dark")
-    for width in (1920, 1280, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(300)  # the page follows
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, width
-    assert visitor.complaints == []
-    assert visitor.outside == []
-
-
-def test_the_switch_turns_the_page_dark_and_remembers(visit) -> None:
-    page = visit().open("?__theme=light")
-    page.click("#theme-switch")
-    assert page.evaluate("document.body.classList.contains('dark')")
+    for dark in (False, True):
+        if dark:
+            page.set_viewport_size({"width": 1920, "height": 900})
+            page.click("#theme-switch")
+        assert page.evaluate("document.body.classList.contains('dark')") is dark
+        for width in (1920, 1280, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(300)  # the page follows
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, width
     page = visit().open()
     page.wait_for_function("document.body.classList.contains('dark')")
     style = "(element) => [getComputedStyle(element).color, getComputedStyle(document.body).backgroundColor]"
     ink, ground = page.eval_on_selector("#altub-brand h1", style)
     brightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (ink, ground)]
     assert brightness[0] > 500 > 200 > brightness[1]
+    assert visitor.complaints == []
+    assert visitor.outside == []

@@ -28,6 +28,7 @@
 | ALTUB_LOG_DAYS        | days that the page keeps its inspection log; 0: it has none    | for ever          |
 | ALTUB_MQTT_USER       | logs a watched folder in to its MQTT broker                    | none              |
 | ALTUB_MQTT_PASSWORD   | the password of that user                                      | none              |
+| ALTUB_PLAIN_FRONTEND  | 1: Gradio's scripts as they are, without quicker parts         | quicker ones      |
 | ALTUB_WEBHOOK_SECRET  | signs the messages of a watched folder to a webhook            | none              |
 
 Defaults in brackets hold on a Hugging Face Space, where data and runs also go to its persistent storage, if any.
@@ -68,6 +69,7 @@ __all__ = [
     "mqtt_login",
     "mvtec_sources",
     "on_space",
+    "plain_frontend",
     "runs_root",
     "server_name",
     "server_port",
@@ -212,6 +214,11 @@ def allowed_hosts() -> list[str]:
 def api_token() -> str:
     """What programs must send to the endpoint for machines (``ALTUB_API_TOKEN``); empty where it is not set."""
     return os.environ.get("ALTUB_API_TOKEN") or ""
+
+
+def plain_frontend() -> bool:
+    """Are Gradio's scripts served as they are (``ALTUB_PLAIN_FRONTEND=1``), not the quicker ones?"""
+    return os.environ.get("ALTUB_PLAIN_FRONTEND") == "1"
 
 
 def webhook_secret() -> str:

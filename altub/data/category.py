@@ -90,7 +90,8 @@ class Category:
     """One kind of product: good images to learn from and, where there are any, labelled images to test on.
 
     ``layout`` is "mvtec", "btad", "visa", "folder" or "memory". ``notes`` are sentences for the user about what was
-    found, such as defective images without a mask.
+    found, such as defective images without a mask. ``known`` are defective images with masks that a training may learn
+    from (`altub.training.push`); they are never tested on.
     """
 
     name: str
@@ -99,13 +100,18 @@ class Category:
     test: tuple[Sample, ...]
     layout: str
     notes: tuple[str, ...] = ()
+    known: tuple[Sample, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", printable(self.name))  # a folder's name need not be text
 
     @classmethod
     def from_images(
-        cls, name: str, good: Iterable[Sample | ImageSource], test: Iterable[Sample | ImageSource] = ()
+        cls,
+        name: str,
+        good: Iterable[Sample | ImageSource],
+        test: Iterable[Sample | ImageSource] = (),
+        known: Iterable[Sample] = (),
     ) -> Category:
         """A category of samples, paths, encoded bytes, Pillow images or arrays (H, W[, C]); no folder is needed.
 
@@ -113,6 +119,7 @@ class Category:
             name: of the product.
             good: good images to train on.
             test: images to test on; anything but a `Sample` counts as good.
+            known: defective samples with masks that a training may learn from.
 
         Example:
             >>> import numpy as np
@@ -126,6 +133,7 @@ class Category:
             train=tuple(_as_sample(item, f"good-{index:05d}") for index, item in enumerate(good)),
             test=tuple(_as_sample(item, f"test-{index:05d}") for index, item in enumerate(test)),
             layout=MEMORY,
+            known=tuple(known),
         )
 
     @property

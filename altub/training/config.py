@@ -180,6 +180,24 @@ class TrainingConfig(_Settings):
         "Polygons in fractions of the image to inspect or to ignore; `train --region FILE.json` reads them.",
         group="score",
     )
+    push_epochs: int = setting(
+        0,
+        "Epochs with known defects",
+        "The last epochs, in which known defects of the data (train/<defect> with masks) are pushed away from good "
+        "parts; 0 is off.",
+        group="optimizer",
+        unit="epochs",
+        ge=0,
+    )
+    push_weight: float = setting(
+        0.1,
+        "Weight of known defects",
+        "Of the push, against the likelihood of good parts.",
+        group="optimizer",
+        step=0.05,
+        gt=0,
+        le=100,
+    )
     seed: int = setting(0, "Random seed", "Seed of all random numbers.", group="run", ge=0, lt=2**63)
     device: str = setting(
         "auto",

@@ -81,6 +81,7 @@ def _train_fold(parts: Prepared, images: _Part, title: str) -> Iterator[str]:
         yield f"{title}: fitting the norms"
     updates = Alternation(config, pyramid, parts.autocast, parts.workers)
     epochs = max(1, math.ceil(config.epochs * EPOCHS_SHARE))
+    pushed = math.ceil(config.push_epochs * EPOCHS_SHARE)
     passes = math.ceil(len(images) / config.batch_size)
     for epoch in range(1, epochs + 1):
         order = image_order(len(images), config.seed, epoch)
@@ -92,8 +93,11 @@ def _train_fold(parts: Prepared, images: _Part, title: str) -> Iterator[str]:
                 batch = images.batch(order[step * config.batch_size : (step + 1) * config.batch_size], epoch)
                 global_step = (epoch - 1) * passes + index * passes + step + 1
                 progress = min((global_step - 1) / (epochs * passes), 1.0)
+                push = None
+                if parts.known is not None and turn == "flow" and epoch > epochs - pushed:
+                    push = parts.known.push(global_step - 1, config.push_weight)
                 for whose in schedule.step_turns(global_step) if turn == "flow" else ("base",):
-                    updates.step(batch, whose, epoch, global_step, progress)
+                    updates.step(batch, whose, epoch, global_step, progress, push)
                 yield f"{title}: epoch {epoch} of {epochs}"
     return pyramid.eval()
 

@@ -27,7 +27,7 @@ __all__ = ["DataRecord", "Split", "split_data"]
 READERS = 4  # threads that hash files
 NAMED = 3  # files that a message names
 
-Part = Literal["trained", "held-out", "test"]
+Part = Literal["trained", "held-out", "test", "known"]
 
 
 class Split(BaseModel):
@@ -38,6 +38,7 @@ class Split(BaseModel):
     trained: list[Sample]
     held_out: list[Sample]
     tested: list[Sample]
+    known: list[Sample] = []  # defective ones to learn from
     pixel_range: PixelRange | None = None  # None: as version 0.1.0 read images
     note: str | None = None  # for the user
 
@@ -67,6 +68,7 @@ class DataRecord(BaseModel):
             ("trained", split.trained),
             ("held-out", split.held_out),
             ("test", split.tested),
+            ("known", split.known),
         )
         samples = [(part, sample) for part, chosen in parts for sample in chosen]
         hashes = _hashes([sample for _, sample in samples])
@@ -95,7 +97,7 @@ class DataRecord(BaseModel):
 
     def untrained(self, samples: Sequence[Sample]) -> list[Sample]:
         """Those whose content was not trained on, whatever their names."""
-        trained = {entry.sha256 for entry in self.images if entry.part == "trained"}
+        trained = {entry.sha256 for entry in self.images if entry.part in ("trained", "known")}
         hashes = _hashes(samples)
         return [sample for sample, (_, sha256) in zip(samples, hashes, strict=True) if sha256 not in trained]
 
@@ -126,7 +128,7 @@ class DataRecord(BaseModel):
         # Training and test images apart: a layout may use one file as both.
         known = {
             (is_test, _name(category, sample)): sample
-            for is_test, samples in ((False, category.train), (True, category.test))
+            for is_test, samples in ((False, (*category.train, *category.known)), (True, category.test))
             for sample in samples
         }
         wanted = [(entry.part == "test", entry.name) for entry in self.images]
@@ -144,10 +146,12 @@ class DataRecord(BaseModel):
                 f"The data of run {run_id} changed since its training began ({what}). Put the images back as they "
                 "were and resume, or start a new run."
             )
-        parts: dict[Part, list[Sample]] = {"trained": [], "held-out": [], "test": []}
+        parts: dict[Part, list[Sample]] = {"trained": [], "held-out": [], "test": [], "known": []}
         for entry, sample in there:
             parts[entry.part].append(sample)
-        added = len(known) - len(set(wanted))
+        learned = {entry.sha256 for entry in self.images if entry.part == "known"}
+        others = [sample for key, sample in known.items() if key not in set(wanted)]
+        added = sum(sha256 not in learned for _, sha256 in (_hashes(others) if learned else [(0, "")] * len(others)))
         note = None
         if added:
             plural = "s were" if added > 1 else " was"
@@ -156,12 +160,15 @@ class DataRecord(BaseModel):
             trained=parts["trained"],
             held_out=parts["held-out"],
             tested=parts["test"],
+            known=parts["known"],
             pixel_range=self.pixel_range,
             note=note,
         )
 
 
-def split_data(path: Path, run_id: str, category: Category, share: float, seed: int, *, begun: bool) -> Split:
+def split_data(
+    path: Path, run_id: str, category: Category, share: float, seed: int, *, begun: bool, learns_defects: bool = False
+) -> Split:
     """The images to train on, to hold out and to test on: as recorded in `path` if training has begun, else drawn
     (`split_held_out`) and recorded there, with the range of their pixels. Where a begun run has no record (version
     0.1.0), they are drawn and read as they were.
@@ -174,7 +181,12 @@ def split_data(path: Path, run_id: str, category: Category, share: float, seed: 
         return DataRecord.read(path, run_id).restore(run_id, category)
     trained, held_out = split_held_out(category.train, share, seed)
     pixel_range = None if begun else measure_pixel_range(sample.source for sample in trained)
-    split = Split(trained=trained, held_out=held_out, tested=list(category.test), pixel_range=pixel_range)
+    known = list(category.known) if learns_defects else []
+    learned = {sha256 for _, sha256 in _hashes(known)}
+    tested = list(category.test)
+    if learned:  # never tested on, whatever their names are there
+        tested = [sample for sample, (_, own) in zip(tested, _hashes(tested), strict=True) if own not in learned]
+    split = Split(trained=trained, held_out=held_out, tested=tested, known=known, pixel_range=pixel_range)
     write_json(path, DataRecord.of(category, split).model_dump(mode="json"))
     return split
 

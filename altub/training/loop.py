@@ -113,8 +113,11 @@ def _train(
                     features = parts.trained.batch(images, epoch)
                     global_step = state.epoch * state.steps_per_pass + step + 1
                     progress = (global_step - 1) / (config.epochs * state.steps_per_pass)
+                    push = None
+                    if parts.known is not None and turn == "flow" and epoch > config.epochs - config.push_epochs:
+                        push = parts.known.push(global_step - 1, config.push_weight)
                     for whose in schedule.step_turns(global_step) if turn == "flow" else ("base",):
-                        nll = updates.step(features, whose, epoch, global_step, progress)
+                        nll = updates.step(features, whose, epoch, global_step, progress, push)
                         if not all(map(math.isfinite, nll)):
                             raise _non_finite(state)
                         if whose == "flow" or not schedule.on_top:  # every image counts once in the epoch's loss

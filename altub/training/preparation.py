@@ -14,6 +14,7 @@ from altub.backbones.catalogue import usual_flow_lr
 from altub.data import MEMORY, Category, load_category
 from altub.data.augment import augmentation
 from altub.device import Workers, autocast, choose_device, choose_precision, describe_device
+from altub.errors import DataError
 from altub.evaluation.evaluate import TestSet
 from altub.evaluation.examples import ExampleMaps
 from altub.flows import FlowPyramid
@@ -25,6 +26,7 @@ from altub.settings import feature_memory_bytes
 from altub.training.config import TrainingConfig
 from altub.training.data_record import split_data
 from altub.training.features import FeatureStore
+from altub.training.push import KnownDefects
 
 if TYPE_CHECKING:
     from altub.runs.run import Run
@@ -41,6 +43,7 @@ class Prepared:
 
     Attributes:
         trained, held_out, tested: features of the training, held-out and test images.
+        known: defects to learn from; None: no epoch does.
         test: what the test images are, to be compared with their maps.
     """
 
@@ -52,6 +55,7 @@ class Prepared:
     trained: FeatureStore
     held_out: FeatureStore
     tested: FeatureStore
+    known: KnownDefects | None
     test: TestSet
     examples: ExampleMaps
     pyramid: FlowPyramid
@@ -93,13 +97,29 @@ def prepare(
     status.notes += [note for note in category.notes if note not in status.notes]
 
     begun = run.checkpoint_file.exists()
-    split = split_data(run.data_file, run.id, category, config.held_out, config.seed, begun=begun)
+    split = split_data(
+        run.data_file,
+        run.id,
+        category,
+        config.held_out,
+        config.seed,
+        begun=begun,
+        learns_defects=config.push_epochs > 0,
+    )
+    if config.push_epochs and not split.known:
+        raise DataError(
+            f"{category.name} has no known defects to learn from: put some with masks into train/<defect> and "
+            "ground_truth_train/<defect>, or set their epochs to 0."
+        )
     notes = [split.note] if split.note else []
     if split.pixel_range is not None:
         notes += split.pixel_range.notes
     status.notes += [note for note in notes if note not in status.notes]
     stores: list[FeatureStore] = []
-    for what, samples in (("training", split.trained), ("held-out", split.held_out), ("test", split.tested)):
+    named = {"training": split.trained, "held-out": split.held_out, "test": split.tested, "known": split.known}
+    for what, samples in named.items():
+        if what == "known" and not samples:
+            continue
         store = FeatureStore(
             backbone,
             samples,
@@ -110,7 +130,7 @@ def prepare(
             augment=augmentation(config.augment, config.seed) if what == "training" and config.augment else None,
             workers=workers,
             pixel_range=split.pixel_range,
-            describes=what != "test",
+            describes=what in ("training", "held-out"),
         )
         stack.callback(store.close)
         stores.append(store)
@@ -118,7 +138,11 @@ def prepare(
             yield f"features of {what} images, {done} of {len(store)}"
         for done in store.describe():
             yield f"looking at {what} images, {done} of {len(store)}"
-    trained, held_out, tested = stores
+    trained, held_out, tested, *others = stores
+    known = None
+    if others:
+        size = (config.image_size, config.image_size)
+        known = KnownDefects(others[0], [sample.read_mask(size) for sample in split.known], config.seed)
 
     # An image that was turned by a quarter has another shape, and is still one of these.
     turned = ("aspect",) if "rot90" in config.augment else ()
@@ -154,6 +178,7 @@ def prepare(
         trained=trained,
         held_out=held_out,
         tested=tested,
+        known=known,
         test=TestSet(split.tested, config.image_size),
         examples=ExampleMaps(run.examples_dir, split.tested or split.held_out),
         pyramid=pyramid,

@@ -15,6 +15,7 @@ from altub.device import Workers
 from altub.flows import FlowPyramid
 from altub.flows.head import Microbatch, Update, microbatch_size
 from altub.training.config import TrainingConfig
+from altub.training.push import Push
 from altub.training.schedule import Phase
 
 __all__ = ["Alternation", "learning_rate_factor"]
@@ -61,9 +62,18 @@ class Alternation:
         self.lr_now = config.lr
 
     def step(
-        self, features: Sequence[Tensor], phase: Phase, epoch: int, global_step: int, progress: float
+        self,
+        features: Sequence[Tensor],
+        phase: Phase,
+        epoch: int,
+        global_step: int,
+        progress: float,
+        push: Push | None = None,
     ) -> list[float]:
         """Trains on one batch of features (per scale (N, C, H, W)); `progress` is the share of training done.
+
+        Args:
+            push: known defects that the first update of a flow phase also pushes away from good parts.
 
         Most flows make one update of a batch; a head may make many (`FlowHead.train_batch`).
 
@@ -77,7 +87,7 @@ class Alternation:
         for parameter in self.base_parameters:
             parameter.requires_grad_(base_moves)
         if phase == "flow":
-            updates = self._flow_updates(features, [self.config.seed, epoch, global_step])
+            updates = self._flow_updates(features, [self.config.seed, epoch, global_step], push)
         else:
             updates = iter([self._base_update(features)])
         totals = torch.zeros(len(features), dtype=torch.float64, device=features[0].device)
@@ -93,7 +103,9 @@ class Alternation:
     # The scales share no parameters. What they make of a batch is therefore merged: the n-th updates of all scales are
     # one optimiser step, whose microbatches of every scale run side by side.
 
-    def _flow_updates(self, features: Sequence[Tensor], seed: list[int]) -> Iterator[list[Update | None]]:
+    def _flow_updates(
+        self, features: Sequence[Tensor], seed: list[int], push: Push | None
+    ) -> Iterator[list[Update | None]]:
         """The n-th updates of all scales; None for a scale that makes fewer."""
         pyramid = self.pyramid
         per_scale = [
@@ -102,7 +114,10 @@ class Alternation:
                 zip(pyramid.heads, features, pyramid.norms, pyramid.bases, strict=True)
             )
         ]
-        for updates in zip_longest(*per_scale):
+        for number, updates in enumerate(zip_longest(*per_scale)):
+            if push is not None and number == 0:
+                pushes = push.microbatches(pyramid, features, self.precision)
+                updates = [[*(parts or ()), pushed] for parts, pushed in zip(updates, pushes, strict=True)]
             yield list(updates)
 
     def _base_update(self, features: Sequence[Tensor]) -> list[Update]:

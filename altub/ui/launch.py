@@ -16,6 +16,7 @@ from altub.line.recorder import Recorder
 from altub.ui.security import LOOPBACK, HostGuard, is_loopback
 from altub.ui.server.body_limit import MAX_FILES, BodyLimit
 from altub.ui.server.ending import Drain, Draining
+from altub.ui.server.frontend import QuickerFrontend
 from altub.ui.server.headers import SecurityHeaders, inline_scripts
 from altub.ui.server.locality import LocalGate
 from altub.ui.server.logins import Credentials, LoginBrake
@@ -218,6 +219,7 @@ def middleware(
         ),
         Middleware(BodyLimit, body_bytes=settings.max_body_bytes(), upload_bytes=upload_bytes, room=room),
         *([Middleware(LoginBrake)] if options.auth is not None else []),
+        Middleware(QuickerFrontend),
     ]
 
 

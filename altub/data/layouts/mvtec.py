@@ -4,6 +4,10 @@
     <root>/<category>/test/good/000.png, <root>/<category>/test/<defect>/000.png
     <root>/<category>/ground_truth/<defect>/000_mask.png
 
+Beyond MVTec AD, defects that a training may learn from (`Category.known`), each with a mask:
+
+    <root>/<category>/train/<defect>/000.png, <root>/<category>/ground_truth_train/<defect>/000_mask.png
+
 Any category and any subset of them may be there. P. Bergmann, M. Fauser, D. Sattlegger, C. Steger, "MVTec AD:
 A Comprehensive Real-World Dataset for Unsupervised Anomaly Detection", CVPR 2019,
 https://www.mvtec.com/company/research/datasets/mvtec-ad
@@ -60,4 +64,16 @@ def load_mvtec_category(folder: Path) -> Category:
         for path in image_files(defect):
             mask = None if defect.name == GOOD else find_mask(masks, path.stem)
             test.append(Sample(path, defect.name, mask))
-    return Category(folder.name, folder, train, tuple(test), "mvtec")
+    return Category(folder.name, folder, train, tuple(test), "mvtec", known=_known_defects(folder))
+
+
+def _known_defects(folder: Path) -> tuple[Sample, ...]:
+    """Those with a mask; without one nothing says where to learn from."""
+    found = []
+    for defect in subfolders(folder / "train"):
+        masks = image_files(folder / "ground_truth_train" / defect.name)
+        for path in image_files(defect) if defect.name != GOOD else ():
+            mask = find_mask(masks, path.stem)
+            if mask is not None:
+                found.append(Sample(path, defect.name, mask))
+    return tuple(found)

@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from altub.data import Category, load_category
+from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE
 from altub.runs.fit import fit_detector
 
 __all__ = ["false_alarms"]
 
-RATES = (0.05, 0.1, 0.2)
+RATES = (DEFAULT_FALSE_ALARM_RATE, 0.1, 0.2)
 RATE_TITLES = [f"{rate:.0%}" for rate in RATES]
 
 

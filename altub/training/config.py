@@ -182,7 +182,7 @@ class TrainingConfig(_Settings):
     )
     push_epochs: int = setting(
         0,
-        "Epochs with known defects",
+        "Defect epochs",
         "The last epochs, in which known defects of the data (train/<defect> with masks) are pushed away from good "
         "parts; 0 is off.",
         group="optimizer",
@@ -191,8 +191,8 @@ class TrainingConfig(_Settings):
     )
     push_weight: float = setting(
         0.1,
-        "Weight of known defects",
-        "Of the push, against the likelihood of good parts.",
+        "Defect weight",
+        "Of pushing known defects, against the likelihood of good parts.",
         group="optimizer",
         step=0.05,
         gt=0,

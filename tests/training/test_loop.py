@@ -227,8 +227,8 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_state(
 ) -> None:
     real_step = Alternation.step
 
-    def overflowing_step(self: Alternation, features, phase, epoch, global_step, progress):
-        losses = real_step(self, features, phase, epoch, global_step, progress)
+    def overflowing_step(self: Alternation, features, phase, epoch, *rest):
+        losses = real_step(self, features, phase, epoch, *rest)
         if epoch == 2:
             with torch.no_grad():
                 self.flow_parameters[0].fill_(float("nan"))

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 from scipy.stats import spearmanr
-from sklearn.metrics import roc_auc_score
 
 from altub.data import load_category
 from altub.evaluation.detectability.measure import Plan, measure_detectability
 from altub.evaluation.detectability.record import Detectability
 from altub.evaluation.detectability.unseen import unseen_good
+from altub.evaluation.metrics import image_auroc
 from altub.inference.detector import AnomalyDetector
+from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE
 from altub.runs.run import Run
 
 __all__ = ["Agreement", "rank_correlation"]
@@ -58,12 +59,12 @@ class Agreement:
         """From a measurement with real defects at one contrast."""
         (contrast,) = result.contrasts
         rows = result.real_rows()
-        labels = [0] * len(result.good_scores) + [1] * len(result.real)
-        scores = [*result.good_scores, *(defect.score for defect in result.real)]
+        labels = np.array([False] * len(result.good_scores) + [True] * len(result.real))
+        auroc = image_auroc(np.array([*result.good_scores, *(defect.score for defect in result.real)]), labels)
         return cls(
             synthetic=float(np.mean([trial.hit for trial in result.trials])),
             real=float(np.mean([defect.hit for defect in result.real])) if result.real else math.nan,
-            auroc=float(roc_auc_score(labels, scores)) if result.real else math.nan,
+            auroc=math.nan if auroc is None else auroc,
             over_kinds=rank_correlation(
                 [row["expected"][f"{contrast:g}"] / row["images"] for row in rows],
                 [row["hits"] / row["images"] for row in rows],
@@ -78,7 +79,7 @@ def main() -> None:
     parser.add_argument("--category", required=True)
     parser.add_argument("--contrast", type=float, default=0.25)
     parser.add_argument("--trials", type=int, default=20, help="synthetic defects of each kind")
-    parser.add_argument("--false-alarm-rate", type=float, default=0.05)
+    parser.add_argument("--false-alarm-rate", type=float, default=DEFAULT_FALSE_ALARM_RATE)
     given = parser.parse_args()
     category = load_category(given.data, given.category)
     plan = Plan(contrasts=(given.contrast,), trials=given.trials)

@@ -13,6 +13,7 @@ import torch
 from altub.device import Workers
 from altub.errors import ModelError
 from altub.evaluation.evaluate import collect_maps
+from altub.inference.calibration import Calibration
 
 if TYPE_CHECKING:
     from torch import Tensor

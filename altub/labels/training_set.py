@@ -8,6 +8,7 @@ test set.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -117,4 +118,11 @@ def write_training_set(
 
 def _name(source: str | None) -> str:
     words = re.sub(r"[^\w\- ]+", "-", source or "").strip("-_ ")[:40].strip("-_ ") or "labels"
-    return f"{words} {time.strftime('%Y-%m-%d %H%M%S')}"
+    name = f"{words} {time.strftime('%Y-%m-%d %H%M%S')}"
+    # Two of one second: the second one gets a number.
+    others = (f"{name} {number}" for number in itertools.count(2))
+    return (
+        name
+        if not (training_sets_root() / name).exists()
+        else next(other for other in others if not (training_sets_root() / other).exists())
+    )

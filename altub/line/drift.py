@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,6 +42,9 @@ STREAMS: dict[str, str] = {
     "green": "the colour (green against the rest)",
     "sharpness": "the sharpness",
 }
+OF_THE_MODEL = ("score", "background")  # streams that follow what moves in the picture
+EVIDENT = 0.5  # share of the logarithm of the capital that gives an alarm
+CLEAR = 1.0  # robust standard deviations
 RECENT = 20  # images whose median is what a stream moved to
 MOST = 200_000  # numbers that a stream is ranked among; after so many images it starts anew
 
@@ -51,7 +54,8 @@ class Alarm:
     """What moved.
 
     Attributes:
-        stream: a key of `STREAMS`.
+        stream: a key of `STREAMS`: of those with evidence of a change the one that moved furthest, a number of the
+            picture itself before one of the model's.
         image: how many images were inspected when it was noticed.
         before, now: median of the stream before its last images, and of these.
         level: chance of such an alarm on a line that does not change.
@@ -111,6 +115,13 @@ class Stream:
             before.pop(bisect_left(before, value))
         return float(np.median(before or recent)), float(np.median(recent))
 
+    def step(self) -> float:
+        """How far the last numbers are from those before, in robust standard deviations of all numbers."""
+        before, now = self.medians()
+        values = np.array(self._ranks.values)
+        spread = 1.4826 * float(np.median(np.abs(values - before)))
+        return abs(now - before) / max(spread, 1e-9 * max(abs(before), 1.0))
+
 
 class DriftWatch:
     """Watches the numbers of inspected images, in order. The same numbers give the same alarm again.
@@ -146,13 +157,24 @@ class DriftWatch:
             is_good: the score is below the threshold; else it is not watched.
         """
         self.images += 1
+        crossed = []
         for name, stream in self.streams.items():
             value = values.get(name)
             if value is None or not math.isfinite(value) or (name == "score" and not is_good):
                 continue
-            if stream.add(float(value)) >= self.limit and self.alarm is None:
-                self.alarm = Alarm(name, self.images, *stream.medians(), self.level)
+            if stream.add(float(value)) >= self.limit:
+                crossed.append(name)
+        if crossed and self.alarm is None:
+            moved = self._moved(crossed)
+            self.alarm = Alarm(moved, self.images, *self.streams[moved].medians(), self.level)
         return self.alarm
+
+    def _moved(self, crossed: Sequence[str]) -> str:
+        """Which stream an alarm names that these ones gave."""
+        evident = [name for name, stream in self.streams.items() if stream.capital >= EVIDENT * self.limit] or crossed
+        steps = {name: self.streams[name].step() for name in evident}
+        own = [name for name, step in steps.items() if name not in OF_THE_MODEL and step >= CLEAR]
+        return max(own or evident, key=steps.__getitem__)
 
     def replay(self, images: Iterable[tuple[Mapping[str, float | None], bool]]) -> Alarm | None:
         """`add` of many images: (values, is_good) each."""

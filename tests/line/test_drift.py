@@ -31,6 +31,16 @@ def test_an_unchanged_line_gives_no_alarm_and_a_changed_one_names_what_moved() -
     assert watch.alarm == alarm, "an alarm stays until the model changes"
 
 
+def test_an_alarm_names_what_moved_furthest_and_the_picture_before_the_model() -> None:
+    watch = DriftWatch()
+    watch.replay(line(300, 0))
+    alarm = watch.replay(line(60, 1, background=9.0, red_blue=-2.0, brightness=5.0))
+    assert alarm.stream == "brightness" and "the brightness rose from" in alarm.sentence()
+    model_only = DriftWatch()
+    model_only.replay(line(300, 0))
+    assert model_only.replay(line(60, 1, background=3.0)).stream == "background"
+
+
 def test_a_burst_of_defects_sets_nothing_off() -> None:
     watch = DriftWatch()
     watch.replay(line(400, 0))

@@ -26,8 +26,8 @@ def named_folder(text: Any, *, may_name_folders: bool) -> Path:
             "Folders can be chosen only while the page is served to its own machine: drop the images instead."
         )
     if not isinstance(text, str) or not text.strip():
-        raise ConfigError("There is no folder yet: enter its path, such as /data/lids.")
+        raise ConfigError("There is no folder yet: enter its path, such as /data/lids.").at("folder")
     folder = Path(text.strip()).expanduser().resolve()
     if not folder.is_dir():
-        raise DataError(f"{printable(str(folder))} is not a folder: check the path.")
+        raise DataError(f"{printable(str(folder))} is not a folder: check the path.").at("folder")
     return folder

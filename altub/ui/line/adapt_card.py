@@ -8,6 +8,7 @@ import gradio as gr
 
 from altub.errors import ConfigError, DataError, RunError
 from altub.files import printable
+from altub.ui.choices import Choices
 from altub.ui.dropped import NAMES_JS, dropped_sources
 from altub.ui.errors import notice, show_errors
 from altub.ui.folders import named_folder
@@ -50,7 +51,7 @@ class AdaptHandlers:
             gr.Dropdown(choices=choices, value=ALL_SOURCES, visible=kind == LABELS),
         ]
 
-    @show_errors("Not adapted", duration=None)
+    @show_errors("Not adapted", duration=None, fields={"folder": "line-adapt-folder", "run": "line-run"})
     def adapt(
         self,
         files: list[str] | None,
@@ -66,7 +67,7 @@ class AdaptHandlers:
         if not self.may_change:
             raise RunError(OWNER_ONLY)
         if not isinstance(run_id, str) or not run_id:
-            raise RunError("Choose a model.")
+            raise RunError("Choose a model.").at("run")
         run = find_model(run_id)
         if kind == UPLOAD:
             if not files:
@@ -144,11 +145,10 @@ def build_adapt(services: Services, drift: DriftCard, *, may_change: bool, is_lo
         folder = gr.Textbox(
             label="Folder", placeholder="/data/today", max_lines=1, visible=False, elem_id="line-adapt-folder"
         )
-        labels = gr.Dropdown(
+        labels = Choices(
             [("All sources", ALL_SOURCES)],
             value=ALL_SOURCES,
             label="Labelled good in",
-            allow_custom_value=True,
             visible=False,
             elem_id="line-adapt-labels",
         )

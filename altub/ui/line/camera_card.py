@@ -63,14 +63,14 @@ class CameraHandlers:
         """The camera of a kind of pictures."""
         return [gr.Image(visible=kind == ONE, value=None), gr.Image(visible=kind == MANY, value=None)]
 
-    @show_errors("Not inspected")
+    @show_errors("Not inspected", fields={"run": "line-run"})
     def shoot(self, picture: str | None, run_id: Any, last: Any) -> list[Any]:
         """One picture: a file that Gradio has checked to be an upload."""
         if picture is None:  # the shot was cleared
             return [gr.skip(), gr.skip()]
         return self._inspect(picture, run_id, last, is_logged=True)
 
-    @show_errors("Not inspected")
+    @show_errors("Not inspected", fields={"run": "line-run"})
     def stream(self, picture: bytes | None, run_id: Any, last: Any) -> list[Any]:
         """One of many; left out while enough others are being inspected."""
         if not picture or not self._busy.acquire(blocking=False):
@@ -82,7 +82,7 @@ class CameraHandlers:
 
     def _inspect(self, picture: str | bytes, run_id: Any, last: Any, *, is_logged: bool) -> list[Any]:
         if not isinstance(run_id, str) or not run_id:
-            raise RunError("Choose a model.")
+            raise RunError("Choose a model.").at("run")
         run = find_model(run_id)
         model = self.services.models.get(run.model_dir)
         with opened(picture, pixel_range=model.detector.config.pixel_range) as photo:

@@ -10,6 +10,7 @@ import gradio as gr
 from altub.errors import AltUBError, RunError
 from altub.inference.model_cache import read_model_config
 from altub.runs.run import Run
+from altub.ui.choices import Choices
 from altub.ui.errors import notice, show_errors, without_folders
 from altub.ui.line import drift_views as views
 from altub.ui.offers import find_model, list_offers
@@ -105,13 +106,11 @@ def build_drift(demo: gr.Blocks, tab: gr.Tab, services: Services, *, may_change:
     timer, seen = gr.Timer(2.0, active=False), gr.State([])
     with gr.Column(elem_id="line-drift", elem_classes="altub-card"):
         with gr.Row(elem_id="line-bar"):
-            # Any value is accepted and looked up on the server: an older choice must not fail before that.
-            run = gr.Dropdown([], label="Model", allow_custom_value=True, scale=3, min_width=260, elem_id="line-run")
-            source = gr.Dropdown(
+            run = Choices([], label="Model", scale=3, min_width=260, elem_id="line-run")
+            source = Choices(
                 [("All", EVERYTHING)],
                 value=EVERYTHING,
                 label="Inspected by",
-                allow_custom_value=True,
                 visible=False,
                 scale=1,
                 min_width=180,
@@ -141,5 +140,5 @@ def _run(run_id: Any) -> Run:
         RunError: there is no such run, or it has no model.
     """
     if not isinstance(run_id, str) or not run_id:
-        raise RunError("Choose a model.")
+        raise RunError("Choose a model.").at("run")
     return find_model(run_id)

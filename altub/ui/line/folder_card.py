@@ -46,14 +46,14 @@ class FolderHandlers:
         html = folders_html(looks, lambda look: self.folders.output(look.watched))
         return [gr.skip() if html == seen else html, html]
 
-    @show_errors("Not watched")
+    @show_errors("Not watched", fields={"folder": "line-folder", "run": "line-run"})
     def start(self, run_id: Any, folder: Any, filing: Any) -> list[Any]:
         """Starts a process that watches the folder."""
         if filing not in FILING:
             raise ConfigError("Say what happens to inspected files: leave, move or copy.")
         place = named_folder(folder, may_name_folders=self.is_local)
         if not isinstance(run_id, str) or not run_id:
-            raise RunError("Choose a model.")
+            raise RunError("Choose a model.").at("run")
         self.folders.start(find_model(run_id), place, filing)
         return self.look(None)
 

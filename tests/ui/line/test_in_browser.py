@@ -52,7 +52,7 @@ def test_from_shift_to_alarm_to_adapt_to_calm(visit, server: Server, line_run: R
         today.append(tmp_path / f"{index}.png")
         image.save(today[-1])
     page.set_input_files("#line-adapt-files input[type=file]", today)
-    expect(page.locator("#line-adapt-files")).to_contain_text("0.png")  # the list shows the first ones
+    expect(page.locator("#line-adapt-files")).to_contain_text("KB")  # of the first ones
     page.click("#line-adapt-begin")
     report = page.locator("#line-adapt-report")
     expect(report).to_contain_text("19 of 19")

@@ -21,8 +21,10 @@ __all__ = ["connect_tabs"]
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
+# The address that the page was opened with, whatever was written into it since.
 READ_ADDRESS_JS = """() => {
-  const asked = new URLSearchParams(location.search);
+  const asked = new URL(performance.getEntriesByType('navigation')[0]?.name ?? location.href).searchParams;
+  (window.altubAddress ??= {}).wasRead = true;
   return [{tab: asked.get('tab') || localStorage.getItem('altub-tab'), run: asked.get('run')}, null];
 }"""
 # Inspect chooses a model by itself when the page opens: the one of the address comes after that.
@@ -35,6 +37,7 @@ AFTER_INSPECT_JS = """async (address) => {
 WRITE_ADDRESS_JS = """(tab, run) => {
   const known = window.altubAddress ??= {};
   if (tab) known[tab] = run;
+  if (!known.wasRead) return;  // the tab that the page begins with is nobody's choice
   const label = document.querySelector('#altub-tabs [role=tab][aria-selected=true]')?.textContent.trim();
   if (!label) return;
   const open = label.toLowerCase();

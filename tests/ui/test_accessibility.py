@@ -140,12 +140,9 @@ def test_lists_close_behind_the_focus_and_the_wheel_scrolls_over_the_picture(ins
     open_tab(page, "Train")
     page.focus("#train-category input")
     expect(page.get_by_role("listbox")).to_have_count(1)
-    check = page.get_by_role("button", name="Check images")
-    for stop, lists in (
-        (check, 0),
-        (page.locator("#train-preset input"), 1),
-        (page.locator("#train-image-size input"), 0),
-    ):
+    check, regions = (page.get_by_role("button", name=name, exact=True) for name in ("Check images", "Regions"))
+    preset, size = (page.locator(f"#train-{name} input") for name in ("preset", "image-size"))
+    for stop, lists in ((check, 0), (regions, 0), (preset, 1), (size, 0)):
         page.keyboard.press("Tab")
         expect(stop).to_be_focused()
         page.wait_for_timeout(300)
@@ -158,17 +155,16 @@ def test_lists_close_behind_the_focus_and_the_wheel_scrolls_over_the_picture(ins
 
 def test_messages_cover_no_control_and_leave(inspected: Page) -> None:
     page = inspected
-    open_tab(page, "Models")
-    page.locator("#hub-reference input, #hub-reference textarea").first.fill("no name at all")
-    page.click("#hub-pull")
+    open_tab(page, "Label")
+    page.click("#label-download")  # nobody has given a name yet
     toast = page.locator(".toast-body")
     expect(toast).to_have_count(1)
     switch, body = page.locator("#theme-switch").bounding_box(), toast.bounding_box()
     assert body["y"] > switch["y"] + switch["height"] and body["y"] > 450
     page.keyboard.press("Escape")
     expect(toast).to_have_count(0)
-    page.click("#hub-pull")
-    page.click("#hub-pull")  # two at a time share a toast, whose own timer Gradio forgets
+    page.click("#label-download")
+    page.click("#label-download")  # two at a time share a toast, whose own timer Gradio forgets
     expect(toast).to_have_count(1)
     page.mouse.move(5, 5)
     expect(toast).to_have_count(0, timeout=20_000)

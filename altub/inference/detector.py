@@ -41,6 +41,7 @@ from altub.inference.threshold import Threshold
 
 __all__ = ["AnomalyDetector", "ImageSource", "MapSource"]
 
+KEPT_SIZES = 8  # of masks of regions
 # Passes through a model take all cores and some hundred MB: a page with many visitors has only two at a time.
 _AT_WORK = threading.BoundedSemaphore(2)
 
@@ -161,6 +162,8 @@ class AnomalyDetector(nn.Module):
             ConfigError: its regions leave nothing.
         """
         if self.config.regions and size not in self._inspected:
+            if len(self._inspected) >= KEPT_SIZES:
+                self._inspected.clear()
             self._inspected[size] = inspected_pixels(self.config.regions, *size)
         return self._inspected.get(size)
 

@@ -69,7 +69,9 @@ def train(page: Page, category: str, epochs: int | None) -> None:
 def take(page: Page, server: Server, given: argparse.Namespace, theme: str, size: tuple[int, int], name: str) -> None:
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.goto(f"{server.url}?__theme={theme}")
-    expect(page.locator("#drift-picture img")).to_be_visible(timeout=MINUTES)
+    expect(page.locator("#drift-picture img")).to_be_visible(timeout=5 * MINUTES)
+    # In a picture of the whole page the bar would lie across its middle.
+    page.add_style_tag(content="#train-bar { position: static !important; }")
     page.wait_for_timeout(2000)
     page.screenshot(path=given.output / f"screenshot-train{name}.png", full_page=True)
     open_tab(page, "Inspect")

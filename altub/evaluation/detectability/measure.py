@@ -128,7 +128,7 @@ def measure_detectability(
             if wishes is None:
                 wishes = list(plan.wishes(len(good), photo.size))
             image = _as_floats(photo)
-        part = find_part(image)
+        part = _inspected_part(detector, image)
         drawn = [_draw(plan, wish, image, part, donor) for wish in wishes[place]]
         clean, *verdicts = _verdicts(detector, [image, *(one.image for one in drawn)], threshold)
         scores.append(clean[1])
@@ -169,6 +169,14 @@ def defective_image(image: np.ndarray, kind: str, size: float, contrast: float, 
     """An image (H, W, 3) with a defect of this size (`diameter`), smaller where the part has no room for it."""
     part = find_part(image)
     return _draw(Plan(seed=seed), (0, kind, contrast, math.pi / 4 * size**2), image, part, None)
+
+
+def _inspected_part(detector: AnomalyDetector, image: np.ndarray) -> np.ndarray:
+    """Where defects are drawn, bool (H, W): on the part, as far as the model looks at it."""
+    part, inside = find_part(image), detector.inspected(image.shape[:2])
+    if inside is None:
+        return part
+    return part & inside if (part & inside).any() else inside
 
 
 def _draw(

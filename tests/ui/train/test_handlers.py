@@ -21,6 +21,7 @@ from altub.ui.train.data_handlers import DataHandlers
 from altub.ui.train.data_source import MVTEC, OWN
 from altub.ui.train.form_values import form_settings, values_of
 from altub.ui.train.handlers import PARTS, TrainHandlers
+from altub.ui.train.regions_panel import RegionPicture
 from altub.ui.train.updates import Seen
 from tests.conftest import write_category
 
@@ -89,6 +90,22 @@ def test_what_failed_is_the_title(handlers: TrainHandlers, services: Services, t
         with pytest.raises(gr.Error) as caught:
             call()
         assert caught.value.title == title and words in caught.value.message, title
+
+
+def test_regions_are_drawn_on_a_good_image_and_go_into_the_run(handlers: TrainHandlers, tmp_path: Path) -> None:
+    write_category(tmp_path / "data/mvtec/bottle")
+    look_at = RegionPicture(is_local=True).look
+    assert look_at(MVTEC, "bottle", "")["image"].startswith("data:image/")
+    with pytest.raises(gr.Error, match="no longer there"):
+        look_at(MVTEC, "screw", "")
+    seen, drawn = Seen(), '[{"kind": "ignore", "points": [[0, 0], [0.5, 0], [0, 0.5]]}]'
+    handlers.start(seen, "", MVTEC, "bottle", "", "quick-look", *values(regions=drawn))
+    config = Run.open(tmp_path / "runs" / seen.run_id).config
+    assert config.regions[0].kind == "ignore" and values_of(config)["regions"]  # a clone has them again
+    with pytest.raises(gr.Error, match="Regions"):
+        start(handlers, regions='[{"kind": "hide"}]')
+    names = [entry.name for entry in form_settings()]
+    assert form_handlers.choose_preset("quick-look")[3 + names.index("regions")] == gr.skip()
 
 
 def test_a_former_choice_reaches_the_handlers() -> None:

@@ -148,15 +148,26 @@ function place() {
 }
 
 let frame = 0;
-const soon = () => { cancelAnimationFrame(frame); frame = requestAnimationFrame(() => draw().catch(() => {})); };
+const soon = () => {
+  cancelAnimationFrame(frame);
+  frame = requestAnimationFrame(() => draw().catch(() => {}));
+};
 for (const type of ['input', 'change']) {
   document.addEventListener(type, (event) => {
-    if (event.target.closest?.('#inspect-opacity, #inspect-contour')) soon();
+    // Not by a part of the page that was made anew meanwhile.
+    if (element.isConnected && event.target.closest?.('#inspect-opacity, #inspect-contour')) soon();
   });
 }
-new MutationObserver(() => { if (images()[1] && !images()[1].src.startsWith('blob:')) place(); })
-  .observe(document.querySelector('#inspect-slider'), {subtree: true, childList: true, attributes: true,
-    attributeFilter: ['src']});
+const observer = new MutationObserver(() => { if (images()[1] && !images()[1].src.startsWith('blob:')) place(); });
+(function observe(tries) {
+  const slider = document.querySelector('#inspect-slider');
+  if (!slider) {  // it may be made after this
+    if (tries) setTimeout(observe, 50, tries - 1);
+    return;
+  }
+  observer.observe(slider, {subtree: true, childList: true, attributes: true, attributeFilter: ['src']});
+  place();
+})(400);
 
 function take() {
   if (props.value?.photo !== given?.photo) last = '';  // nothing of another image is shown

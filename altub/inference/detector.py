@@ -21,7 +21,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.functional import gaussian_blur
 
 from altub.backbones import Backbone
 from altub.data import ImageSource, opened_in_chunks, to_tensor
@@ -36,6 +35,7 @@ from altub.inference.info import ModelInfo
 from altub.inference.masked import lowest_outside
 from altub.inference.prediction import Prediction
 from altub.inference.regions import inspected_pixels
+from altub.inference.smoothing import gaussian_blur
 from altub.inference.storage import DetectorParts, read_parts, write_parts
 from altub.inference.threshold import Threshold
 
@@ -149,8 +149,7 @@ class AnomalyDetector(nn.Module):
         scales = lowest_outside(self.pyramid.scale_maps_of(energies, size, config.map_kind), inside)
         anomaly_map = self._joined(scales)
         if config.smoothing > 0:
-            reach = min(math.ceil(3 * config.smoothing), min(size) - 1)
-            anomaly_map = gaussian_blur(anomaly_map, [2 * reach + 1] * 2, [config.smoothing] * 2)
+            anomaly_map = gaussian_blur(anomaly_map, config.smoothing)
         if config.map_kind == "mixture":
             anomaly_map = nll_of(anomaly_map)
         return lowest_outside(anomaly_map, inside)[:, 0], scales

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 __all__ = ["CONFIDENCE", "PodCurve", "fit_pod"]
 
@@ -178,7 +178,7 @@ def _cutoff(design: np.ndarray, hits: np.ndarray, best: np.ndarray, groups: np.n
     """Half of what twice the log-likelihood ratio may reach, for one-sided bounds at `CONFIDENCE`."""
     count = int(groups.max()) + 1
     if count == len(hits):
-        return stats.chi2.ppf(2 * CONFIDENCE - 1, 1) / 2
+        return special.chdtri(1, 2 * (1 - CONFIDENCE)) / 2
     inverse = np.linalg.inv(_information(design, best))
     scores = np.zeros((count, 2))
     np.add.at(scores, groups, design * (hits - special.expit(design @ best))[:, None])
@@ -187,7 +187,7 @@ def _cutoff(design: np.ndarray, hits: np.ndarray, best: np.ndarray, groups: np.n
     lines = np.stack([np.ones(len(places)), places], axis=1)
     ratio = np.einsum("ni,ij,nj->n", lines, robust, lines) / np.einsum("ni,ij,nj->n", lines, inverse, lines)
     # Few images: Student's quantile in place of the normal one.
-    return stats.t.ppf(CONFIDENCE, max(count - 1, 1)) ** 2 / 2 * max(1.0, float(ratio.max()))
+    return special.stdtrit(max(count - 1, 1), CONFIDENCE) ** 2 / 2 * max(1.0, float(ratio.max()))
 
 
 def _edge(design: np.ndarray, hits: np.ndarray, best: np.ndarray, cutoff: float) -> np.ndarray:

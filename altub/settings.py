@@ -34,7 +34,8 @@
 Defaults in brackets hold on a Hugging Face Space, where data and runs also go to its persistent storage, if any.
 
 Read beside them: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT (where the page listens), GRADIO_TEMP_DIR (where it keeps
-temporary files), and on a Space SYSTEM, SPACE_HOST, OAUTH_CLIENT_ID and SPACES_ZERO_GPU.
+temporary files), and on a Space SYSTEM, SPACE_HOST, OAUTH_CLIENT_ID and SPACES_ZERO_GPU. Of
+`torchrun`: RANK, WORLD_SIZE and LOCAL_RANK.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ import re
 from pathlib import Path
 
 from altub.errors import ConfigError
+
+_TORCHRUN = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 
 __all__ = [
     "allowed_hosts",
@@ -70,6 +73,7 @@ __all__ = [
     "mvtec_sources",
     "on_space",
     "plain_frontend",
+    "python_path",
     "runs_root",
     "server_name",
     "server_port",
@@ -78,6 +82,7 @@ __all__ = [
     "space_volume",
     "sudo_user",
     "temp_bytes",
+    "torchrun_place",
     "uploads_are_shared",
     "use_gradio_temp_dir",
     "wait_passively",
@@ -288,6 +293,19 @@ def uploads_are_shared() -> bool:
 def zero_gpu() -> bool:
     """Does this Space run on ZeroGPU, where there is a GPU only inside of decorated calls?"""
     return on_space() and os.environ.get("SPACES_ZERO_GPU", "").strip().lower() in ("1", "t", "true")
+
+
+def torchrun_place() -> tuple[int, int, int]:
+    """(rank, processes, rank on this machine) that `torchrun` gave this process; (0, 1, 0) without it."""
+    if "RANK" not in os.environ:
+        return 0, 1, 0
+    rank, size, local = (int(os.environ.get(name, other)) for name, other in _TORCHRUN.items())
+    return rank, size, local
+
+
+def python_path() -> str:
+    """PYTHONPATH, for processes that shall find what this one finds."""
+    return os.environ.get("PYTHONPATH", "")
 
 
 def wait_passively() -> None:

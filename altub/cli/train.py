@@ -15,6 +15,7 @@ from altub.cli.options import STOPPED, Json, Quiet, flag
 from altub.cli.results import report
 from altub.cli.signals import StopOnSignals
 from altub.errors import ConfigError
+from altub.settings import torchrun_place
 from altub.training.config import PRESETS
 from altub.training.fields import all_settings, find_setting, parse_pairs
 from altub.training.schedule import FORMER_VARIANTS, VARIANTS, current_variant
@@ -33,6 +34,8 @@ FLAGS = (
     "--flow",
     "--epochs",
     "--image-size",
+    "--tile",
+    "--overlap",
     "--base-update",
     "--seed",
     "--device",
@@ -81,6 +84,8 @@ def train(
     flow: Annotated[str | None, flag("flow.kind")] = None,
     epochs: Annotated[int | None, flag("epochs")] = None,
     image_size: Annotated[int | None, flag("image_size")] = None,
+    tile: Annotated[int | None, flag("tile")] = None,
+    overlap: Annotated[int | None, flag("overlap")] = None,
     base_update: Annotated[
         str | None, flag("base.base_update", more=f"Or a published variant: {', '.join(VARIANTS)}.")
     ] = None,
@@ -119,6 +124,8 @@ def train(
         "backbone": backbone,
         "epochs": epochs,
         "image_size": image_size,
+        "tile": tile,
+        "overlap": overlap,
         "seed": seed,
         "device": device,
         "flow": None if flow is None else {"kind": flow},
@@ -141,6 +148,11 @@ def train(
         if not detach:
             report(run, bar, as_json, quiet)
         return
+    if torchrun_place()[1] > 1:
+        run = _train_along(run_dir, preset, chosen, resume, bar)
+        if run is not None:
+            report(run, bar, as_json, quiet)
+        return
     with StopOnSignals() as stopping:
         run = open_or_create(run_dir, preset, chosen, resume)
         if not _is_done(run):
@@ -152,6 +164,34 @@ def train(
         print(f"{status.message} Resume: {command}", file=sys.stderr)
         raise typer.Exit(STOPPED)
     report(run, bar, as_json, quiet)
+
+
+def _train_along(
+    run_dir: Path, preset: str | None, chosen: dict[str, Any], resume: bool, bar: TrainingBar
+) -> Run | None:
+    """Trains as one of the processes that `torchrun` started; the first one makes the run, shows it and gives it."""
+    from altub.cli.settings import open_or_create
+    from altub.device import keep_freed_memory
+    from altub.runs.run import Run
+    from altub.training.distributed import join_group
+    from altub.training.loop import train as train_run
+
+    keep_freed_memory()
+    with StopOnSignals() as stopping, join_group(chosen.get("device", "auto")) as group:
+        if not group.is_main:
+            group.wait()
+            for _ in train_run(Run.open(run_dir), group=group):
+                pass
+            return None
+        run = open_or_create(run_dir, preset, chosen, resume)
+        run.clear_stop()
+        group.wait()
+        with bar:
+            for event in train_run(run, should_stop=stopping.asked, group=group):
+                bar.update(event)
+    if run.read_status().state == "stopped":
+        raise typer.Exit(STOPPED)
+    return run
 
 
 def _base_settings(update: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from altub.evaluation.evaluate import TestSet
 from altub.flows import FlowPyramid
 from altub.inference.config import DetectorConfig
 from altub.inference.detector import AnomalyDetector
+from altub.inference.framing_settings import require_plain
 from altub.metrics import Metrics
 from altub.settings import feature_memory_bytes
 from altub.training.calibration import BATCH
@@ -71,6 +72,7 @@ def rescore(
     if not split.tested:
         raise RunError(f"Run {run.id} has no test images: there is nothing to score.")
     detector = AnomalyDetector.load(run.model_dir, str(place))
+    require_plain(detector.config, "scored again with other read-outs")
     epoch = detector.info.epoch or run.status.epoch
     configs = [_changed(detector.config, readout) for readout in readouts]
     cache = EnergyCache(run, "start" if epoch_0 else "model", place.type)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -53,11 +53,14 @@ class DiagonalGaussian(nn.Module):
         self.log_std.copy_(std.clamp_min(MIN_STD).log())
 
 
-def latent_moments(batches: Iterable[list[Tensor]]) -> list[tuple[Tensor, Tensor]]:
+def latent_moments(
+    batches: Iterable[list[Tensor]], add: Callable[[Tensor], Tensor] = lambda sums: sums
+) -> list[tuple[Tensor, Tensor]]:
     """Per scale the mean and standard deviation (C,) of each channel of z over all images and positions.
 
     Args:
         batches: per batch one z (N, C, H, W) for every scale. Added up in float64.
+        add: the sum of a tensor over the processes that share the images.
     """
     sums: list[list[Tensor | int]] = []
     for batch in batches:
@@ -67,5 +70,6 @@ def latent_moments(batches: Iterable[list[Tensor]]) -> list[tuple[Tensor, Tensor
             total[0] += values.numel() // values.shape[1]
             total[1] += values.sum((0, 2, 3))
             total[2] += values.square().sum((0, 2, 3))
+    sums = [[add(torch.as_tensor(value, dtype=torch.float64)) for value in total] for total in sums]
     means = [(total / n, square / n) for n, total, square in sums]
     return [(mean.float(), (square - mean**2).clamp_min(0).sqrt().float()) for mean, square in means]

@@ -97,6 +97,16 @@ class FlowHead(nn.Module, ABC):
             return energy
         return energy + log_det_weight * (base.log_std.mean() - log_det.float() / self.channels)
 
+    def energy_and_nll(
+        self, features: Tensor, base: DiagonalGaussian, log_det_weight: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """`energy`, and the negative log-likelihood of each image in nats (N,); by default both from one pass."""
+        z, log_det = self(features)
+        nll = -base.log_prob(z) - log_det
+        if log_det_weight or type(self).energy is not FlowHead.energy:  # not a function of this z alone
+            return self.energy(features, base, log_det_weight), nll
+        return 0.5 * base.standardise(z.float()).square().mean(1), nll
+
     def likelihood(self, energy: Tensor) -> Tensor:
         """exp(-energy), the shape of `energy`; a head whose energies begin elsewhere than at 0 says so here."""
         return torch.exp(-energy)

@@ -6,12 +6,14 @@ They are no part of the flow: their determinant does not count in the likelihood
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from altub.errors import ConfigError
 from altub.flows.config import FlowConfig
 
 __all__ = [
@@ -87,7 +89,11 @@ class AffineLayerNorm(FeatureNorm):
 
 
 class Moments:
-    """Mean and covariance of features over images and positions, in float64 from one pass."""
+    """Mean and covariance of features over images and positions, from one pass.
+
+    Products are taken in float32 around the batch's own mean and brought back around zero in float64: of channels whose
+    mean is far from zero nothing is lost to rounding, and it hardly matters how images are divided into batches.
+    """
 
     def __init__(self) -> None:
         self.positions, self._sums, self._products = 0, 0.0, 0.0
@@ -95,9 +101,18 @@ class Moments:
     def add(self, features: Tensor) -> None:
         """Features (N, C, H, W) of some more images."""
         rows = features.transpose(0, 1).flatten(1)  # (C, positions)
-        self.positions += rows.shape[1]
-        self._sums = self._sums + rows.sum(1, dtype=torch.float64)
-        self._products = self._products + (rows @ rows.T).double()
+        count, sums = rows.shape[1], rows.sum(1, dtype=torch.float64)
+        centre = (sums / count).to(rows.dtype)
+        rows, centre = rows - centre[:, None], centre.double()
+        mixed = sums[:, None] * centre
+        self.positions += count
+        self._sums = self._sums + sums
+        self._products = self._products + (rows @ rows.T).double() + mixed + mixed.T - count * centre[:, None] * centre
+
+    def merge(self, add: Callable[[Tensor], Tensor]) -> None:
+        """Sums over several processes, each of which has seen some features; `add` sums a tensor over them."""
+        self._sums, self._products = add(self._sums), add(self._products)
+        self.positions = int(add(torch.tensor(float(self.positions), dtype=torch.float64)))
 
     @property
     def mean(self) -> Tensor:
@@ -121,6 +136,14 @@ class NormFit(ABC):
     @abstractmethod
     def observe(self, features: Tensor) -> None:
         """Features (N, C, H, W) of some images."""
+
+    def merge(self, add: Callable[[Tensor], Tensor]) -> None:
+        """Called before `end_pass` where several processes observed a share of the images each.
+
+        Args:
+            add: the sum of a tensor over all processes, which call it in the same order.
+        """
+        raise ConfigError(f"{type(self).__name__} cannot be fitted by several processes: train with one.")
 
     @abstractmethod
     def end_pass(self) -> bool:
@@ -147,6 +170,9 @@ class _MomentsFit(NormFit):
 
     def observe(self, features: Tensor) -> None:
         self.moments.add(features)
+
+    def merge(self, add: Callable[[Tensor], Tensor]) -> None:
+        self.moments.merge(add)
 
     def end_pass(self) -> bool:
         self.norm.fit(self.moments.mean, self.moments.covariance)

@@ -9,7 +9,7 @@ kept as its strongest directions, which is a fraction of the memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -126,6 +126,12 @@ class _PositionFit(NormFit):
         columns = white.permute(2, 3, 1, 0).flatten(0, 1)
         self.covariances.baddbmm_(columns, columns.transpose(1, 2))
 
+    def merge(self, add: Callable[[Tensor], Tensor]) -> None:
+        if self.moments is not None:
+            self.moments.merge(add)
+        else:
+            self.covariances = add(self.covariances)
+
     @torch.no_grad()
     def end_pass(self) -> bool:
         norm = self.norm
@@ -185,6 +191,11 @@ class _PositionMoments:
         self.images += len(features)
         self.sums += features.sum(0, dtype=torch.float64)
         self.all.add(features)
+
+    def merge(self, add: Callable[[Tensor], Tensor]) -> None:
+        self.images = int(add(torch.tensor(float(self.images), dtype=torch.float64)))
+        self.sums = add(self.sums)
+        self.all.merge(add)
 
     def result(self) -> tuple[Tensor, Tensor]:
         """(C, H, W) and (C, C), float64."""

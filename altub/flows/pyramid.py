@@ -83,6 +83,15 @@ class FlowPyramid(nn.Module):
         extra = {"log_det_weight": log_det_weight} if log_det_weight else {}  # a head of one's own may not know it
         return [head.energy(x, base, **extra) for head, base, x in zip(self.heads, self.bases, normalised, strict=True)]
 
+    @torch.no_grad()
+    def energies_and_nll(
+        self, normalised: Sequence[Tensor], log_det_weight: float = 0.0
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """`energy_maps` and `nll` together, in less time."""
+        parts = zip(self.heads, self.bases, normalised, strict=True)
+        found = [head.energy_and_nll(x, base, log_det_weight) for head, base, x in parts]
+        return [energy for energy, _ in found], [nll for _, nll in found]
+
     def calibrate(self, energies: Sequence[Tensor]) -> None:
         """Takes from the energies (N, h, w) of held-out good images, per scale, what the maps are measured by."""
         for scale, (head, own) in enumerate(zip(self.heads, energies, strict=True)):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from altub.data.images import PixelRange
 from altub.flows.config import FlowConfig
 from altub.inference.comparability import Comparability
+from altub.inference.framing_settings import Aspect, framing_problem
 from altub.inference.info import ModelInfo
 from altub.inference.regions import Regions
 
@@ -31,7 +32,10 @@ class DetectorConfig(BaseModel):
     backbone: str = Field(max_length=200)
     stages: tuple[Annotated[int, Field(ge=0, le=99)], ...] = Field(max_length=MOST_SCALES)
     backbone_sha256: Sha256
-    image_size: int = Field(ge=32, le=4096)
+    image_size: int = Field(ge=32, le=16_384)
+    tile: int = Field(0, ge=0, le=4096)  # models before 0.2 have neither tiles nor another aspect ratio
+    overlap: int = Field(0, ge=0, le=2048)
+    aspect: Aspect = "squash"
     shapes: tuple[tuple[Channels, Side, Side], ...] = Field(min_length=1, max_length=MOST_SCALES)
     flow: FlowConfig
     map_kind: MapKind
@@ -41,6 +45,12 @@ class DetectorConfig(BaseModel):
     log_det_weight: float = Field(0.0, ge=0, le=1)
     pixel_range: PixelRange | None = None  # models of 0.1.0: every image by its own largest value
     regions: Regions = ()  # where it looks; earlier models look everywhere
+
+    @model_validator(mode="after")
+    def _framing_is_possible(self) -> DetectorConfig:
+        if problem := framing_problem(self):
+            raise ValueError(problem)
+        return self
 
     @property
     def score_unit(self) -> str:

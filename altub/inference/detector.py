@@ -9,41 +9,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
 from altub.backbones import Backbone
+from altub.backbones.folding import fold_batch_norms
 from altub.data import ImageSource, opened_in_chunks, to_tensor
 from altub.device import choose_device
 from altub.errors import ConfigError, ImageError, ModelError
 from altub.flows import FlowPyramid
-from altub.flows.pyramid import nll_of
 from altub.inference.calibration import Calibration
 from altub.inference.comparability import Comparability
 from altub.inference.config import DetectorConfig
+from altub.inference.framing import Frame, Framing
 from altub.inference.info import ModelInfo
-from altub.inference.masked import lowest_outside
+from altub.inference.map_reader import MapReader
 from altub.inference.prediction import Prediction
-from altub.inference.regions import inspected_pixels
-from altub.inference.smoothing import gaussian_blur
 from altub.inference.storage import DetectorParts, read_parts, write_parts
 from altub.inference.threshold import Threshold
 
 __all__ = ["AnomalyDetector", "ImageSource", "MapSource"]
 
-KEPT_SIZES = 8  # of masks of regions
 # Passes through a model take all cores and some hundred MB: a page with many visitors has only two at a time.
 _AT_WORK = threading.BoundedSemaphore(2)
+
+
+Maps = Tensor | list[Tensor]  # of several images: in one tensor where all have the same size
 
 
 class MapSource(Protocol):
@@ -54,14 +52,14 @@ class MapSource(Protocol):
         image_size: side in pixels that the images are resized to; None: the one of training.
 
     Returns:
-        Maps (N, h, w) after smoothing and scales (N, scales, h, w), float32 on the CPU, as from
+        Maps (N, h, w) after smoothing and scales (N, scales, h, w), or lists of them, float32 on the CPU, as from
         `AnomalyDetector.compute_maps`.
     """
 
-    def __call__(self, images: Sequence[Image.Image], image_size: int | None) -> tuple[Tensor, Tensor]: ...
+    def __call__(self, images: Sequence[Image.Image], image_size: int | None) -> tuple[Maps, Maps]: ...
 
 
-class AnomalyDetector(nn.Module):
+class AnomalyDetector(MapReader):
     """Finds defects in images; made by training, by `load`, or from its parts.
 
     Args:
@@ -86,12 +84,11 @@ class AnomalyDetector(nn.Module):
         own_threshold: Threshold | None = None,
         comparability: Comparability | None = None,
     ) -> None:
-        super().__init__()
-        self.config, self.backbone, self.pyramid = config, backbone, pyramid
+        super().__init__(config, pyramid)
+        self.backbone = backbone
         self.calibration, self.info, self.map_source = calibration, info or ModelInfo(), map_source
         self.own_threshold = own_threshold
         self.comparability = comparability
-        self._inspected: dict[tuple[int, int], np.ndarray] = {}
 
     @property
     def device(self) -> torch.device:
@@ -120,6 +117,11 @@ class AnomalyDetector(nn.Module):
             raise ModelError("This model has no calibration: train it to its first epoch's end.")
         return self.calibration
 
+    def optimise(self) -> AnomalyDetector:
+        """Folds what is fixed of the backbone into fewer operations; maps stay the same to rounding. Returns itself."""
+        fold_batch_norms(self.backbone, Framing.of(self.config).side)
+        return self
+
     def fingerprint(self) -> str:
         """SHA-256 of everything that a prediction follows from: settings, weights, calibration, comparability."""
         about = {
@@ -140,77 +142,6 @@ class AnomalyDetector(nn.Module):
         pyramid = self.pyramid
         energies = pyramid.energy_maps(pyramid.normalise(features), self.config.log_det_weight)
         return self.maps_from_energies(energies, size)
-
-    @torch.no_grad()
-    def maps_from_energies(self, energies: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """`maps_from_features` from the energies (N, h, w) of every scale, taken at the config's `log_det_weight`."""
-        config = self.config
-        inside = self.inspected(size)
-        scales = lowest_outside(self.pyramid.scale_maps_of(energies, size, config.map_kind), inside)
-        anomaly_map = self._joined(scales)
-        if config.smoothing > 0:
-            anomaly_map = gaussian_blur(anomaly_map, config.smoothing)
-        if config.map_kind == "mixture":
-            anomaly_map = nll_of(anomaly_map)
-        return lowest_outside(anomaly_map, inside)[:, 0], scales
-
-    def inspected(self, size: tuple[int, int]) -> np.ndarray | None:
-        """Where the model looks in maps of this size, bool (H, W); None: everywhere.
-
-        Raises:
-            ConfigError: its regions leave nothing.
-        """
-        if self.config.regions and size not in self._inspected:
-            if len(self._inspected) >= KEPT_SIZES:
-                self._inspected.clear()
-            self._inspected[size] = inspected_pixels(self.config.regions, *size)
-        return self._inspected.get(size)
-
-    # What held-out good images say. Where the model does not look, they say nothing.
-
-    def calibrate_scales(self, energies: Sequence[Tensor]) -> None:
-        """Takes from the energies (N, h, w) of every scale what maps and scores are measured by."""
-        inside = self.inspected((self.config.image_size,) * 2)
-        if inside is not None:
-            pixels = torch.from_numpy(inside).float()[None, None]
-            cells = [F.adaptive_max_pool2d(pixels, maps.shape[1:])[0, 0] > 0 for maps in energies]
-            energies = [maps[:, None, one.to(maps.device)] for maps, one in zip(energies, cells, strict=True)]
-        self.pyramid.calibrate(energies)
-
-    def fit_calibration(self, scores: np.ndarray, maps: np.ndarray) -> Calibration:
-        """From scores (N,) and maps (N, H, W)."""
-        inside = self.inspected(maps.shape[1:])
-        return Calibration.fit(scores, maps if inside is None else maps[:, inside], peaks=maps.max(axis=(1, 2)))
-
-    @property
-    def needs_energies(self) -> bool:
-        """Are maps or scores measured by the energies of held-out good images (`FlowPyramid.calibrate`)?"""
-        return self.config.score_kind == "range" or any(head.needs_calibration for head in self.pyramid.heads)
-
-    def _joined(self, scales: Tensor) -> Tensor:
-        """The scales (N, scales, H, W) as one map (N, 1, H, W), before smoothing."""
-        if self.config.map_kind == "mixture":
-            return self.pyramid.mean_likelihood(scales)
-        return scales.mean(dim=1, keepdim=True)
-
-    def image_scores(self, scales: Tensor) -> Tensor:
-        """Scores (N,) of scale maps (N, scales, H, W): the mean of the highest share of pixels, before smoothing.
-
-        A share keeps apart what a maximum does not: likelihood maps end at 0, and strong defects all reach it. The
-        pixels are those of the map, or log(1 + r) of the mean r of the scales in units of their range on good images.
-        """
-        if self.config.score_kind == "range":
-            ranges = self.pyramid.in_range(scales, self.config.map_kind).mean(dim=1)
-            values = ranges.clamp_min(0).log1p()  # a flow may send a strong defect millions of ranges away
-        elif self.config.map_kind == "mixture":
-            values = nll_of(self._joined(scales))
-        else:
-            values = scales.mean(dim=1)
-        flat = values.flatten(1)
-        inside = self.inspected((scales.shape[2], scales.shape[3]))
-        pixels = flat.shape[1] if inside is None else int(np.count_nonzero(inside))
-        highest = max(round(self.config.score_share * pixels), 1)
-        return flat.topk(highest, dim=1).values.mean(dim=1)
 
     # From images to predictions.
 
@@ -265,8 +196,9 @@ class AnomalyDetector(nn.Module):
                     raise image
             yield [image for _, image in chunk]
 
-    def raw_maps(self, images: Sequence[Image.Image], image_size: int | None = None) -> tuple[Tensor, Tensor]:
-        """RGB images to maps (N, h, w) and scales (N, scales, h, w) at the model's input size, on the CPU.
+    def raw_maps(self, images: Sequence[Image.Image], image_size: int | None = None) -> tuple[Maps, Maps]:
+        """RGB images to maps (N, h, w) and scales (N, scales, h, w) at the model's input size, on the CPU; or to lists
+        of maps (h, w) and scales (scales, h, w) where images are cut into tiles or keep their aspect ratio.
 
         From the map source where the detector has one, else from `compute_maps`. At most two calls of a process are at
         work at any time, whichever models they ask; others wait.
@@ -275,24 +207,26 @@ class AnomalyDetector(nn.Module):
             return (self.map_source or self.compute_maps)(images, image_size)
 
     @torch.inference_mode()
-    def compute_maps(self, images: Sequence[Image.Image], image_size: int | None = None) -> tuple[Tensor, Tensor]:
+    def compute_maps(self, images: Sequence[Image.Image], image_size: int | None = None) -> tuple[Maps, Maps]:
         """`raw_maps` by this detector's own backbone and flows, on its device."""
-        side = self.config.image_size if image_size is None else image_size
+        framing = Framing.of(self.config, image_size)
+        side = framing.side
         self.backbone.check_image_size(side, side)
+        if not framing.is_plain:
+            found = [self._framed_maps(image, framing.frame(image.size)) for image in images]
+            return [values for values, _ in found], [scales for _, scales in found]
         batch = torch.stack([to_tensor(image, side) for image in images]).to(self.device)
         maps, scales = self.maps_from_features(self.backbone(batch), (side, side))
         return maps.float().cpu(), scales.float().cpu()
 
-    def score(self, scale_maps: Tensor) -> float:
-        """The score of one image's scale maps (scales, H, W).
-
-        Raises:
-            ModelError: it is not finite.
-        """
-        score = float(self.image_scores(scale_maps[None]))
-        if not math.isfinite(score):
-            raise ModelError("The model gives no finite score for this image: it is damaged; train or fetch it again.")
-        return score
+    def _framed_maps(self, image: Image.Image, frame: Frame) -> tuple[Tensor, Tensor]:
+        pyramid, weight = self.pyramid, self.config.log_det_weight
+        energies = (
+            pyramid.energy_maps(pyramid.normalise(self.backbone(tiles.to(self.device))), weight)
+            for tiles in frame.tiles(image)
+        )
+        values, scales = self.maps_of_tiles(energies, frame)
+        return values.float().cpu(), scales.float().cpu()
 
     @classmethod
     def fit(cls, good_images: Any, **settings: Any) -> AnomalyDetector:

@@ -10,11 +10,11 @@ import hashlib
 import json
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
 
@@ -32,17 +32,92 @@ if TYPE_CHECKING:
     from altub.inference.calibration import Calibration
     from altub.inference.detector import AnomalyDetector
     from altub.inference.export_files import MapFormat, OverlayFormat
+    from altub.inference.prediction import Prediction
     from altub.inference.threshold import Threshold
 
-__all__ = ["predict_to_folder"]
+__all__ = ["ChunkPredictor", "Done", "Engine", "Job", "in_threads", "predict_to_folder"]
+
+
+Done = list[tuple[Path, str, Row]]
+"""Images of one chunk, each with the file name of its pictures and its row."""
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """An image, and the file name of its pictures."""
 
     path: Path
     name: str
+
+
+class Engine(Protocol):
+    """Where chunks of images are predicted; by default in threads of this process (`in_threads`)."""
+
+    def __call__(self, jobs: Iterable[Job], predictor: ChunkPredictor) -> Iterator[Done]:
+        """The chunks in any order, each once its pictures are written."""
+
+
+class ChunkPredictor:
+    """Predicts the images of a chunk and writes their pictures; several threads may call it at the same time.
+
+    Args:
+        writer: writes the pictures.
+        paper: a report that gets the images as well.
+    """
+
+    def __init__(
+        self,
+        detector: AnomalyDetector,
+        writer: PredictionWriter,
+        image_size: int | None = None,
+        paper: ReportWriter | None = None,
+    ) -> None:
+        self.detector, self.writer, self.image_size, self.paper = detector, writer, image_size, paper
+        self._at_paper = threading.Lock()
+
+    def chunks(self, jobs: Iterable[Job]) -> Iterator[ImageChunk[Job]]:
+        """Jobs as chunks that are not decoded yet."""
+        return image_chunks(jobs, lambda job: job.path, pixel_range=self.detector.config.pixel_range)
+
+    def __call__(self, chunk: ImageChunk[Job]) -> Done:
+        rows = []
+        with chunk.decoded() as decoded:
+            readable = [image for _, image in decoded if isinstance(image, Image.Image)]
+            predictions = self.detector.predict_many(readable, image_size=self.image_size)
+            for job, image in decoded:
+                if isinstance(image, Image.Image):
+                    row = self._write(job, image, next(predictions))
+                else:
+                    row = self._write_error(job, str(image))
+                rows.append((job.path, job.name, row))
+            readable.clear()
+        return rows
+
+    def _write(self, job: Job, image: Image.Image, prediction: Prediction) -> Row:
+        row = self.writer.write(job.name, str(job.path), image, prediction)
+        if self.paper is not None:
+            with self._at_paper:
+                self.paper.add(str(job.path), image, prediction, prediction.verdict(self.writer.threshold))
+        return row
+
+    def _write_error(self, job: Job, error: str) -> Row:
+        if self.paper is not None:
+            with self._at_paper:
+                self.paper.add_error(str(job.path), error)
+        return error_row(str(job.path), error)
+
+
+def in_threads(jobs: Iterable[Job], predictor: ChunkPredictor) -> Iterator[Done]:
+    """The engine that works in this process."""
+    done = run_in_order(
+        predictor,
+        predictor.chunks(jobs),
+        threads=threads_for(predictor.detector.device),
+        weight=lambda chunk: chunk.pixels,
+        most=LANE_PIXELS,
+        discard=lambda chunk: chunk.files.close(),
+    )
+    return (rows for _, rows in done)
 
 
 class _FolderWriter(PredictionWriter):
@@ -77,6 +152,7 @@ def predict_to_folder(
     maps: MapFormat = "tiff",
     masks: bool = True,
     report: str | None = None,
+    engine: Engine = in_threads,
     on_row: Callable[[Row], None] = lambda row: None,
     on_resume: Callable[[int], None] = lambda before: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -90,6 +166,7 @@ def predict_to_folder(
         overlays, maps, masks: as in `PredictionWriter`.
         report: name of the model in report.html (`altub.inference.report`); None writes no report. With a report,
             which holds pictures of all images, everything is done anew.
+        engine: where the work is done.
         on_row: called with the row of every image, first those that were done before.
         on_resume: called first where some images had been done before, with their number.
         progress: called with the number of images done and the number of all.
@@ -112,28 +189,7 @@ def predict_to_folder(
         if report is not None:
             with explain_full_disk(folder):
                 paper = stack.enter_context(ReportWriter(folder / "report.html", report, calibration, threshold))
-        at_paper = threading.Lock()
-
-        def work(chunk: ImageChunk[_Job]) -> list[tuple[Path, str, Row]]:
-            rows = []
-            with chunk.decoded() as decoded:
-                readable = [image for _, image in decoded if isinstance(image, Image.Image)]
-                predictions = detector.predict_many(readable, image_size=image_size)
-                for job, image in decoded:
-                    if not isinstance(image, Image.Image):
-                        rows.append((job.path, job.name, error_row(str(job.path), str(image))))
-                        if paper is not None:
-                            with at_paper:
-                                paper.add_error(str(job.path), str(image))
-                        continue
-                    prediction = next(predictions)
-                    rows.append((job.path, job.name, writer.write(job.name, str(job.path), image, prediction)))
-                    if paper is not None:
-                        with at_paper:
-                            paper.add(str(job.path), image, prediction, prediction.verdict(threshold))
-                readable.clear()
-            return rows
-
+        predictor = ChunkPredictor(detector, writer, image_size, paper)
         before = done = sum(path in journal for path in images)
         if before:
             on_resume(before)
@@ -142,16 +198,8 @@ def predict_to_folder(
             on_row(row)
         if before:
             progress(before, len(images))
-        jobs = (_Job(path, writer.unique(str(path))) for path in images if path not in journal)
-        chunks = image_chunks(jobs, lambda job: job.path, pixel_range=detector.config.pixel_range)
-        for _, rows in run_in_order(
-            work,
-            chunks,
-            threads=threads_for(detector.device),
-            weight=lambda chunk: chunk.pixels,
-            most=LANE_PIXELS,
-            discard=lambda chunk: chunk.files.close(),
-        ):
+        jobs = (Job(path, writer.unique(str(path))) for path in images if path not in journal)
+        for rows in engine(jobs, predictor):
             journal.add(rows)
             for _, _, row in rows:
                 done += 1

@@ -19,6 +19,7 @@ from altub.errors import ConfigError, ImageError, ModelError
 from altub.files import explain_full_disk, write_atomically
 from altub.inference.calibration import Calibration
 from altub.inference.detector import AnomalyDetector
+from altub.inference.framing_settings import require_plain
 from altub.inference.onnx_graph import ScoringGraph, onnx_graph
 from altub.inference.onnx_record import RECORD_KEY, OnnxRecord
 from altub.runtime import OnnxDetector
@@ -76,8 +77,9 @@ def export_onnx(
     calibration = detector.require_calibration()
     if file.suffix != ".onnx":
         raise ConfigError(f"{file.name} must end in .onnx.")
-    proto = onnx_graph(detector)
     config = detector.config
+    require_plain(config, "exported to ONNX")
+    proto = onnx_graph(detector)
     record = OnnxRecord(
         image_size=config.image_size,
         pixel_range=config.pixel_range,

@@ -108,12 +108,12 @@ def read_parts(folder: Path, backbone: nn.Module | None = None, *, download: boo
             backbone = create_backbone(
                 settings.backbone,
                 settings.stages,
-                image_size=settings.image_size,
+                image_size=settings.tile or settings.image_size,
                 expected_sha256=settings.backbone_sha256,
                 download=download,
             )
         else:
-            name, stages, size = settings.backbone, settings.stages, settings.image_size
+            name, stages, size = settings.backbone, settings.stages, settings.tile or settings.image_size
             backbone = Backbone.from_module(backbone, name, stages=stages, image_size=size)
             backbone.check_weights(settings.backbone_sha256)
     except ConfigError as error:

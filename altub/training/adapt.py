@@ -26,6 +26,7 @@ def fit_base(
     *,
     precision: Callable[[], AbstractContextManager] = nullcontext,
     check: Callable[[], None] = lambda: None,
+    add: Callable[[Tensor], Tensor] = lambda sums: sums,
 ) -> None:
     """Puts every base at the mean and standard deviation of z over a set of images.
 
@@ -36,6 +37,7 @@ def fit_base(
         pyramid: flows and bases; only the bases change.
         store: features of the images.
         precision: gives the autocast context of a forward pass.
+        add: the sum of a tensor over the processes that share the store's images.
         check: called after every batch; what it raises ends the pass before anything has changed.
     """
 
@@ -48,5 +50,5 @@ def fit_base(
                 yield [z for z, _ in pairs]
                 check()
 
-    for base, (mean, std) in zip(pyramid.bases, latent_moments(latents()), strict=True):
+    for base, (mean, std) in zip(pyramid.bases, latent_moments(latents(), add), strict=True):
         base.set_moments(mean, std)

@@ -25,6 +25,7 @@ from altub.flows.base import latent_moments
 from altub.inference.calibration import Calibration
 from altub.inference.comparability import Comparability
 from altub.inference.detector import AnomalyDetector
+from altub.inference.framing_settings import require_plain
 from altub.inference.threshold import HeldOut, Threshold
 from altub.training.calibration import calibrate_by_energies, maps_of_energies
 
@@ -87,6 +88,7 @@ def adapt_detector(
         ConfigError: the model's norm does not allow this way.
         ModelError: the model gives no finite score for one of the images.
     """
+    require_plain(detector.config, "adapted")
     if way not in usable_ways(detector.pyramid):
         raise ConfigError(
             f"This model has no way {way}: its feature norm ({detector.config.flow.norm}) keeps no moments that could "

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from altub.device import Workers
 from altub.errors import ModelError
-from altub.evaluation.evaluate import collect_maps
+from altub.evaluation.evaluate import collect_energies, collect_maps
 from altub.inference.calibration import Calibration
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from altub.inference.detector import AnomalyDetector
@@ -34,7 +34,7 @@ class HeldOut:
     Attributes:
         maps: float32 (N, S, S).
         scores: (N,).
-        nll: per scale the mean negative log-likelihood of an image, in nats.
+        nll: per scale the mean negative log-likelihood of an image (or tile), in nats.
     """
 
     maps: np.ndarray
@@ -48,13 +48,14 @@ def calibrate(detector: AnomalyDetector, store: FeatureStore, workers: Workers) 
     Raises:
         ModelError: a likelihood or a score is not finite; the calibration is then as it was.
     """
+    energies = collect_energies(detector, store, BATCH, workers)
     if detector.needs_energies:
-        _calibrate_scales(detector, store, workers)
-    maps, scores, nll = collect_maps(detector, store, BATCH, workers, loss=True)
-    if not all(map(math.isfinite, nll)) or not np.isfinite(scores).all():
+        detector.calibrate_scales(energies.scales, store.frames)
+    found = collect_maps(detector, store, BATCH, workers, energies=energies.scales)
+    if not all(map(math.isfinite, energies.nll)) or not np.isfinite(found.scores).all():
         raise ModelError("The model gives no finite scores on held-out good images: train it again.")
-    detector.calibration = detector.fit_calibration(scores, maps)
-    return HeldOut(maps, scores, nll)
+    detector.calibration = detector.fit_calibration(found.scores, found.maps, found.peaks)
+    return HeldOut(found.maps, found.scores, energies.nll)
 
 
 def calibrate_by_energies(
@@ -96,14 +97,3 @@ def maps_of_energies(
         if not np.isfinite(scores).all():
             raise ModelError("The model gives no finite score for one of these images: fetch or train it again.")
         yield maps.float().cpu().numpy(), scores
-
-
-def _calibrate_scales(detector: AnomalyDetector, store: FeatureStore, workers: Workers) -> None:
-    """Shows flow heads and scales the energies of held-out good images, by which maps and scores are measured."""
-    pyramid, weight = detector.pyramid, detector.config.log_det_weight
-
-    def energies(features: list[Tensor]) -> list[Tensor]:
-        return pyramid.energy_maps(pyramid.normalise(features), weight)
-
-    pieces = list(workers.map(energies, (features for _, features in store.batches(BATCH))))
-    detector.calibrate_scales([torch.cat(maps) for maps in zip(*pieces, strict=True)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from altub.backbones.catalogue import backbone_titles
 from altub.errors import ConfigError, validation_problem
@@ -12,6 +12,7 @@ from altub.fields import AUTOMATIC, setting
 from altub.flows.config import FlowConfig
 from altub.flows.registry import DEFAULT_FLOW, get_flow
 from altub.inference.config import MapKind, ScoreKind
+from altub.inference.framing_settings import Aspect, framing_problem
 from altub.inference.info import ModelInfo
 from altub.inference.regions import Region, Regions, inspected_pixels
 from altub.training.presets import PRESETS, Preset
@@ -88,7 +89,34 @@ class TrainingConfig(_Settings):
         automatic="the backbone's usual stages",
     )
     image_size: int = setting(
-        256, "Image size", "Side that images are resized to.", group="backbone", unit="px", basic=True, ge=32, le=4096
+        256, "Image size", "Side that images are resized to.", group="backbone", unit="px", basic=True, ge=32, le=16_384
+    )
+    tile: int = setting(
+        0,
+        "Tile size",
+        "Large images are cut into tiles of this side, for small defects; 0 is off.",
+        group="backbone",
+        unit="px",
+        step=32,
+        ge=0,
+        le=4096,
+        multiple_of=16,
+    )
+    overlap: int = setting(
+        64,
+        "Tile overlap",
+        "What neighbouring tiles share; at most half a tile.",
+        group="backbone",
+        unit="px",
+        ge=0,
+        le=2048,
+    )
+    aspect: Aspect = setting(
+        "squash",
+        "Aspect ratio",
+        "Squash images to a square, or keep their aspect ratio; image size is then the longer side.",
+        group="backbone",
+        choices={"squash": "squash to a square", "keep": "keep"},
     )
     flow: FlowConfig = FlowConfig()
     epochs: int = setting(6, "Epochs", "Epochs in all.", group="optimizer", basic=True, ge=1, le=100_000)
@@ -244,6 +272,14 @@ class TrainingConfig(_Settings):
         if folds == 1:
             raise ValueError("a model of no images cannot score the only fold: give 2 folds at least, or 0 for none")
         return folds
+
+    @model_validator(mode="after")
+    def _framing_is_possible(self) -> TrainingConfig:
+        if problem := framing_problem(self):
+            raise ValueError(problem)
+        if (self.push_epochs or self.cross_folds) and (self.tile or self.aspect != "squash"):
+            raise ValueError("with tile, or aspect=keep, push_epochs and cross_folds are not possible: set them to 0")
+        return self
 
     @field_validator("device")
     @classmethod

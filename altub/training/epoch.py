@@ -45,9 +45,9 @@ def evaluate_epoch(parts: Prepared, state: TrainingState, lr: float) -> EpochRec
     if not len(parts.tested):
         parts.examples.write(epoch, held_out.maps, parts.detector.calibration)
     elif epoch % config.evaluate_every == 0 or epoch == config.epochs:  # epoch 0 always
-        maps, scores, _ = collect_maps(parts.detector, parts.tested, BATCH, parts.workers)
-        test = parts.test.evaluate(maps, scores)
-        parts.examples.write(epoch, maps, parts.detector.calibration)
+        found = collect_maps(parts.detector, parts.tested, BATCH, parts.workers)
+        test = parts.test.evaluate(found.maps, found.scores)
+        parts.examples.write(epoch, found.maps, parts.detector.calibration)
     if epoch == 0:
         return EpochRecord(
             epoch=0,
@@ -69,7 +69,7 @@ def evaluate_epoch(parts: Prepared, state: TrainingState, lr: float) -> EpochRec
         base_steps=state.sums.base_steps,
         test=test,
         seconds=state.sums.seconds,
-        images_per_second=len(parts.trained) / max(state.sums.seconds, 1e-9),
+        images_per_second=parts.trained.image_count / max(state.sums.seconds, 1e-9),
         lr=lr,
     )
 
@@ -82,7 +82,9 @@ def model_info(parts: Prepared, record: EpochRecord) -> ModelInfo:
         metrics=record.test,
         held_out=record.held_out,
         training=parts.config.model_dump(mode="json", exclude={"data"}),
-        images=ImageCounts(trained=len(parts.trained), held_out=len(parts.held_out), test=len(parts.tested)),
+        images=ImageCounts(
+            trained=parts.trained.image_count, held_out=parts.held_out.image_count, test=parts.tested.image_count
+        ),
     )
 
 

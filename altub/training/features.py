@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import shutil
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,13 @@ from torch import Tensor
 from altub.backbones import Backbone
 from altub.data import PixelRange, Sample, to_tensor
 from altub.data.augment import Augment
+from altub.data.images.reading import image_dimensions
 from altub.device import Workers
-from altub.errors import RunError
+from altub.errors import ConfigError, RunError
 from altub.files import explain_full_disk
 from altub.inference.comparability import picture_statistics
+from altub.inference.framing import Frame, Framing
+from altub.inference.framing_settings import MOST_SIDE
 
 __all__ = ["FeatureStore", "load_images"]
 
@@ -51,18 +56,19 @@ def load_images(
 
 
 class FeatureStore:
-    """Feature pyramids of a list of images, by index.
+    """Feature pyramids of a list of images, by index; where images are cut into tiles, of all tiles, image by image.
 
     Args:
         backbone: frozen feature pyramid, already on its device.
         samples: the images.
-        image_size: side that images are resized to.
+        image_size: side that images are resized to, or how they are shown to the backbone.
         budget: bytes that this store may keep in memory; more goes to `spill` (a folder that is removed by `close`)
             if the disk has room, else features are recomputed at every call.
-        augment: called as augment(images, epoch, indices) on each batch, where `indices` are the images' places in
-            `samples`; nothing is kept then.
+        augment: called as augment(images, epoch, indices) on each batch, where `indices` are the images' (or tiles')
+            places in the store; nothing is kept then.
         workers: compute several batches side by side.
         pixel_range: which values of deep images are white.
+        share: (rank, size): of all places only rank, rank + size, rank + 2 size, ... are kept and can be asked for.
         describes: the numbers of whole pictures are wanted (`pictures`).
     """
 
@@ -70,7 +76,7 @@ class FeatureStore:
         self,
         backbone: Backbone,
         samples: Sequence[Sample],
-        image_size: int,
+        image_size: int | Framing,
         *,
         device: torch.device,
         budget: int,
@@ -79,20 +85,39 @@ class FeatureStore:
         workers: Workers | None = None,
         pixel_range: PixelRange | None = None,
         describes: bool = False,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        self.backbone, self.samples, self.image_size = backbone, list(samples), image_size
+        self.framing = image_size if isinstance(image_size, Framing) else Framing(image_size)
+        if self.framing.side > MOST_SIDE:
+            raise ConfigError(f"Images of {self.framing.side} px are too large for the model at once.")
+        self.backbone, self.samples, self.image_size = backbone, list(samples), self.framing.side
         self.device, self.spill, self.augment, self.workers = device, spill, augment, workers
         self.pixel_range, self.describes = pixel_range, describes
         self._pictures: dict[int, dict[str, float]] = {}
         with torch.inference_mode():
-            probe = backbone(torch.zeros(1, 3, image_size, image_size, device=device))
+            probe = backbone(torch.zeros(1, 3, self.image_size, self.image_size, device=device))
         self.shapes: list[tuple[int, int, int]] = [tuple(x.shape[1:]) for x in probe]
-        self.bytes = len(self.samples) * sum(c * h * w for c, h, w in self.shapes) * 4
+        self.frames: list[Frame] = []
+        if not self.framing.is_plain:
+            self.frames = [self.framing.frame(image_dimensions(sample.source)) for sample in self.samples]
+        self._first_tiles = [0, *accumulate(map(len, self.frames))]  # of each image; one more at the end
+        self.own = range(share[0], len(self), share[1])
+        self.bytes = len(self.own) * sum(c * h * w for c, h, w in self.shapes) * 4
         self.mode = "recompute" if augment is not None else self._place(budget)
         self._arrays: list[Tensor] | list[_RowFile] = []
 
     def __len__(self) -> int:
+        """Images, or tiles of all images."""
+        return self._first_tiles[-1] if self.frames else len(self.samples)
+
+    @property
+    def image_count(self) -> int:
+        """Images, however many tiles they have."""
         return len(self.samples)
+
+    def tiles_of(self, image: int) -> range:
+        """The places of an image's tiles in a store whose images are framed."""
+        return range(self._first_tiles[image], self._first_tiles[image + 1])
 
     def _place(self, budget: int) -> str:
         if self.device.type == "cuda" and self.bytes < torch.cuda.mem_get_info(self.device)[0] // 3:
@@ -109,7 +134,7 @@ class FeatureStore:
             yield from self._fill_files()
         elif self.mode != "recompute":
             where = self.device if self.mode == "device" else "cpu"
-            self._arrays = [torch.empty((len(self), *shape), device=where) for shape in self.shapes]
+            self._arrays = [torch.empty((len(self.own), *shape), device=where) for shape in self.shapes]
             for start, stop, features in self._all_features():
                 for array, level in zip(self._arrays, features, strict=True):
                     array[start:stop] = level
@@ -119,7 +144,7 @@ class FeatureStore:
         """Computes what `pictures` gives and `fill` did not compute on its way; yields the number of images done."""
         missing = [place for place in range(len(self.samples) if self.describes else 0) if place not in self._pictures]
         for start in range(0, len(missing), EXTRACTION_BATCH):
-            self._load(missing[start : start + EXTRACTION_BATCH])
+            self._look_at(missing[start : start + EXTRACTION_BATCH])
             yield len(self._pictures)
 
     @property
@@ -140,19 +165,72 @@ class FeatureStore:
         self._arrays = [_RowFile(path, shape) for path, shape in zip(paths, self.shapes, strict=True)]
 
     def _all_features(self) -> Iterator[tuple[int, int, list[Tensor]]]:
-        def piece(start: int) -> tuple[int, int, list[Tensor]]:
-            stop = min(start + EXTRACTION_BATCH, len(self.samples))
-            return start, stop, self._extract(self._load(range(start, stop)))
+        if self.frames:
 
-        starts = range(0, len(self.samples), EXTRACTION_BATCH)
+            def extract(tiles: tuple[int, Tensor]) -> tuple[int, int, list[Tensor]]:
+                return tiles[0], tiles[0] + len(tiles[1]), self._extract(tiles[1])
+
+            pieces = self._all_tiles()
+            yield from map(extract, pieces) if self.workers is None else self.workers.map(extract, pieces)
+            return
+
+        def piece(start: int) -> tuple[int, int, list[Tensor]]:
+            stop = min(start + EXTRACTION_BATCH, len(self.own))
+            return start, stop, self._extract(self._load(self.own[start:stop]))
+
+        starts = range(0, len(self.own), EXTRACTION_BATCH)
         yield from map(piece, starts) if self.workers is None else self.workers.map(piece, starts)
 
-    def _load(self, indices: Sequence[int]) -> Tensor:
-        def see(place: int, image: Image.Image) -> None:
-            if self.describes and indices[place] not in self._pictures:
-                self._pictures[indices[place]] = picture_statistics(image, self.image_size)
+    def _all_tiles(self) -> Iterator[tuple[int, Tensor]]:
+        """The own tiles of all images in order, each image decoded once: row of the first, (n, 3, side, side)."""
+        for place, (sample, frame) in enumerate(zip(self.samples, self.frames, strict=True)):
+            with sample.opened(self.pixel_range) as image:
+                self._see(place, image)
+                canvas, first = frame.canvas(image), self._first_tiles[place]
+                own = [index for index in self.tiles_of(place) if index in self.own]
+                for start in range(0, len(own), EXTRACTION_BATCH):
+                    some = own[start : start + EXTRACTION_BATCH]
+                    yield self.own.index(some[0]), torch.stack([frame.tile(canvas, index - first) for index in some])
 
-        return load_images([self.samples[index] for index in indices], self.image_size, self.pixel_range, see)
+    def _load(self, indices: Sequence[int]) -> Tensor:
+        """(N, 3, side, side) of the images, or tiles, at these places."""
+        if self.frames:
+            return self._load_tiles(indices)
+        samples = [self.samples[index] for index in indices]
+        return load_images(
+            samples, self.image_size, self.pixel_range, lambda place, image: self._see(indices[place], image)
+        )
+
+    def _load_tiles(self, indices: Sequence[int]) -> Tensor:
+        images: dict[int, list[int]] = {}
+        for place, index in enumerate(indices):
+            images.setdefault(bisect_right(self._first_tiles, index) - 1, []).append(place)
+        found: list[Tensor] = [torch.empty(0)] * len(indices)
+
+        def load(image: int) -> None:
+            with self.samples[image].opened(self.pixel_range) as picture:
+                self._see(image, picture)
+                canvas = self.frames[image].canvas(picture)
+                for place in images[image]:
+                    found[place] = self.frames[image].tile(canvas, indices[place] - self._first_tiles[image])
+
+        with ThreadPoolExecutor(DECODERS) as pool:
+            list(pool.map(load, images))
+        return torch.stack(found)
+
+    def _look_at(self, places: Sequence[int]) -> None:
+        """Notes the numbers of whole pictures."""
+
+        def look(place: int) -> None:
+            with self.samples[place].opened(self.pixel_range) as image:
+                self._see(place, image)
+
+        with ThreadPoolExecutor(DECODERS) as pool:
+            list(pool.map(look, places))
+
+    def _see(self, place: int, image: Image.Image) -> None:
+        if self.describes and place not in self._pictures:
+            self._pictures[place] = picture_statistics(image, self.image_size)
 
     def _extract(self, images: Tensor) -> list[Tensor]:
         with torch.no_grad():
@@ -163,15 +241,16 @@ class FeatureStore:
         if self.mode == "recompute":
             images = self._load(indices)
             return self._extract(images if self.augment is None else self.augment(images, epoch, indices))
+        kept = [self.own.index(index) for index in indices]
         if self.mode == "disk":
-            return [rows.read(indices).to(self.device) for rows in self._arrays]
-        rows = torch.as_tensor(indices, device=self._arrays[0].device)
+            return [rows.read(kept).to(self.device) for rows in self._arrays]
+        rows = torch.as_tensor(kept, dtype=torch.long, device=self._arrays[0].device)
         return [array[rows].to(self.device) for array in self._arrays]
 
     def batches(self, size: int) -> Iterator[tuple[list[int], list[Tensor]]]:
-        """All images in order: (indices, features) of at most `size` images at a time."""
-        for start in range(0, len(self.samples), size):
-            indices = list(range(start, min(start + size, len(self.samples))))
+        """All own images in order: (indices, features) of at most `size` images at a time."""
+        for start in range(0, len(self.own), size):
+            indices = list(self.own[start : start + size])
             yield indices, self.batch(indices)
 
     def close(self) -> None:

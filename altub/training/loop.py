@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
 from altub.errors import AltUBError, ModelError
 from altub.training.adapt import fit_base
 from altub.training.cross import cross_calibrate
+from altub.training.distributed import ALONE, Agreed, Group
 from altub.training.epoch import evaluate_epoch, image_order, nll_per_dimension
 from altub.training.preparation import prepare
-from altub.training.recorder import Recorder, StopRequested, TrainingEvent
+from altub.training.recorder import Recorder, SilentRecorder, StopRequested, TrainingEvent
 from altub.training.state import TrainingState
 from altub.training.steps import Alternation
 
@@ -41,6 +42,7 @@ def train(
     backbone: Backbone | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     wait: Callable[[Run], bool] = lambda run: True,
+    group: Group = ALONE,
 ) -> Iterator[TrainingEvent]:
     """Trains `run` from its checkpoint, or from the start if there is none, to its last epoch.
 
@@ -49,20 +51,22 @@ def train(
             the run is resumed.
         backbone: in place of the one that the settings name; likewise.
         should_stop: asked between steps; a stop is also taken from the run directory (`Run.request_stop`).
+        group: the processes that train this run together (`altub.training.distributed`); each calls this function.
         wait: called once the run is held, to wait in a queue; False means it was stopped meanwhile.
 
     Raises:
         RunError: another process trains this run.
         AltUBError: what went wrong, as also written to the status; what was trained so far is kept.
     """
-    with run.lock():
-        recorder = Recorder(run, should_stop)
+    stop = Agreed(group, lambda: should_stop() or run.stop_requested())
+    with run.lock() if group.is_main else nullcontext():
+        recorder = (Recorder if group.is_main else SilentRecorder)(run, stop)
         try:
             recorder.queue(run.config)
             may_go_on = wait(run)
             recorder.begin()
             if may_go_on:
-                yield from _train(run, recorder, category, backbone)
+                yield from _train(run, recorder, category, backbone, group, stop)
             yield recorder.finished() if may_go_on else recorder.stopped()
         except StopRequested:
             yield recorder.stopped()
@@ -78,17 +82,18 @@ def train(
 
 
 def _train(
-    run: Run, recorder: Recorder, category: Category | None, backbone: Backbone | None
+    run: Run, recorder: Recorder, category: Category | None, backbone: Backbone | None, group: Group, stop: Agreed
 ) -> Iterator[TrainingEvent]:
     with ExitStack() as stack:
         parts = yield from recorder.tell_each(
-            prepare(run, recorder.status, stack, category=category, backbone=backbone)
+            prepare(run, recorder.status, stack, category=category, backbone=backbone, group=group)
         )
         config, schedule = parts.config, parts.config.base
-        updates = Alternation(config, parts.pyramid, parts.autocast, parts.workers)
+        updates = Alternation(config, parts.pyramid, parts.autocast, parts.workers, group)
         state = TrainingState.start(len(parts.trained), config.batch_size)
         recorder.resume(parts, updates, state)
-        if (state.epoch, state.step) == (0, 0):
+        group.wait()  # the first process may write the checkpoint that the others read
+        if (state.epoch, state.step) == (0, 0) and group.is_main:
             yield recorder.tell("evaluating what the features give alone")
             try:
                 yield recorder.start_done(evaluate_epoch(parts, state, updates.lr_now))
@@ -105,19 +110,20 @@ def _train(
                 index, step = divmod(state.step, state.steps_per_pass)
                 turn = turns[index]
                 if turn == "base" and schedule.base_update == "moments":
-                    fit_base(parts.pyramid, parts.trained, precision=parts.autocast, check=recorder.check_stop)
+                    check = recorder.check_stop if group.size == 1 else lambda: None  # not within a message
+                    fit_base(parts.pyramid, parts.trained, precision=parts.autocast, check=check, add=group.add)
                     state.sums.base_steps = 1
                     state.step = (index + 1) * state.steps_per_pass
                 else:
                     images = order[step * config.batch_size : (step + 1) * config.batch_size]
-                    features = parts.trained.batch(images, epoch)
+                    features = parts.trained.batch(group.own(images), epoch)
                     global_step = state.epoch * state.steps_per_pass + step + 1
                     progress = (global_step - 1) / (config.epochs * state.steps_per_pass)
                     push = None
                     if parts.known is not None and turn == "flow" and epoch > config.epochs - config.push_epochs:
                         push = parts.known.push(global_step - 1, config.push_weight)
                     for whose in schedule.step_turns(global_step) if turn == "flow" else ("base",):
-                        nll = updates.step(features, whose, epoch, global_step, progress, push)
+                        nll = updates.step(features, whose, epoch, global_step, progress, push, len(images))
                         if not all(map(math.isfinite, nll)):
                             raise _non_finite(state)
                         if whose == "flow" or not schedule.on_top:  # every image counts once in the epoch's loss
@@ -125,15 +131,17 @@ def _train(
                         state.sums.base_steps += whose == "base"
                     state.step += 1
                 state.sums.seconds += time.monotonic() - began
+                stop.look()
                 yield recorder.step_done(turn, steps, nll_per_dimension(state.sums.means(), parts.pyramid))
 
             # A run that is resumed right here has not made the epoch's last step in this process.
             updates.set_rates((epoch * state.steps_per_pass - 1) / (config.epochs * state.steps_per_pass))
             yield recorder.tell(f"evaluating epoch {epoch}")
             try:
-                record = evaluate_epoch(parts, state, updates.lr_now)
+                record = evaluate_epoch(parts, state, updates.lr_now) if group.is_main else None
             except ModelError:  # the weights give no finite likelihood any more
                 raise _non_finite(state) from None
+            stop.look()
             recorder.check_stop()  # nothing is written yet: resuming computes this epoch's end again
             yield recorder.epoch_done(record)
 

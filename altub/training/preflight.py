@@ -17,12 +17,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from altub.backbones import resolve_auto, weights_available
 from altub.backbones.sketch import sketch_backbone
 from altub.data import Category
+from altub.data.images.reading import image_dimensions
 from altub.data.splits import split_held_out
 from altub.device import choose_device
-from altub.errors import AltUBError, ConfigError
+from altub.errors import AltUBError, ConfigError, ImageError
 from altub.flows import FlowPyramid
 from altub.flows.config import FlowConfig
 from altub.flows.registry import get_flow
+from altub.inference.framing import Framing
 from altub.settings import feature_memory_bytes
 from altub.training.config import TrainingConfig
 
@@ -91,6 +93,7 @@ def examine(config: TrainingConfig, category: Category) -> Preflight:
         device = choose_device(config.device)
     except ConfigError as error:
         problems.append(Problem("device", str(error)))
+    side = Framing.of(config).side
     name = resolve_auto()[0] if config.backbone == "auto" else config.backbone
     try:
         if weights_available(name) is None:
@@ -101,16 +104,16 @@ def examine(config: TrainingConfig, category: Category) -> Preflight:
     except ConfigError as error:
         return Preflight((*problems, Problem("backbone", str(error))))
     try:
-        network = sketch_backbone(name, config.stages, config.image_size)
+        network = sketch_backbone(name, config.stages, side)
     except ConfigError as error:
         return Preflight((*problems, Problem("stages", str(error))))
     try:
-        network.check_image_size(config.image_size, config.image_size)
+        network.check_image_size(side, side)
     except ConfigError as error:
-        problems.append(Problem("image_size", str(error)))
+        problems.append(Problem("tile" if config.tile else "image_size", str(error)))
     if problems:
         return Preflight(tuple(problems))
-    cost = _cost(name, config.stages, config.image_size, config.flow.model_dump_json())
+    cost = _cost(name, config.stages, side, config.flow.model_dump_json())
     return Preflight((), _outlook(config, category, cost, device))
 
 
@@ -139,6 +142,8 @@ def _cost(name: str, stages: tuple[int, ...] | None, image_size: int, flow_json:
 
 def _outlook(config: TrainingConfig, category: Category, cost: _Cost, device: torch.device) -> Outlook:
     trained, tested = len(category.train), len(category.test) + round(config.held_out * len(category.train))
+    tiles = _tiles(config, category)
+    trained, tested = trained * tiles, tested * tiles
     passes = config.epochs if config.augment else 1  # of the backbone: features are cached
     work = cost.backbone * (trained * passes + tested)
     evaluations = -(-config.epochs // config.evaluate_every)
@@ -150,6 +155,15 @@ def _outlook(config: TrainingConfig, category: Category, cost: _Cost, device: to
         seconds=STARTING + work / (EFFICIENCY * _speed(device.type)),
         memory=PROGRAM_BYTES + weights + cached + activations,
     )
+
+
+def _tiles(config: TrainingConfig, category: Category) -> int:
+    """Windows of an image, taken from the first one."""
+    framing = Framing.of(config)
+    try:
+        return len(framing.frame(image_dimensions(category.train[0].source)))
+    except ImageError:  # the training will say so
+        return 1
 
 
 @lru_cache(maxsize=4)

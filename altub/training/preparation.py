@@ -14,7 +14,7 @@ from altub.backbones.catalogue import usual_flow_lr
 from altub.data import MEMORY, Category, load_category
 from altub.data.augment import augmentation
 from altub.device import Workers, autocast, choose_device, choose_precision, describe_device
-from altub.errors import DataError
+from altub.errors import ConfigError, DataError
 from altub.evaluation.evaluate import TestSet
 from altub.evaluation.examples import ExampleMaps
 from altub.flows import FlowPyramid
@@ -22,9 +22,11 @@ from altub.flows.registry import get_flow
 from altub.inference.comparability import Comparability
 from altub.inference.config import DetectorConfig
 from altub.inference.detector import AnomalyDetector
+from altub.inference.framing import Framing
 from altub.settings import feature_memory_bytes
 from altub.training.config import TrainingConfig
 from altub.training.data_record import split_data
+from altub.training.distributed import ALONE, Group
 from altub.training.features import FeatureStore
 from altub.training.push import KnownDefects
 
@@ -44,7 +46,8 @@ class Prepared:
     Attributes:
         trained, held_out, tested: features of the training, held-out and test images.
         known: defects to learn from; None: no epoch does.
-        test: what the test images are, to be compared with their maps.
+        test: what the test images are, to be compared with their maps. None, as `examples`, in a process that does not
+            evaluate.
     """
 
     config: TrainingConfig
@@ -56,8 +59,8 @@ class Prepared:
     held_out: FeatureStore
     tested: FeatureStore
     known: KnownDefects | None
-    test: TestSet
-    examples: ExampleMaps
+    test: TestSet | None
+    examples: ExampleMaps | None
     pyramid: FlowPyramid
     detector: AnomalyDetector
 
@@ -67,7 +70,13 @@ class Prepared:
 
 
 def prepare(
-    run: Run, status: Status, stack: ExitStack, *, category: Category | None = None, backbone: Backbone | None = None
+    run: Run,
+    status: Status,
+    stack: ExitStack,
+    *,
+    category: Category | None = None,
+    backbone: Backbone | None = None,
+    group: Group = ALONE,
 ) -> Iterator[str]:
     """Yields what it is doing, in words, and returns a `Prepared`, the same for the same run every time.
 
@@ -75,12 +84,16 @@ def prepare(
         status: gets the device, the backbone and notes.
         stack: closes what was opened.
         category, backbone: in place of those that the run's settings name.
+        group: the processes that share the training images. The first one alone has held-out and test images.
 
     Raises:
         AltUBError: data, backbone or device are not available.
     """
-    config = run.config
+    with group.main_first():
+        config = run.config
     device = choose_device(config.device)
+    if device.type == "cuda" and group.size > 1:
+        device = torch.device("cuda", group.local_rank)
     precision = choose_precision(config.precision, device)
     workers = Workers(device)
     stack.callback(workers.close)
@@ -88,29 +101,41 @@ def prepare(
     yield "reading the data"
     category = category or load_category(config.data, config.category)
     yield "loading the backbone"
-    config = _resolve(run, config, status, category, backbone)
+    with group.main_first():
+        config = _resolve(run, run.config, status, category, backbone)
+    framing = Framing.of(config)
     if backbone is None:
-        backbone = create_backbone(config.backbone, config.stages, image_size=config.image_size)
+        backbone = create_backbone(config.backbone, config.stages, image_size=framing.side)
     backbone = backbone.to(device)
-    backbone.check_image_size(config.image_size, config.image_size)
+    backbone.check_image_size(framing.side, framing.side)
     status.backbone = backbone.name
     status.notes += [note for note in category.notes if note not in status.notes]
 
-    begun = run.checkpoint_file.exists()
-    split = split_data(
-        run.data_file,
-        run.id,
-        category,
-        config.held_out,
-        config.seed,
-        begun=begun,
-        learns_defects=config.push_epochs > 0,
-    )
+    if group.size > 1 and (config.push_epochs or config.cross_folds):
+        raise ConfigError(
+            "Several processes train neither on known defects nor in folds: set push_epochs and "
+            "cross_folds to 0, or train with one."
+        )
+    with group.main_first():
+        begun = run.checkpoint_file.exists() or not group.is_main  # the others read what the first one recorded
+        split = split_data(
+            run.data_file,
+            run.id,
+            category,
+            config.held_out,
+            config.seed,
+            begun=begun,
+            learns_defects=config.push_epochs > 0,
+        )
     if config.push_epochs and not split.known:
         raise DataError(
             f"{category.name} has no known defects to learn from: put some with masks into train/<defect> and "
             "ground_truth_train/<defect>, or set their epochs to 0."
         )
+    if group.size > len(split.trained):
+        raise DataError(f"{len(split.trained)} training images are too few for {group.size} processes.")
+    if not group.is_main:
+        split = split.model_copy(update={"held_out": [], "tested": []})
     notes = [split.note] if split.note else []
     if split.pixel_range is not None:
         notes += split.pixel_range.notes
@@ -123,21 +148,22 @@ def prepare(
         store = FeatureStore(
             backbone,
             samples,
-            config.image_size,
+            framing,
             device=device,
             budget=feature_memory_bytes() - sum(other.bytes for other in stores if other.mode == "memory"),
-            spill=run.path / "cache" / what,
+            spill=run.path / "cache" / (what if group.is_main else f"{what}-{group.rank}"),
             augment=augmentation(config.augment, config.seed) if what == "training" and config.augment else None,
             workers=workers,
             pixel_range=split.pixel_range,
-            describes=what in ("training", "held-out"),
+            describes=what in ("training", "held-out") and group.is_main,
+            share=group.share if what == "training" else (0, 1),
         )
         stack.callback(store.close)
         stores.append(store)
         for done in store.fill():
-            yield f"features of {what} images, {done} of {len(store)}"
+            yield f"features of {what} {'tiles' if config.tile else 'images'}, {done} of {len(store)}"
         for done in store.describe():
-            yield f"looking at {what} images, {done} of {len(store)}"
+            yield f"looking at {what} images, {done} of {store.image_count}"
     trained, held_out, tested, *others = stores
     known = None
     if others:
@@ -146,19 +172,25 @@ def prepare(
 
     # An image that was turned by a quarter has another shape, and is still one of these.
     turned = ("aspect",) if "rot90" in config.augment else ()
-    comparability = Comparability.fit(trained.pictures + held_out.pictures, config.image_size, without=turned)
+    comparability = None
+    if group.is_main:
+        comparability = Comparability.fit(trained.pictures + held_out.pictures, framing.side, without=turned)
     torch.manual_seed(config.seed)
     flow = config.flow
     if backbone.has_final_norm and flow.norm != "none":
         flow = flow.model_copy(update={"norm": "none"})  # transformers bring their own, frozen
     pyramid = FlowPyramid(flow, trained.shapes)
     pyramid.to(device)
-    yield from fit_norms(pyramid, trained)
+    yield from fit_norms(pyramid, trained, group)
+    group.from_main(pyramid.state_dict().values())
     detector_config = DetectorConfig(
         backbone=backbone.name,
         stages=backbone.stages,
         backbone_sha256=backbone.weights.sha256,
         image_size=config.image_size,
+        tile=config.tile,
+        overlap=config.overlap if config.tile else 0,
+        aspect=config.aspect,
         shapes=trained.shapes,
         flow=flow,
         map_kind=config.map_kind,
@@ -179,8 +211,8 @@ def prepare(
         held_out=held_out,
         tested=tested,
         known=known,
-        test=TestSet(split.tested, config.image_size),
-        examples=ExampleMaps(run.examples_dir, split.tested or split.held_out),
+        test=TestSet(split.tested, framing.map_side) if group.is_main else None,
+        examples=ExampleMaps(run.examples_dir, split.tested or split.held_out) if group.is_main else None,
         pyramid=pyramid,
         detector=AnomalyDetector(detector_config, backbone, pyramid, comparability=comparability),
     )
@@ -208,7 +240,7 @@ def _resolve(
     return config
 
 
-def fit_norms(pyramid: FlowPyramid, trained: FeatureStore) -> Iterator[str]:
+def fit_norms(pyramid: FlowPyramid, trained: FeatureStore, group: Group = ALONE) -> Iterator[str]:
     """Shows the training features to the norms that are fitted to them, as often as one asks for."""
     fits = {scale: norm.start_fit() for scale, norm in enumerate(pyramid.norms) if norm.needs_fit}
     while fits:
@@ -216,4 +248,7 @@ def fit_norms(pyramid: FlowPyramid, trained: FeatureStore) -> Iterator[str]:
             for scale, fit in fits.items():
                 fit.observe(features[scale])
             yield f"fitting the norms, image {indices[-1] + 1} of {len(trained)}"
+        if group.size > 1:
+            for fit in fits.values():
+                fit.merge(group.add)
         fits = {scale: fit for scale, fit in fits.items() if not fit.end_pass()}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from altub.training.preparation import Prepared
     from altub.training.steps import Alternation
 
-__all__ = ["Recorder", "StopRequested", "TrainingEvent"]
+__all__ = ["Recorder", "SilentRecorder", "StopRequested", "TrainingEvent"]
 
 STATUS_INTERVAL = 0.5  # seconds between two writes of status.json while nothing but numbers changes
 
@@ -55,7 +55,7 @@ class Recorder:
 
     Args:
         run: the directory, whose lock the caller holds.
-        should_stop: asked whenever something is told; a stop is also taken from the run directory.
+        should_stop: asked whenever something is told.
     """
 
     def __init__(self, run: Run, should_stop: Callable[[], bool]) -> None:
@@ -160,7 +160,7 @@ class Recorder:
 
     def check_stop(self) -> None:
         """Raises StopRequested if somebody wants the training to stop; its state is saved first."""
-        if self._should_stop() or self.run.stop_requested():
+        if self._should_stop():
             if self._training is not None:  # before that there is nothing that a restart would not make again
                 self._save_checkpoint()
             raise StopRequested
@@ -231,6 +231,39 @@ class Recorder:
         """Steps of all turns from the start to the end of `epoch`."""
         parts, _, state = self._training
         return state.steps_per_pass * sum(len(parts.config.base.epoch_turns(e)) for e in range(1, epoch + 1))
+
+
+class SilentRecorder(Recorder):
+    """Of a process that trains along with the one that writes: the same steps, and nothing on the disk."""
+
+    def queue(self, config: TrainingConfig) -> None:
+        self.status.epochs = config.epochs
+
+    def resume(self, parts: Prepared, updates: Alternation, state: TrainingState) -> None:
+        if self.run.checkpoint_file.exists():
+            counters, _ = load_checkpoint(self.run.checkpoint_file, parts.pyramid, updates.optimizers)
+            state.restore(counters)
+        self._training = parts, updates, state
+        self._before, self._in_all = self._steps_until(state.epoch), self._steps_until(parts.config.epochs)
+        self._left = TimeLeft(self._before + state.step, self._in_all, time.monotonic())
+
+    def epoch_done(self, record: EpochRecord) -> TrainingEvent:
+        _, _, state = self._training
+        state.finish_epoch()
+        self._before = self._steps_until(state.epoch)
+        return TrainingEvent("progress", self.status)
+
+    def stopped(self) -> TrainingEvent:
+        return TrainingEvent("stopped", self.status)
+
+    def failed(self, message: str) -> None:
+        pass
+
+    def _write_status(self) -> None:
+        pass
+
+    def _save_checkpoint(self) -> None:
+        pass
 
 
 def _bases(parts: Prepared) -> list[tuple[np.ndarray, np.ndarray]]:

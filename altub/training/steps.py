@@ -10,11 +10,14 @@ from itertools import zip_longest
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from altub.device import Workers
+from altub.errors import ConfigError
 from altub.flows import FlowPyramid
 from altub.flows.head import Microbatch, Update, microbatch_size
 from altub.training.config import TrainingConfig
+from altub.training.distributed import ALONE, Group, summed
 from altub.training.push import Push
 from altub.training.schedule import Phase
 
@@ -31,6 +34,7 @@ class Alternation:
         pyramid: flows and bases, on their device.
         precision: gives the autocast context of a forward pass.
         workers: run the microbatches of an update side by side; gradients always add up in the same order.
+        group: the processes that share every batch.
 
     Attributes:
         optimizers: "flow", and "base" where it is trained by gradients; their state goes into the checkpoint.
@@ -43,8 +47,9 @@ class Alternation:
         pyramid: FlowPyramid,
         precision: Callable[[], AbstractContextManager],
         workers: Workers,
+        group: Group = ALONE,
     ) -> None:
-        self.config, self.pyramid = config, pyramid
+        self.config, self.pyramid, self.group = config, pyramid, group
         self.precision, self.workers = precision, workers
         self.flow_parameters = list(pyramid.flow_parameters())
         self.base_parameters = list(pyramid.base_parameters())
@@ -69,11 +74,13 @@ class Alternation:
         global_step: int,
         progress: float,
         push: Push | None = None,
+        images: int | None = None,
     ) -> list[float]:
         """Trains on one batch of features (per scale (N, C, H, W)); `progress` is the share of training done.
 
         Args:
             push: known defects that the first update of a flow phase also pushes away from good parts.
+            images: of the whole batch, where `features` are this process's share of it, which may be empty.
 
         Most flows make one update of a batch; a head may make many (`FlowHead.train_batch`).
 
@@ -86,19 +93,28 @@ class Alternation:
             parameter.requires_grad_(phase == "flow")
         for parameter in self.base_parameters:
             parameter.requires_grad_(base_moves)
-        if phase == "flow":
+        updates: Iterator[Sequence[Update | None]]
+        if not len(features[0]):  # the other processes keep all images of this batch
+            updates = iter([[None] * len(features)])
+        elif phase == "flow":
             updates = self._flow_updates(features, [self.config.seed, epoch, global_step], push)
         else:
             updates = iter([self._base_update(features)])
         totals = torch.zeros(len(features), dtype=torch.float64, device=features[0].device)
-        for update in updates:
-            totals += self._gradients(update, len(features))
+        images = images or len(features[0])
+        for count, update in enumerate(updates):
+            if count and self.group.size > 1:
+                raise ConfigError(
+                    f"The flow {self.config.flow.kind} makes several updates of a batch, which processes cannot share: "
+                    "train it with one."
+                )
+            totals += self._gradients(update, len(features), len(features[0]) / images)
             if not torch.isfinite(totals).all():
                 break
             if phase == "base":
                 self._clip()
             self.optimizers[phase].step()
-        return (totals / len(features[0])).tolist()
+        return (totals / images).tolist()
 
     # The scales share no parameters. What they make of a batch is therefore merged: the n-th updates of all scales are
     # one optimiser step, whose microbatches of every scale run side by side.
@@ -136,8 +152,11 @@ class Alternation:
             for scale, maps in enumerate(features)
         ]
 
-    def _gradients(self, update: Sequence[Update | None], scales: int) -> Tensor:
-        """Sets the gradients of one update; each scale's summed negative log-likelihood in nats, (scales,) float64."""
+    def _gradients(self, update: Sequence[Update | None], scales: int, share: float = 1.0) -> Tensor:
+        """Sets the gradients of one update; each scale's summed negative log-likelihood in nats, (scales,) float64.
+
+        share: of the batch's images that this process has.
+        """
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         trained = [[p for p in self.pyramid.scale_parameters(k) if p.requires_grad] for k in range(scales)]
@@ -153,7 +172,15 @@ class Alternation:
             sums[scale] += nll
             for parameter, grad in zip(trained[scale], grads, strict=True):
                 parameter.grad = grad if parameter.grad is None else parameter.grad.add_(grad)
-        return sums
+        return sums if self.group.size == 1 else self._add_up(sums, trained, share)
+
+    def _add_up(self, sums: Tensor, trained: Sequence[Sequence[Parameter]], share: float) -> Tensor:
+        """The sums over all processes; gradients become those of the whole batch's mean."""
+        parameters = [parameter for of_scale in trained for parameter in of_scale]
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad * share for p in parameters]
+        for parameter, grad in zip(parameters, summed(self.group, grads), strict=True):
+            parameter.grad = grad
+        return self.group.add(sums)
 
     def _clip(self) -> None:
         if self.config.base.clip == "norm":

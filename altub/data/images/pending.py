@@ -33,6 +33,7 @@ Image.core.set_block_size(_PILLOW_BLOCK)
 _SLOWNESS = {"JPEG2000": 5, "AVIF": 2, "WEBP": 2}
 _CHEAP_SCANS = 10
 _ORIENTATION, _TRANSPOSED = 0x0112, range(2, 9)  # EXIF; 1 is upright
+_ACROSS = range(5, 9)  # of them those that exchange width and height
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class Pending(ABC):
     @property
     def pixels(self) -> int:
         return self.size[0] * self.size[1]
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(width, height) of what `read` gives where nothing is scaled."""
+        return self.size
 
     def read(self) -> Image.Image:
         """Upright, 8-bit grey ("L") or "RGB", by the rules.
@@ -132,6 +138,10 @@ class _PendingImage(Pending):
     def is_source(self, image: Image.Image) -> bool:
         return image is self._image
 
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        return _turned(self.size, self._image)
+
     def load(self) -> Image.Image:
         with _explained(self.name, self.rules.max_pixels):
             self._image.load()
@@ -148,6 +158,11 @@ class _PendingFile(Pending):
     def __init__(self, encoded: Encoded, image: Image.Image, findings: Findings, rules: Rules) -> None:
         super().__init__(encoded.name, image.size, rules)
         self._encoded, self._image, self._findings = encoded, image, findings
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        with _explained(self.name, self.rules.max_pixels):  # damaged EXIF data
+            return _turned(self.size, self._image)
 
     @property
     def may_take_long(self) -> bool:
@@ -234,6 +249,11 @@ def _upright(image: Image.Image, kind: str | None) -> Image.Image:
         image = ImageOps.exif_transpose(image)
     image.format = kind  # Pillow forgets it on copies
     return image
+
+
+def _turned(size: tuple[int, int], image: Image.Image) -> tuple[int, int]:
+    """The size after `_upright`."""
+    return size[::-1] if image.getexif().get(_ORIENTATION) in _ACROSS else size
 
 
 def _shrunk(image: Image.Image, fit: int | None) -> Image.Image:

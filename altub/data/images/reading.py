@@ -21,7 +21,16 @@ from altub.data.images.pending import Pending, Rules, pending
 from altub.data.images.sources import ImageSource
 from altub.errors import ImageError
 
-__all__ = ["ImageChunk", "image_chunks", "opened", "opened_in_chunks", "read_deep", "read_image", "read_thumbnail"]
+__all__ = [
+    "ImageChunk",
+    "image_chunks",
+    "image_dimensions",
+    "opened",
+    "opened_in_chunks",
+    "read_deep",
+    "read_image",
+    "read_thumbnail",
+]
 
 CHUNK_IMAGES, CHUNK_PIXELS = 8, LARGE_PIXELS
 T = TypeVar("T")
@@ -153,6 +162,16 @@ def read_thumbnail(source: ImageSource | BinaryIO, side: int) -> Image.Image:
     """
     with pending(source, Rules.of(fit=side)) as undecoded, BUDGET.hold(undecoded.pixels):
         return _rgb(undecoded)
+
+
+def image_dimensions(source: ImageSource | BinaryIO) -> tuple[int, int]:
+    """(width, height) of the upright image, from its file's header.
+
+    Raises:
+        ImageError: as from `read_image`, as far as can be seen before decoding.
+    """
+    with pending(source, Rules.of()) as undecoded:
+        return undecoded.upright_size
 
 
 def read_deep(source: ImageSource | BinaryIO) -> np.ndarray | None:

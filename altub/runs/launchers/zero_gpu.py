@@ -80,6 +80,8 @@ class ZeroGPULauncher(LocalLauncher):
         import torch
 
         maps, scales = self._maps(folder, list(images), image_size)
+        if isinstance(maps, list):  # of several sizes
+            return list(map(torch.from_numpy, maps)), list(map(torch.from_numpy, scales))
         return torch.from_numpy(maps), torch.from_numpy(scales)
 
     # Training.
@@ -142,6 +144,8 @@ def _models() -> ModelCache:
 def maps_on_gpu(folder: str, images: list[Image.Image], image_size: int | None) -> tuple[np.ndarray, np.ndarray]:
     """`AnomalyDetector.raw_maps` of the model in `folder`, as arrays."""
     maps, scales = _models().get(folder).detector.raw_maps(images, image_size)
+    if isinstance(maps, list):  # of several sizes
+        return [one.cpu().numpy() for one in maps], [one.cpu().numpy() for one in scales]
     return maps.cpu().numpy(), scales.cpu().numpy()
 
 

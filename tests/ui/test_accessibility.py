@@ -15,7 +15,7 @@ from tests.ui.conftest import Server, open_tab, visitors
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
-TABS = ("Train", "Inspect", "Compare", "Models")
+TABS = ("Train", "Inspect", "Label", "Compare", "Models", "Line")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 

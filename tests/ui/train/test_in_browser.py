@@ -128,7 +128,7 @@ def test_sample_start_watch_reload_stop_resume_finish_inspect(visit, server) -> 
 
 def test_second_window_and_restarted_server_show_the_running_job(visit, server) -> None:
     first = visit().open()
-    set_small_training(first, 2000, size=160)  # goes on for longer than this test takes
+    set_small_training(first, 2000, size=96)  # goes on for longer than this test takes
     first.click("#train-start")
     expect(first.locator("#run-status .pill")).to_have_text("Training", timeout=LONG)
     wait_until(first, lambda: points_of_training_line(first) >= 2)

@@ -84,6 +84,9 @@ def export(
         str | None,
         typer.Option(metavar="DATA/CATEGORY", help="mvtec alone: with the good images of this data set, to train on."),
     ] = None,
+    learn: Annotated[
+        float, typer.Option(help="With --add-good: share of the defects with masks to learn from, not to test on.")
+    ] = 0.0,
 ) -> None:
     """Writes all labelled images with their labels to a folder."""
     from altub.cli.progress import CountBar
@@ -94,7 +97,9 @@ def export(
             raise ConfigError("--add-good makes a set to train on, which is of the format mvtec.")
         good = _good_images(add_good)
         with CountBar("images") as bar:
-            _, notes = write_training_set(LabelStore(), source=source, good=good, folder=folder, progress=bar.update)
+            _, notes = write_training_set(
+                LabelStore(), source=source, good=good, learned=learn, folder=folder, progress=bar.update
+            )
         for note in notes:
             print(f"Note: {note}", file=sys.stderr)
         print(f"python -m altub train --data {folder} --category {folder.resolve().name}")

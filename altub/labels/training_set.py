@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from altub.data import Sample
-from altub.errors import DataError
+from altub.errors import ConfigError, DataError
 from altub.labels.formats.exchange import labelled_items
 from altub.labels.formats.folder import exporting
 from altub.labels.formats.item import Item
@@ -58,6 +58,7 @@ def write_training_set(
     *,
     source: str | None = None,
     good: Sequence[Sample] = (),
+    learned: float = 0.0,
     folder: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, tuple[str, ...]]:
@@ -67,13 +68,18 @@ def write_training_set(
         source: None: images of all sources.
         good: further good images to train on, such as those of the model's first training. Those with the bytes of a
             labelled image are left out: the label counts.
+        learned: share, about, of the labelled defects with masks that a training learns from (`push_epochs`); they are
+            not tested on.
         folder: a new one; None: one below the data root, named by the source and the time.
         progress: called with the number of images done and of all.
 
     Raises:
+        ConfigError: the share is not from 0 to below 1.
         DataError: nothing is labelled, or nothing is good.
         DiskFullError: no room; nothing is left behind.
     """
+    if not 0 <= learned < 1:
+        raise ConfigError(f"The share of defects to learn from is {learned:g}: it is from 0 to below 1, such as 0.5.")
     labels = store.labels.all(source)
     if not labels:
         raise DataError("Nothing is labelled yet: label some images first.")
@@ -110,7 +116,7 @@ def write_training_set(
 
     path = Path(folder) if folder is not None else training_sets_root() / _name(source)
     with exporting(path) as out:
-        notes = write(everything(), out)
+        notes = write(everything(), out, learned=learned)
     if left_out:
         notes += (f"{left_out} of the further good images are labelled, and count by their label.",)
     return path, notes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from altub.data import Sample, load_category
-from altub.errors import DataError
+from altub.errors import ConfigError, DataError
 from altub.labels.store import LabelStore
 from altub.labels.training_set import list_training_sets, training_set_folder, write_training_set
 from tests.labels.conftest import add_pictures, picture
@@ -59,6 +59,23 @@ def test_further_good_images_join_and_a_label_counts_more(store: LabelStore, lab
     assert good == {picture(n) for n in (*range(10), 50, 70, 71)}
     assert notes[-1].startswith("3 of the further good images are labelled")
     assert told[-1][1] == 14 + 5
+
+
+def test_a_share_of_the_defects_with_masks_is_to_learn_from(store: LabelStore, labelled, tmp_path: Path) -> None:
+    mask = np.zeros((8, 12), bool)
+    mask[1:3, 2:9] = True
+    for image in add_pictures(store, 40, first=100, source="line 3"):
+        store.labels.add(image, "ann", "defect", defect_type="dent", mask=mask)
+    path, _ = write_training_set(store, learned=0.5, folder=tmp_path / "set")
+    category = load_category(path, "set")
+    assert 10 <= len(category.known) <= 30 and all(sample.has_mask for sample in category.known)
+    assert len(category.known) + len(category.defective) == 42
+    assert not contents(category.known) & contents(category.test)
+    assert sum(sample.has_mask for sample in category.defective) == 41 - len(category.known)
+    assert all(sample.read_mask((8, 12)).sum() in (8, 14) for sample in category.known)
+    for share in (-0.1, 1.0):
+        with pytest.raises(ConfigError, match="from 0 to below 1"):
+            write_training_set(store, learned=share, folder=tmp_path / "other")
 
 
 def test_what_is_labelled_later_does_not_change_it(store: LabelStore, labelled) -> None:

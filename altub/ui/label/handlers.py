@@ -159,7 +159,9 @@ class LabelHandlers:
         return str(path)
 
     @show_errors("Set not made")
-    def make_set(self, with_good: Any, value: Any, *fields: Any, progress: gr.Progress = gr.Progress()) -> str:
+    def make_set(
+        self, with_good: Any, learned: Any, value: Any, *fields: Any, progress: gr.Progress = gr.Progress()
+    ) -> str:
         """Writes what is labelled as a set to train on; its name."""
         if self.desk.who(value.get("token") if isinstance(value, dict) else None) is None:
             raise LabelError(EXPIRED)
@@ -170,7 +172,10 @@ class LabelHandlers:
             progress((done, of), desc=f"Copying {done} of {of}", unit="images")
 
         good = sources.training_images(model.run) if model else ()
-        path, notes = write_training_set(self.services.labels, source=choice.source, good=good, progress=tell)
+        share = learned / 100 if isinstance(learned, int | float) else 0.0
+        path, notes = write_training_set(
+            self.services.labels, source=choice.source, good=good, learned=share, progress=tell
+        )
         gr.Info(notice(" ".join([f"The set “{path.name}” is ready to train on.", *notes])))
         return path.name
 

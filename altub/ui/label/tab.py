@@ -127,6 +127,16 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> LabelTab | None
                     info="Good labels are trained on, labelled defects and their masks become the test set.",
                     elem_id="label-with-good",
                 )
+                learned = gr.Slider(
+                    0,
+                    80,
+                    value=0,
+                    step=10,
+                    buttons=[],
+                    label="Defects to learn from (%)",
+                    info="Of those with masks; they are not tested on. “Defect epochs” in Train's settings uses them.",
+                    elem_id="label-learned",
+                )
                 train = gr.Button("Train on these labels", size="md", scale=0, min_width=190, elem_id="label-train")
                 made = gr.State("")
 
@@ -160,7 +170,7 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> LabelTab | None
     ).success(None, js=FETCH_JS, api_visibility="private")
     making = train.click(
         on.make_set,
-        [with_good, value, *fields],
+        [with_good, learned, value, *fields],
         made,
         api_visibility="private",
         show_progress_on=with_good,

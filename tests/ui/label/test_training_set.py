@@ -28,7 +28,7 @@ def on(services: Services, desk: LabelDesk, tmp_path: Path, monkeypatch: pytest.
 
 def test_labels_become_the_images_of_the_next_training(on: LabelHandlers, services: Services, trained_run) -> None:
     value = {"token": on.desk.enter("Ann")}
-    name = on.make_set(True, value, *FIELDS)
+    name = on.make_set(True, 0, value, *FIELDS)
     source, category, view, *_ = DataHandlers(services, is_local=True).choose_set(name)
     assert source == OWN and category["value"] in [choice for _, choice in category["choices"]]
     # 12 good images of the training and 4 labelled ones, a fifth of them to test on, with the 4 labelled defects.
@@ -38,14 +38,14 @@ def test_labels_become_the_images_of_the_next_training(on: LabelHandlers, servic
     config = trained_run.config.model_copy(update={"data": choice.data, "category": choice.category})
     assert place_of(config, False) == (OWN, "", category["value"])
 
-    alone = on.make_set(False, value, *FIELDS)
+    alone = on.make_set(False, 0, value, *FIELDS)
     assert len(find_category(OWN, f"labelled:{alone}").load().train) == 3
 
 
 def test_nobody_without_a_name_and_nothing_without_its_images(on: LabelHandlers, trained_run) -> None:
     with pytest.raises(gr.Error, match="restarted"):
-        on.make_set(True, {}, *FIELDS)
+        on.make_set(True, 0, {}, *FIELDS)
     run = on.services.watch.root / "weave-run" / "config.json"
     run.write_text(run.read_text().replace(trained_run.config.data, "/nowhere"))
     with pytest.raises(gr.Error, match="not on this machine"):
-        on.make_set(True, {"token": on.desk.enter("Ann")}, *FIELDS)
+        on.make_set(True, 0, {"token": on.desk.enter("Ann")}, *FIELDS)

@@ -30,7 +30,7 @@ function drawItem() {
 }
 
 function drawTools() {
-  for (const button of root.querySelectorAll('[data-tool]')) {
+  for (const button of root.querySelectorAll('button[data-tool]')) {
     button.setAttribute('aria-pressed', button.dataset.tool === tools.tool);
   }
   const mask = current?.mask;

@@ -140,7 +140,7 @@ def test_lists_close_behind_the_focus_and_the_wheel_scrolls_over_the_picture(ins
     open_tab(page, "Train")
     page.focus("#train-category input")
     expect(page.get_by_role("listbox")).to_have_count(1)
-    check, regions = (page.get_by_role("button", name=name, exact=True) for name in ("Check images", "Regions"))
+    check, regions = (page.get_by_role("button", name=name) for name in ("Check images ▼", "Regions ▼"))
     preset, size = (page.locator(f"#train-{name} input") for name in ("preset", "image-size"))
     for stop, lists in ((check, 0), (regions, 0), (preset, 1), (size, 0)):
         page.keyboard.press("Tab")

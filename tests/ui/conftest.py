@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -98,14 +99,18 @@ class Server:
             self.process = None
 
 
-# Playwright's event loop runs for as long as it is open: a second one, or asyncio.run in another module, would fail.
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[playwright_api.Browser]:
+@pytest.fixture(scope="session")
+def chromium_is_there() -> None:
     if CHROMIUM is None:
         message = "no chromium found (install it, or name it in ALTUB_CHROMIUM)"
         if os.environ.get("ALTUB_REQUIRE_BROWSER") == "1":
             pytest.fail(message)
         pytest.skip(message)
+
+
+# Playwright's event loop runs for as long as it is open: a second one, or asyncio.run in another module, would fail.
+@pytest.fixture(scope="module")
+def chromium(chromium_is_there: None) -> Iterator[playwright_api.Browser]:
     with playwright_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -123,13 +128,44 @@ def small_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return sample.make_sample(tmp_path_factory.mktemp("drawn") / "sample")
 
 
+@pytest.fixture(scope="session")
+def started(
+    chromium_is_there: None,
+    small_sample: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Callable[[], Server]]:
+    """Gives servers of their own folders, each started while the tests before it ran: a start takes a core for 10 s."""
+    pool = ThreadPoolExecutor(1, "server")
+    waiting: list[Future[Server]] = []
+    # Of the modules that are still to come, as far as is known here: no server is started that nobody wants.
+    modules = {item.module.__name__ for item in request.session.items if "server" in getattr(item, "fixturenames", ())}
+    wanted = len(modules)
+
+    def start() -> Server:
+        server = Server(tmp_path_factory.mktemp("served"))
+        shutil.copytree(small_sample, server.data / "sample")
+        server.start()
+        return server
+
+    def give() -> Server:
+        nonlocal wanted
+        server = waiting.pop().result() if waiting else start()
+        wanted -= 1
+        if wanted > 0:
+            waiting.append(pool.submit(start))
+        return server
+
+    yield give
+    pool.shutdown()
+    for future in waiting:
+        if future.exception() is None:
+            future.result().kill()
+
+
 @pytest.fixture(scope="module")
-def server(
-    chromium: playwright_api.Browser, small_sample: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("served"))
-    shutil.copytree(small_sample, server.data / "sample")
-    server.start()
+def server(chromium: playwright_api.Browser, started: Callable[[], Server]) -> Iterator[Server]:
+    server = started()
     yield server
     server.kill()
     # Trainings outlive their server: none may outlive the tests.

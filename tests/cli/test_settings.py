@@ -18,6 +18,9 @@ from tests.conftest import REPOSITORY
 NAMES = [entry.name for entry in all_settings()]
 
 
+LEAST = {"cross_folds": "2", "tile": "256"}
+
+
 def another_value(entry: Setting, current: Any) -> str:
     """What could be typed for a setting to change it."""
     if entry.kind == "choices":
@@ -28,6 +31,8 @@ def another_value(entry: Setting, current: Any) -> str:
         return str(not current).lower()
     if entry.kind == "wholes":
         return "1,2"
+    if entry.name in LEAST:  # 0 is off, and a little more is refused
+        return LEAST[entry.name]
     if entry.name == "regions":
         return '[{"kind": "ignore", "points": [[0.0, 0.0], [0.5, 0.0], [0.0, 0.5]]}]'
     if entry.kind == "json":

@@ -22,7 +22,7 @@ from altub.ui.watch import RunWatch, describe_view
 from tests.fuzz.run_folders import hostile_runs
 from tests.fuzz.verdict import LONGEST, count, problem, report
 
-CASES = 120
+CASES = 60
 PICTURED = 20  # each so manieth case: drawing takes long
 
 

@@ -23,9 +23,9 @@ from altub import version
 from altub.runs.launchers.hf_jobs import source
 from tests.conftest import REPOSITORY
 from tests.sources import PACKAGE
-from tests.ui.conftest import Server, chromium
+from tests.ui.conftest import Server, chromium, chromium_is_there
 
-__all__ = ["chromium"]  # a fixture
+__all__ = ["chromium", "chromium_is_there"]  # fixtures
 
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE")
 

@@ -135,7 +135,7 @@ def test_second_window_and_restarted_server_show_the_running_job(visit, server) 
 
     stranger = visit(390, 844, same_browser=False).open()
     expect(stranger.locator("#run-status .pill")).to_have_text("Training", timeout=LONG)
-    assert points_of_training_line(stranger) >= 2
+    wait_until(stranger, lambda: points_of_training_line(stranger) >= 2)
     expect(stranger.locator("#train-start")).to_be_in_viewport()
     expect(stranger.locator("#run-stop")).to_be_in_viewport()
 

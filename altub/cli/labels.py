@@ -104,6 +104,8 @@ def export(
             print(f"Note: {note}", file=sys.stderr)
         print(f"python -m altub train --data {folder} --category {folder.resolve().name}")
         return
+    if learn:
+        raise ConfigError("--learn makes a set to train on: give --add-good with it.")
     with CountBar("images") as bar:
         done = export_labels(LabelStore(), folder, kind, source=source, progress=bar.update)
     for note in done.notes:

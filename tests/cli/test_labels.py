@@ -53,6 +53,7 @@ def test_from_labelled_images_to_thresholds_and_an_export(
     assert "12 of the further good images are labelled" in ended.err and "--category again" in ended.out
     altub("labels", "export", "coco", tmp_path / "x", "--add-good", weave).assert_refused("of the format mvtec")
     altub("labels", "export", "mvtec", tmp_path / "x", "--add-good", "weave").assert_refused("names no category")
+    altub("labels", "export", "mvtec", tmp_path / "x", "--learn", "0.5").assert_refused("give --add-good")
     assert altub("labels", "backup", tmp_path / "b.zip").out.startswith("20 images and 20 events")
     with zipfile.ZipFile(tmp_path / "b.zip") as archive:
         assert "labels.db" in archive.namelist()

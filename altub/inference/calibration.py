@@ -119,6 +119,11 @@ class Calibration:
         return cls(scores=scores, colour_low=low, colour_high=low + 2 * half, peaks=peaks, folds=folds)
 
     @property
+    def colour_range(self) -> tuple[float, float]:
+        """The map values at the dark and the bright end of the colours."""
+        return self.colour_low, self.colour_high
+
+    @property
     def score_unit(self) -> Unit:
         """Of anomaly scores: 0 is the median held-out score, 1 the largest."""
         return Unit.between(float(np.median(self.scores)), float(self.scores[-1]))

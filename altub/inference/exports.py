@@ -159,7 +159,7 @@ class PredictionWriter:
         self.folder, self.threshold, self.reduce_large, self.masks = Path(folder), threshold, reduce_large, masks
         self.rows: list[Row] = []
         self.calibration = calibration
-        self._range = calibration.colour_low, calibration.colour_high
+        self._range = calibration.colour_range
         self._look = {"opacity": opacity, "colour_map": colour_map, "contour": contour}
         self.unique = UniqueNames()
 

@@ -99,7 +99,7 @@ class ReportWriter:
         """One image (RGB), scaled down or not; its size is the prediction's."""
         shown = image.copy()
         shown.thumbnail((SIDE, SIDE), reducing_gap=2)
-        low, high = self.calibration.colour_low, self.calibration.colour_high
+        low, high = self.calibration.colour_range
         drawn = overlay(shown, prediction.model_map, low, high, threshold=verdict.pixel_value, **self._look)
         buffer = io.BytesIO()
         drawn.save(buffer, "JPEG", quality=QUALITY)

@@ -114,7 +114,7 @@ class FolderWatch:
         self.filing, self.overlays, self.log, self.tell = filing, overlays, log, tell
         self.drift_level = drift_level
         self._models = ModelCache(1, device)
-        self._models.get(self.model)  # a model that cannot be used is said at once
+        self._models.get(self.model)  # a model that cannot be used fails at once
         with explain_full_disk(self.output):
             self.output.mkdir(parents=True, exist_ok=True)
         # A page that looks whether somebody watches holds the lock for a moment.
@@ -227,13 +227,7 @@ class FolderWatch:
         if self.overlays:
             name = UniqueNames()(arrival.name)  # what every file system takes
             picture = f"overlays/{(sha256 or name)[:12]}-{name}.png"
-            shown = overlay(
-                photo,
-                prediction.model_map,
-                calibration.colour_low,
-                calibration.colour_high,
-                threshold=verdict.pixel_value,
-            )
+            shown = overlay(photo, prediction.model_map, *calibration.colour_range, threshold=verdict.pixel_value)
             with explain_full_disk(self.output):
                 (self.output / "overlays").mkdir(exist_ok=True)
             with replacing(self.output / picture) as file:

@@ -27,7 +27,7 @@ from altub.inference.comparability import Comparability
 from altub.inference.detector import AnomalyDetector
 from altub.inference.framing_settings import require_plain
 from altub.inference.threshold import HeldOut, Threshold
-from altub.training.calibration import calibrate_by_energies, maps_of_energies
+from altub.training.calibration import calibrate_by_energies, energies_of, maps_of_energies
 
 if TYPE_CHECKING:
     from altub.device import Workers
@@ -145,17 +145,10 @@ class _Passes:
         self.done += images
         self.progress(min(self.done, self.total), self.total)
 
-    @torch.no_grad()
     def energies(self, pyramid: FlowPyramid, images: Sequence[int]) -> list[Tensor]:
         """Per scale (n, h, w)."""
-        weight = self.original.config.log_det_weight
-
-        def piece(features: list[Tensor]) -> list[Tensor]:
-            with torch.no_grad():
-                return [values.cpu() for values in pyramid.energy_maps(pyramid.normalise(features), weight)]
-
-        pieces = []
-        for found in self.workers.map(piece, self._batches(images)):
+        weight, pieces = self.original.config.log_det_weight, []
+        for found in energies_of(pyramid, self._batches(images), weight, self.workers):
             pieces.append(found)
             self._count(len(found[0]))
         return [torch.cat(values) for values in zip(*pieces, strict=True)]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from altub.device import Workers
 from altub.errors import ModelError
@@ -15,13 +16,13 @@ from altub.evaluation.evaluate import collect_energies, collect_maps
 from altub.inference.calibration import Calibration
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
+    from altub.flows import FlowPyramid
     from altub.inference.detector import AnomalyDetector
     from altub.training.features import FeatureStore
 
-__all__ = ["BATCH", "HeldOut", "calibrate", "calibrate_by_energies", "maps_of_energies"]
+__all__ = ["BATCH", "HeldOut", "calibrate", "calibrate_by_energies", "energies_of", "maps_of_energies"]
 
 BATCH = 8  # images at a time; only speed and memory depend on it
 PIXELS_KEPT = 13  # every so many pixels of a map give the colours' low end, a median
@@ -79,6 +80,18 @@ def calibrate_by_energies(
         kept = maps.reshape(len(maps), -1) if inside is None else maps[:, inside]
         pixels.append(kept[:, ::PIXELS_KEPT])
     detector.calibration = Calibration.fit(*map(np.concatenate, (scores, pixels, peaks)), folds=folds)
+
+
+def energies_of(
+    pyramid: FlowPyramid, batches: Iterable[list[Tensor]], log_det_weight: float, workers: Workers
+) -> Iterator[list[Tensor]]:
+    """Per batch of features the energies (n, h, w) of every scale, on the CPU."""
+
+    @torch.no_grad()
+    def piece(features: list[Tensor]) -> list[Tensor]:
+        return [values.cpu() for values in pyramid.energy_maps(pyramid.normalise(features), log_det_weight)]
+
+    return workers.map(piece, batches)
 
 
 def maps_of_energies(

@@ -2,7 +2,7 @@
 
 The trained images are divided into K folds. For every fold a model is made from the others, in the same way but in
 fewer epochs, and scores it. Together with the held-out images, which the trained model itself scores, they calibrate
-the trained model: n is then the number of all good images. What that promises, and what not, is said in
+the trained model: n is then the number of all good images. What that promises, and what not, is explained in
 `altub.inference.calibration`.
 """
 
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from altub.flows import FlowPyramid
 from altub.training.adapt import fit_base
-from altub.training.calibration import BATCH, calibrate_by_energies
+from altub.training.calibration import BATCH, calibrate_by_energies, energies_of
 from altub.training.epoch import image_order
 from altub.training.features import FeatureStore
 from altub.training.preparation import Prepared, fit_norms
+from altub.training.push import push_of_step
 from altub.training.steps import Alternation
 
 __all__ = ["EPOCHS_SHARE", "cross_calibrate", "fold_images"]
@@ -61,7 +62,7 @@ def cross_calibrate(parts: Prepared) -> Iterator[str]:
     """
     config, trained = parts.config, parts.trained
     folds = fold_images(len(trained), config.cross_folds, config.seed)
-    energies = [_energies(parts, parts.pyramid, _Part(parts.held_out, range(len(parts.held_out))))]
+    energies = [_energies(parts, parts.pyramid, parts.held_out)]
     for number, fold in enumerate(folds):
         title = f"cross-calibration, fold {number + 1} of {len(folds)}"
         others = _Part(trained, [image for k, images in enumerate(folds) if k != number for image in images])
@@ -93,22 +94,15 @@ def _train_fold(parts: Prepared, images: _Part, title: str) -> Iterator[str]:
                 batch = images.batch(order[step * config.batch_size : (step + 1) * config.batch_size], epoch)
                 global_step = (epoch - 1) * passes + index * passes + step + 1
                 progress = min((global_step - 1) / (epochs * passes), 1.0)
-                push = None
-                if parts.known is not None and turn == "flow" and epoch > epochs - pushed:
-                    push = parts.known.push(global_step - 1, config.push_weight)
+                push = push_of_step(parts.known, turn, epochs - epoch, pushed, global_step - 1, config.push_weight)
                 for whose in schedule.step_turns(global_step) if turn == "flow" else ("base",):
                     updates.step(batch, whose, epoch, global_step, progress, push)
                 yield f"{title}: epoch {epoch} of {epochs}"
     return pyramid.eval()
 
 
-def _energies(parts: Prepared, pyramid: FlowPyramid, images: _Part) -> list[Tensor]:
+def _energies(parts: Prepared, pyramid: FlowPyramid, images: FeatureStore | _Part) -> list[Tensor]:
     """Per scale (n, h, w), on the CPU."""
-    weight = parts.detector.config.log_det_weight
-
-    def piece(features: list[Tensor]) -> list[Tensor]:
-        with torch.no_grad():
-            return [values.cpu() for values in pyramid.energy_maps(pyramid.normalise(features), weight)]
-
-    pieces = parts.workers.map(piece, (features for _, features in images.batches(BATCH)))
+    batches = (features for _, features in images.batches(BATCH))
+    pieces = energies_of(pyramid, batches, parts.detector.config.log_det_weight, parts.workers)
     return [torch.cat(scale) for scale in zip(*pieces, strict=True)]

@@ -19,6 +19,7 @@ from altub.training.cross import cross_calibrate
 from altub.training.distributed import ALONE, Agreed, Group
 from altub.training.epoch import evaluate_epoch, image_order, nll_per_dimension
 from altub.training.preparation import prepare
+from altub.training.push import push_of_step
 from altub.training.recorder import Recorder, SilentRecorder, StopRequested, TrainingEvent
 from altub.training.state import TrainingState
 from altub.training.steps import Alternation
@@ -119,9 +120,10 @@ def _train(
                     features = parts.trained.batch(group.own(images), epoch)
                     global_step = state.epoch * state.steps_per_pass + step + 1
                     progress = (global_step - 1) / (config.epochs * state.steps_per_pass)
-                    push = None
-                    if parts.known is not None and turn == "flow" and epoch > config.epochs - config.push_epochs:
-                        push = parts.known.push(global_step - 1, config.push_weight)
+                    left = config.epochs - epoch
+                    push = push_of_step(
+                        parts.known, turn, left, config.push_epochs, global_step - 1, config.push_weight
+                    )
                     for whose in schedule.step_turns(global_step) if turn == "flow" else ("base",):
                         nll = updates.step(features, whose, epoch, global_step, progress, push, len(images))
                         if not all(map(math.isfinite, nll)):

@@ -23,8 +23,9 @@ from torch import Tensor
 from altub.flows import FlowPyramid
 from altub.flows.head import Microbatch
 from altub.training.features import FeatureStore
+from altub.training.schedule import Phase
 
-__all__ = ["BOUNDARY", "MARGIN", "KnownDefects", "Push"]
+__all__ = ["BOUNDARY", "MARGIN", "KnownDefects", "Push", "push_of_step"]
 
 BOUNDARY = 0.99  # quantile of the energies of good positions
 MARGIN = 1.0  # distance beyond it, in units of the boundary's distance from the median
@@ -95,6 +96,18 @@ class KnownDefects:
 
     def _order(self, turn: int) -> list[int]:
         return np.random.default_rng([self.seed, turn]).permutation(len(self.store)).tolist()
+
+
+def push_of_step(
+    known: KnownDefects | None, turn: Phase, epochs_left: int, push_epochs: int, step: int, weight: float
+) -> Push | None:
+    """What a step, counted from 0, pushes: known defects in the flow's turns of the last `push_epochs` epochs.
+
+    epochs_left: after the one of the step.
+    """
+    if known is None or turn != "flow" or epochs_left >= push_epochs:
+        return None
+    return known.push(step, weight)
 
 
 def _covered(pixels: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -11,17 +11,13 @@ import pytest
 from altub.inference.versions import list_versions, restore_version
 from altub.labels import LabelStore
 from altub.runs.run import Run
-from tests.line.parts import STRONG, parts
+from tests.line.parts import STRONG, parts, write_parts
 
 
 @pytest.fixture
 def today(tmp_path: Path) -> Path:
     """A folder of good parts in another light."""
-    folder = tmp_path / "today"
-    folder.mkdir()
-    for index, image in enumerate(parts(12, 4, shift=STRONG)):
-        image.save(folder / f"{index:03d}.png")
-    return folder
+    return write_parts(tmp_path / "today", parts(12, 4, shift=STRONG), digits=3)
 
 
 def test_a_model_is_adapted_to_a_folder_or_to_good_labels(

@@ -10,16 +10,14 @@ from pathlib import Path
 import pytest
 
 from altub.runs.run import Run
-from tests.line.parts import parts
+from tests.line.parts import parts, write_parts
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for index, image in enumerate([*parts(2, 1), *parts(1, 2, blot=True)]):
-        image.save(folder / f"{index}.png")
-        os.utime(folder / f"{index}.png", (1e9, 1e9))  # nobody writes to them any more
+    folder = write_parts(tmp_path / "in", [*parts(2, 1), *parts(1, 2, blot=True)])
+    for picture in folder.iterdir():
+        os.utime(picture, (1e9, 1e9))  # nobody writes to them any more
     return folder
 
 

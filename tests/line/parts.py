@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -23,3 +26,11 @@ def parts(count: int, seed: int, *, shift: tuple[str, float] | None = None, blot
         image = Image.fromarray(picture)
         found.append(image if shift is None else shifted(image, *shift, seed=index))
     return found
+
+
+def write_parts(folder: Path, images: Iterable[Image.Image], *, digits: int = 1) -> Path:
+    """A new folder with these pictures: 0.png, 1.png and so on."""
+    folder.mkdir()
+    for index, image in enumerate(images):
+        image.save(folder / f"{index:0{digits}d}.png")
+    return folder

@@ -18,7 +18,7 @@ from altub.line.journal import Journal
 from altub.line.mqtt import Broker, Mqtt, parse_address
 from altub.line.watch import FolderWatch
 from altub.runs.run import Run
-from tests.line.parts import parts
+from tests.line.parts import parts, write_parts
 
 
 class SmallBroker(socketserver.ThreadingTCPServer):
@@ -134,10 +134,7 @@ def test_messages_wait_for_a_broker_that_is_not_there_or_refuses(journal: Journa
 
 
 def test_a_watched_folder_tells_a_broker(broker: SmallBroker, line_run: Run, tmp_path: Path) -> None:
-    place = tmp_path / "in"
-    place.mkdir()
-    for index, image in enumerate(parts(2, 1)):
-        image.save(place / f"{index}.png")
+    place = write_parts(tmp_path / "in", parts(2, 1))
     settings = {"settle": 0, "device": "cpu", "overlays": False, "mqtt": (broker.address, "", "")}
     with FolderWatch(place, line_run.model_dir, tmp_path / "out", **settings) as watch:
         watch.run(once=True)

@@ -20,17 +20,13 @@ from altub.line.arrivals import Arrivals
 from altub.line.journal import Journal
 from altub.line.watch import FolderWatch
 from tests.conftest import REPOSITORY
-from tests.line.parts import STRONG, parts
+from tests.line.parts import STRONG, parts, write_parts
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two good parts and a defective one, which nobody writes to any more."""
-    place = tmp_path / "in"
-    place.mkdir()
-    for index, image in enumerate([*parts(2, 1), *parts(1, 2, blot=True)]):
-        image.save(place / f"{index}.png")
-    return place
+    return write_parts(tmp_path / "in", [*parts(2, 1), *parts(1, 2, blot=True)])
 
 
 def lines(output: Path) -> list[dict]:

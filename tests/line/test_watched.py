@@ -12,16 +12,12 @@ from altub.errors import DataError, RunError
 from altub.line.watch import STOP_FILE, FolderWatch
 from altub.line.watched import WatchedFolders
 from altub.runs.run import Run
-from tests.line.parts import parts
+from tests.line.parts import parts, write_parts
 
 
 @pytest.fixture
 def arriving(tmp_path: Path) -> Path:
-    place = tmp_path / "camera 3"
-    place.mkdir()
-    for index, image in enumerate([*parts(2, 1), *parts(1, 2, blot=True)]):
-        image.save(place / f"{index}.png")
-    return place
+    return write_parts(tmp_path / "camera 3", [*parts(2, 1), *parts(1, 2, blot=True)])
 
 
 def until(holds: object, seconds: float = 60) -> None:

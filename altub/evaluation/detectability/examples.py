@@ -87,13 +87,7 @@ def draw_examples(detector: AnomalyDetector, good: Sequence[Sample], result: Det
         defective = Image.fromarray(np.rint(drawn.image * 255).astype(np.uint8))
         prediction = detector.predict(defective)
         verdict = prediction.at(threshold)
-        heat = overlay(
-            defective,
-            prediction.model_map,
-            calibration.colour_low,
-            calibration.colour_high,
-            threshold=verdict.pixel_value,
-        )
+        heat = overlay(defective, prediction.model_map, *calibration.colour_range, threshold=verdict.pixel_value)
         tiles = (_tile(_framed(defective, drawn.mask)), _tile(heat))
         examples.append(Example(kind, size, verdict.is_anomalous, *tiles))
     return examples

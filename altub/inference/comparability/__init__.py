@@ -12,7 +12,7 @@ from altub.inference.comparability.statistics import picture_statistics
 
 __all__ = ["UNCHECKED", "Comparability", "picture_statistics"]
 
-#: What is said of a model without a check.
+#: Shown where a model has no check.
 UNCHECKED = (
     "This model is of an earlier version, which did not compare whole images with the training images: an image of "
     "something else is called a defect. Train it again to have that told."

@@ -111,7 +111,7 @@ def _warning(text: str | None) -> str:
 
 def legend(calibration: Calibration, threshold: float, colour_map: str) -> str:
     """The fixed colours of the heatmap with their numbers, in the unit of pixels; `threshold` is raw."""
-    low, high = calibration.colour_low, calibration.colour_high
+    low, high = calibration.colour_range
     colours = colourise(np.linspace(0, 1, 17, dtype=np.float32)[None], 0, 1, colour_map)[0]
     ramp = ",".join(f"rgb({r},{g},{b})" for r, g, b in colours)
     value = float(calibration.pixel_unit.of(threshold))
@@ -133,7 +133,7 @@ def scale_maps(batch: PageBatch, item: Inspected, scales: np.ndarray, colour_map
     size = tuple(max(1, round(MAP_SIDE * side / longest)) for side in item.size)
     figures = []
     for values, title in zip(scales, batch.scale_titles, strict=True):
-        heat = Image.fromarray(colourise(values, calibration.colour_low, calibration.colour_high, colour_map))
+        heat = Image.fromarray(colourise(values, *calibration.colour_range, colour_map))
         buffer = io.BytesIO()
         heat.resize(size, Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=88)
         data = base64.b64encode(buffer.getvalue()).decode()

@@ -88,7 +88,7 @@ def proposal_json(store: LabelStore, model: Model | None, image: StoredImage) ->
         "threshold": model.threshold.value,
         "p_value": proposal.p_value,
         "verdict": "defect" if model.threshold.is_exceeded_by(proposal.score) else "good",
-        "heat": data_uri(heat_layer(anomaly_map, calibration.colour_low, calibration.colour_high)),
+        "heat": data_uri(heat_layer(anomaly_map, *calibration.colour_range)),
         "runs": runs,
     }
 

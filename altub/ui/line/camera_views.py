@@ -30,13 +30,7 @@ def camera_html(
     calibration = detector.require_calibration()
     shown = photo.convert("RGB")
     shown.thumbnail((SIDE, SIDE))
-    drawn = overlay(
-        shown,
-        prediction.model_map,
-        calibration.colour_low,
-        calibration.colour_high,
-        threshold=verdict.pixel_value,
-    )
+    drawn = overlay(shown, prediction.model_map, *calibration.colour_range, threshold=verdict.pixel_value)
     kind, word = VERDICTS[verdict.kind]
     boxes = "".join(
         f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>"

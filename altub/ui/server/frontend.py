@@ -85,15 +85,18 @@ class QuickerFrontend:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.scripts = {} if plain_frontend() else quicker_scripts()
+        scripts = {} if plain_frontend() else quicker_scripts()
+        self.tagged = {
+            name: (script, f'"{hashlib.sha256(script).hexdigest()[:32]}"') for name, script in scripts.items()
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = _PATH.search(scope["path"]) if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") else None
-        script = self.scripts.get(found[1]) if found else None
-        if script is None:
+        tagged = self.tagged.get(found[1]) if found else None
+        if tagged is None:
             await self.app(scope, receive, send)
             return
-        tag = f'"{hashlib.sha256(script).hexdigest()[:32]}"'
+        script, tag = tagged
         # The name is of Gradio's own text: the browser must ask whether it still has this one.
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
         known = dict(scope["headers"]).get(b"if-none-match", b"").decode("latin-1")

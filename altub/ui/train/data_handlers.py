@@ -70,14 +70,14 @@ class DataHandlers:
             return f'<p class="warning">{escape(str(error))}</p>'
 
     @show_errors("Source not available")
-    def choose_source(self, source: str, folder: str | None) -> list[Any]:
-        """The categories of another source, and the fields that belong to it."""
+    def choose_source(self, source: str, folder: str | None, category: str | None = None) -> list[Any]:
+        """The categories of another source, this one or the first chosen, and the fields that belong to it."""
         if source not in [value for _, value in SOURCES]:
             raise ConfigError("Choose a source of images first.")
         if source == SAMPLE:
             _begin_sample(self.sample)
         try:
-            choices = self._choices(source, folder, None)
+            choices = self._choices(source, folder, category)
         except AltUBError as error:
             gr.Warning(notice(error))
             choices = gr.update(choices=[], value=None)
@@ -101,9 +101,7 @@ class DataHandlers:
 
     def choose_set(self, name: Any) -> list[Any]:
         """A set of labelled images, as another tab has made it: source, and what `choose_source` gives."""
-        answers = self.choose_source(OWN, "")
-        chosen = LABELLED + str(name)
-        return [OWN, {**answers[0], "value": chosen}, self.draw(OWN, chosen, ""), *answers[2:]]
+        return [OWN, *self.choose_source(OWN, "", LABELLED + str(name))]
 
     @show_errors("Download not started", fields={"licence": "download-licence"})
     def start_download(self, category: str, accepted: bool) -> list[Any]:

@@ -96,12 +96,10 @@ class FormMemory:
 
     def _fill(self, source: str, folder: str, category: str | None, preset: str, values: dict[str, Any]) -> list[Any]:
         try:
-            choices = category_choices(source, folder, self.data.is_local)
+            category_choices(source, folder, self.data.is_local)
         except AltUBError:  # the folder is gone
-            folder, choices = "", category_choices(source, "", self.data.is_local)
-        names = [value for _, value in choices]
-        chosen = category if category in names else (names[0] if names else None)
-        view, download, own, timer = self.data.choose_source(source, folder)[1:]
+            folder = ""
+        choices, view, download, own, timer = self.data.choose_source(source, folder, category)
         try:
             strip = schedule_strip(config_from("sample", "any", preset, *values.values()))
         except AltUBError:  # wrong fields are marked by the form's check
@@ -109,8 +107,8 @@ class FormMemory:
         return [
             source,
             folder,
-            gr.update(choices=choices, value=chosen),
-            self.data.draw(source, chosen, folder) if chosen else view,
+            choices,
+            view,
             download,
             own,
             timer,

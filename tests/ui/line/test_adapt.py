@@ -10,18 +10,14 @@ import pytest
 from altub.inference.versions import list_versions
 from altub.ui.line.adapt_card import ALL_SOURCES, FOLDER, LABELS, UPLOAD, AdaptHandlers
 from altub.ui.line.drift_card import EVERYTHING, DriftHandlers
-from tests.line.parts import STRONG, parts
+from tests.line.parts import STRONG, parts, write_parts
 from tests.ui.line.conftest import Line
 
 
 @pytest.fixture
 def today(tmp_path: Path) -> Path:
     """16 good parts in a stronger light."""
-    folder = tmp_path / "today"
-    folder.mkdir()
-    for index, image in enumerate(parts(16, 4, shift=STRONG)):
-        image.save(folder / f"{index:02d}.png")
-    return folder
+    return write_parts(tmp_path / "today", parts(16, 4, shift=STRONG), digits=2)
 
 
 def handlers(line: Line, **rights: bool) -> AdaptHandlers:

@@ -14,7 +14,7 @@ from altub.line import watched as module
 from altub.line.watch import FolderWatch
 from altub.ui.line.drift_card import EVERYTHING, DriftHandlers
 from altub.ui.line.folder_card import FolderHandlers
-from tests.line.parts import parts
+from tests.line.parts import parts, write_parts
 from tests.ui.line.conftest import Line
 
 
@@ -53,10 +53,8 @@ def press(action: str, folder: Any) -> Any:
 
 
 def test_a_folder_is_watched_seen_stopped_and_removed(line: Line, started: list[Process], tmp_path: Path) -> None:
-    on, place = FolderHandlers(line.services, is_local=True), tmp_path / "camera <3>"
-    place.mkdir()
-    for index, image in enumerate([*parts(2, 1), *parts(1, 2, blot=True)]):
-        image.save(place / f"{index}.png")
+    on = FolderHandlers(line.services, is_local=True)
+    place = write_parts(tmp_path / "camera <3>", [*parts(2, 1), *parts(1, 2, blot=True)])
     assert "No folder is being watched" in on.look("")[0]
     html, seen = on.start("line-run", str(place), "copy")
     assert "Starting" in html and "camera &lt;3&gt;" in html and "<3>" not in html

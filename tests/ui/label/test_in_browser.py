@@ -1,17 +1,25 @@
-"""A day on the Label tab in a real browser: thirty images labelled by keyboard, masks compared pixel by pixel."""
+"""A day on the Label tab in a real browser: thirty images labelled by keyboard, masks compared pixel by pixel, a
+threshold from the labels, their export, and a training on them."""
 
 from __future__ import annotations
 
+import io
+import re
 import shutil
 import statistics
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from playwright.sync_api import expect
 
+from altub.inference.model_files import read_config
 from altub.labels import LabelStore
-from altub.runs.run import Run
+from altub.runs.run import Run, list_runs
+from altub.training.data_record import DataRecord
 from altub.ui.label.items import mask_runs
 from tests.conftest import write_category
 from tests.ui.conftest import open_tab, playwright_api
@@ -162,4 +170,52 @@ def test_a_day_at_the_desk(visit, server, trained_run: Run, thirty: list[Path], 
     times = page.evaluate("performance.getEntriesByName('altub-label-next').map((one) => one.duration)")
     with capsys.disabled():
         print(f"\nverdict to next picture: median {statistics.median(times):.0f} ms of {len(times)}")
+    threshold_from_a_target(page, server.runs / trained_run.id / "model")
+    export_to_mvtec_layout(page, masks)
+    train_on_the_labels(page, server)
     assert visitor.complaints == [] and visitor.outside == []
+
+
+def threshold_from_a_target(page: playwright_api.Page, model: Path) -> None:
+    """A promise that 15 labels of either kind can give becomes the model's own threshold."""
+    assert read_config(model).threshold is None
+    page.get_by_label("Recall at least").check()
+    for field, percent in (("recall", "75"), ("confidence", "80")):
+        page.fill(f"#label-{field} input[type=number]", percent)
+        page.keyboard.press("Enter")
+    expect(page.locator("#label-insight-view")).to_contain_text("75 %")
+    expect(page.locator("#label-use-threshold")).to_be_enabled()
+    page.click("#label-use-threshold")
+    wait_until(lambda: read_config(model).threshold is not None)
+    expect(page.locator("#label-versions")).to_be_visible()
+
+
+def export_to_mvtec_layout(page: playwright_api.Page, masks: dict[str, np.ndarray]) -> None:
+    """The downloaded archive holds every image at its place, and masks as they were drawn."""
+    with page.expect_download() as download:
+        page.click("#label-download")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        names = archive.namelist()
+        defective = [name for name in names if "/blot 1/" in f"/{name}" and "_mask" not in name]
+        assert len(defective) == EACH and len([name for name in names if "/good/" in f"/{name}"]) == EACH
+        for name, mask in masks.items():
+            (place,) = [one for one in names if one.endswith(f"{Path(name).stem}_mask.png")]
+            assert ((np.asarray(Image.open(io.BytesIO(archive.read(place)))) > 0) == mask).all()
+
+
+def train_on_the_labels(page: playwright_api.Page, server) -> None:
+    """One click writes the set and opens Train with it; the training ends with a model of these images."""
+    before = {run.id for run in list_runs(server.runs)}
+    page.click("#label-train")
+    expect(page.locator("#train-start")).to_be_visible()
+    expect(page.locator("#train-preview .thumbnails img").first).to_be_visible()
+    page.fill("#train-image-size input", "64")
+    page.fill("#train-epochs input", "1")
+    page.keyboard.press("Tab")
+    page.click("#train-start")
+    expect(page.locator("#run-status .pill")).to_have_text(re.compile("Finished"), timeout=240_000)
+    (run,) = [run for run in list_runs(server.runs) if run.id not in before]
+    record = DataRecord.model_validate_json(run.data_path.read_bytes())
+    # 12 good images of the first training and 15 labelled ones, a fifth of them tested on, with the 15 defects.
+    tested = sum(image.part == "test" for image in record.images)
+    assert (len(record.images), tested) == (12 + 2 * EACH, 3 + EACH)

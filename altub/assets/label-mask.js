@@ -151,15 +151,17 @@ class Mask {
     while (todo.length) {
       const [cx, cy] = todo.pop(), base = cy * width;
       if (data[base + cx] !== old) continue;
-      let left = cx, right = cx + 1;
-      while (left > 0 && data[base + left - 1] === old) left--;
-      while (right < width && data[base + right] === old) right++;
+      // indexOf is the browser's own code: a few times quicker over 24 million pixels than loops here.
+      const left = data.subarray(base, base + cx).lastIndexOf(value) + 1;
+      const end = data.subarray(base + cx, base + width).indexOf(value), right = end < 0 ? width : cx + end;
       this.span(cy, left, right, value);
       for (const ny of [cy - 1, cy + 1]) {
         if (ny < 0 || ny >= height) continue;
-        for (let k = left; k < right; k++) {
-          const at = ny * width + k;
-          if (data[at] === old && (k === left || data[at - 1] !== old)) todo.push([k, ny]);
+        const row = data.subarray(ny * width + left, ny * width + right);
+        for (let k = row.indexOf(old); k >= 0;) {  // one pixel of every run
+          todo.push([left + k, ny]);
+          const stop = row.indexOf(value, k);
+          k = stop < 0 ? -1 : row.indexOf(old, stop);
         }
       }
     }

@@ -9,6 +9,7 @@ class Layer {
     this.colour = colour;
     this.mask = null;
     this.tiles = new Map();
+    this.full = null;  // the tile in which everything is set
   }
 
   show(mask) {
@@ -38,13 +39,16 @@ class Layer {
     const pixels = this.mask._read(tile);
     if (pixels.indexOf(1) < 0) return null;
     const [, , width, height] = this.mask.bounds(tile);
+    const isFull = pixels.indexOf(0) < 0 && width === TILE && height === TILE;
+    if (isFull && this.full) return this.full;  // a filled picture of 24 megapixels has hundreds of these
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [width, height];
     const context = canvas.getContext('2d'), image = context.createImageData(width, height);
     const ink = new Uint32Array(image.data.buffer), [r, g, b, a] = this.colour;
     const colour = new Uint32Array(new Uint8Array([r, g, b, a]).buffer)[0];
-    for (let at = pixels.indexOf(1); at >= 0; at = pixels.indexOf(1, at + 1)) ink[at] = colour;
+    for (let at = 0; at < pixels.length; at++) ink[at] = pixels[at] * colour;
     context.putImageData(image, 0, 0);
+    if (isFull) this.full = canvas;
     return canvas;
   }
 }

@@ -58,12 +58,17 @@ def press(page: playwright_api.Page, key: str) -> None:
     wait_for_other(page, name)
 
 
-def drag(page: playwright_api.Page, points: list[tuple[float, float]]) -> None:
-    """Draws through points of the image."""
-    view = page.evaluate(
+def view_of(page: playwright_api.Page) -> dict[str, float]:
+    """Where the image's corner lies on the page, and the size of its pixels there."""
+    return page.evaluate(
         f"(() => {{ const {{stage}} = {DESK}.altub, box = stage.box.getBoundingClientRect(); return "
         "{scale: stage.scale, x: box.left + stage.offset[0], y: box.top + stage.offset[1]}; })()"
     )
+
+
+def drag(page: playwright_api.Page, points: list[tuple[float, float]]) -> None:
+    """Draws through points of the image."""
+    view = view_of(page)
     places = [(view["x"] + x * view["scale"], view["y"] + y * view["scale"]) for x, y in points]
     page.mouse.move(*places[0])
     page.mouse.down()
@@ -221,3 +226,58 @@ def train_on_the_labels(page: playwright_api.Page, server) -> None:
     # Good are 12 images of the first training and 15 labelled ones; a fifth is tested on, and so are the defects.
     tested = sum(image.part == "test" for image in record.images)
     assert (len(record.images), tested) == (12 + 2 * EACH, 5 + EACH)
+
+
+def test_a_mask_of_24_million_pixels_and_a_finger(visit, server, trained_run: Run, tmp_path: Path, capsys) -> None:
+    """Drawn by touch as well as by mouse on a 6000 x 4000 picture, stored as it was drawn."""
+    if not (server.runs / trained_run.id).exists():
+        shutil.copytree(trained_run.path, server.runs / trained_run.id)
+    wide = np.random.default_rng(5).integers(90, 110, (4000, 6000, 1), dtype=np.uint8).repeat(3, axis=2)
+    Image.fromarray(wide).save(tmp_path / "wide.jpg", quality=60)
+    visitor = visit(1440)
+    page = visitor.open()
+    page.set_default_timeout(60_000)
+    open_tab(page, "Label")
+    page.fill(".label-desk .who input", "Eve")
+    page.keyboard.press("Enter")
+    page.set_input_files("#label-files input[type=file]", [tmp_path / "wide.jpg"])
+    page.wait_for_function(f"{DESK}.altub?.session.current?.name === 'wide.jpg' && {DESK}.dataset.state === 'ready'")
+    page.evaluate(
+        "window.tasks = []; new PerformanceObserver((list) => tasks.push(...list.getEntries().map((one) => "
+        "one.duration))).observe({type: 'longtask'})"
+    )
+    page.keyboard.press("t")
+    page.keyboard.type("scratch")
+    page.keyboard.press("Enter")
+    page.keyboard.press("b")
+    page.evaluate(f"{DESK}.altub.tools.resize(41)")
+    drag(page, [(1000.5, 500.5), (5000.5, 3300.5)])
+    # A browser of a phone tells of a finger by touches, which become the same pointer events.
+    touches = page.context.new_cdp_session(page)
+    view = view_of(page)
+    for kind, at in (("touchStart", (300, 3500)), ("touchMove", (900, 3500)), ("touchEnd", None)):
+        place = [] if at is None else [{"x": view["x"] + at[0] * view["scale"], "y": view["y"] + at[1] * view["scale"]}]
+        touches.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": place})
+    page.wait_for_function(f"{DESK}.altub.stage.painted.mask.done.length === 2")
+    drawn = np.zeros(24_000_000, bool)
+    runs = drawn_runs(page)
+    for start, length in zip(runs[::2], runs[1::2], strict=True):
+        drawn[start : start + length] = True
+    drawn = drawn.reshape(4000, 6000)
+    assert drawn[500, 1000] and drawn[3300, 5000] and drawn[3495:3505, 600].all()
+    assert not drawn[:400].any() and drawn[:, :250].sum() == 0
+
+    page.evaluate(f"{DESK}.altub.tools.use('fill')")  # all that is left, taken back
+    drag(page, [(5500.5, 300.5), (5500.5, 300.5)])
+    page.wait_for_function(f"{DESK}.altub.stage.painted.mask.count === 24000000")
+    page.keyboard.press("Control+z")
+    assert drawn_runs(page) == runs
+    page.evaluate(f"{DESK}.altub.tools.use('move')")
+    page.keyboard.press("2")
+    store = LabelStore(server.data / "labels.db")
+    (image,) = [one.sha256 for one in store.images.all() if one.name == "wide.jpg"]
+    wait_until(lambda: image in store.labels.all())
+    assert (store.labels.mask(store.labels.all()[image]) == drawn).all()
+    with capsys.disabled():
+        print(f"\nlongest pause of the page: {max(page.evaluate('tasks'), default=0):.0f} ms")
+    assert visitor.complaints == [] and visitor.outside == []

@@ -70,9 +70,13 @@ def load_category(data: str | Path, name: str) -> Category:
     Raises:
         DataError: there is no such category (the message names those that are there), or it is empty.
     """
+    name = printable(name)
+    if isinstance(data, str) and data == SAMPLE:
+        from altub.data.sample import outline_sample
+
+        outline_sample(name)  # raises for an unknown one; to draw all of the sample first would take half a minute
     folder = _folder(data)
     loaders = _find(folder)
-    name = printable(name)
     if name not in loaders:
         there = ", ".join(sorted(loaders))
         raise DataError(f"There is no category {name!r} in {_called(data, folder)}. There is: {there}.")

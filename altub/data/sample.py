@@ -107,7 +107,8 @@ def outline_sample(category: str) -> Category:
         DataError: there is no such category.
     """
     if category not in SAMPLE_CATEGORIES:
-        raise DataError(f"The sample has no {category!r}. There is: {', '.join(_PRODUCTS)}.")
+        there = ", ".join(sorted(SAMPLE_CATEGORIES))
+        raise DataError(f"There is no category {category!r} in the built-in sample. There is: {there}.")
     folder = settings.data_root() / "sample" / category
 
     def samples(split: str, defect: str, count: int) -> list[Sample]:

@@ -144,7 +144,7 @@ def test_the_outline_is_what_is_drawn(small, tmp_path, monkeypatch):
     drawn = load_category(make_sample(tmp_path / "sample"), "fabric")
     for ours, theirs in ((outline.train, drawn.train), (outline.test, drawn.test)):
         assert {(one.path, one.defect) for one in ours} == {(one.path, one.defect) for one in theirs}
-    with pytest.raises(DataError, match="no 'velvet'"):
+    with pytest.raises(DataError, match="no category 'velvet'"):
         outline_sample("velvet")
 
 

@@ -26,6 +26,7 @@ from altub.inference.detector import AnomalyDetector
 from altub.inference.exports import PredictionArchive
 from altub.inference.marked_area import MarkedAreas
 from altub.inference.prediction import Prediction, Verdict, peak_level
+from altub.inference.regions import Region
 from altub.inference.report import ReportWriter
 from altub.inference.table import VALUE_COLUMNS, Row, error_row, table_to_csv, verdict_row
 from altub.inference.threshold import Threshold
@@ -90,12 +91,14 @@ class Batch:
         folder: holds the maps; whoever discards the batch removes it.
         items: by number, without gaps.
         pixel_range: the model's, by which images are read.
+        regions: where the model looks.
     """
 
     calibration: Calibration
     folder: Path
     items: tuple[Inspected | Unreadable, ...] = ()
     pixel_range: PixelRange | None = None
+    regions: tuple[Region, ...] = ()
 
     @property
     def sources(self) -> list[Source]:
@@ -150,7 +153,7 @@ class Batch:
         anomaly_map, scales = map(torch.from_numpy, self.maps(item))
         anomaly_score = self.calibration.anomaly_score(item.score)
         return Prediction.from_maps(
-            anomaly_map, scales, item.size, item.score, item.p_value, item.reasons, anomaly_score
+            anomaly_map, scales, item.size, item.score, item.p_value, item.reasons, anomaly_score, self.regions
         )
 
     def read(self, item: Inspected, read: Callable[[], T]) -> T:

@@ -178,6 +178,7 @@ class AnomalyDetector(MapReader):
                     calibration.p_value(score),
                     why,
                     anomaly_score=calibration.anomaly_score(score),
+                    regions=self.config.regions,
                 )
 
     def reasons(self, image: Image.Image) -> tuple[str, ...]:

@@ -182,7 +182,9 @@ class PredictionWriter:
         }
         if row["overlay"]:
             level = verdict.pixel_value
-            shown = overlay(image, prediction.model_map, *self._range, threshold=level, **self._look)
+            shown = overlay(
+                image, prediction.model_map, *self._range, threshold=level, regions=prediction.regions, **self._look
+            )
             with self._writing(row["overlay"]) as file:
                 write_overlay(shown, file, self.overlays)
         if row["map"]:

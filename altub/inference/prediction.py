@@ -14,6 +14,7 @@ from altub.plots.enlarge import enlarged, enlarged_strips
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from altub.inference.regions import Region
     from altub.inference.threshold import Threshold
 
 __all__ = ["KINDS", "Kind", "MaskedVerdict", "Prediction", "Verdict", "peak_level"]
@@ -81,6 +82,7 @@ class Prediction:
         reasons: why the image cannot be compared with the training images, in words; empty where it can.
         anomaly_score: the score in the model's unit (`Calibration.score_unit`): 0 as a typical good part, 1 as the most
             unusual good part known, unbounded above. None: made without a calibration.
+        regions: where the model looked.
     """
 
     model_map: np.ndarray
@@ -90,6 +92,7 @@ class Prediction:
     size: tuple[int, int] | None = None
     reasons: tuple[str, ...] = ()
     anomaly_score: float | None = None
+    regions: tuple[Region, ...] = ()
 
     @classmethod
     def from_maps(
@@ -101,9 +104,10 @@ class Prediction:
         p_value: float,
         reasons: tuple[str, ...] = (),
         anomaly_score: float | None = None,
+        regions: tuple[Region, ...] = (),
     ) -> Prediction:
         """From the map (h, w) and the scales (scales, h, w) of a model, for an image of (width, height)."""
-        return cls(anomaly_map.numpy(), scale_maps.numpy(), score, p_value, size, reasons, anomaly_score)
+        return cls(anomaly_map.numpy(), scale_maps.numpy(), score, p_value, size, reasons, anomaly_score, regions)
 
     @property
     def image_size(self) -> tuple[int, int]:

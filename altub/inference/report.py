@@ -100,7 +100,8 @@ class ReportWriter:
         shown = image.copy()
         shown.thumbnail((SIDE, SIDE), reducing_gap=2)
         low, high = self.calibration.colour_range
-        drawn = overlay(shown, prediction.model_map, low, high, threshold=verdict.pixel_value, **self._look)
+        level, regions = verdict.pixel_value, prediction.regions
+        drawn = overlay(shown, prediction.model_map, low, high, threshold=level, regions=regions, **self._look)
         buffer = io.BytesIO()
         drawn.save(buffer, "JPEG", quality=QUALITY)
         remarks = "".join(f"<br>{escape(reason)}" for reason in verdict.reasons)

@@ -227,7 +227,8 @@ class FolderWatch:
         if self.overlays:
             name = UniqueNames()(arrival.name)  # what every file system takes
             picture = f"overlays/{(sha256 or name)[:12]}-{name}.png"
-            shown = overlay(photo, prediction.model_map, *calibration.colour_range, threshold=verdict.pixel_value)
+            heat, level, regions = prediction.model_map, verdict.pixel_value, prediction.regions
+            shown = overlay(photo, heat, *calibration.colour_range, threshold=level, regions=regions)
             with explain_full_disk(self.output):
                 (self.output / "overlays").mkdir(exist_ok=True)
             with replacing(self.output / picture) as file:

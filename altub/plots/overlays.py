@@ -7,6 +7,7 @@ same on every image. Of matplotlib, imported inside the functions, only the colo
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from altub.errors import ConfigError
 from altub.plots.enlarge import enlarged, enlarged_strips
+from altub.plots.limits import Outlined, draw_limits
 
 __all__ = ["COLOUR_MAPS", "colourise", "heat_layer", "overlay", "placeholder"]
 
@@ -61,6 +63,7 @@ def overlay(
     colour_map: str = "inferno",
     threshold: float | None = None,
     contour: bool = True,
+    regions: Sequence[Outlined] = (),
 ) -> Image.Image:
     """The photo with the heatmap over it, and a line around what lies above the threshold.
 
@@ -71,6 +74,7 @@ def overlay(
         opacity: 0 leaves the photo as it is, 1 hides it where the map is high.
         threshold: map value of the contour; None draws none.
         contour: False draws none.
+        regions: where the model looks and where not; their limits are drawn as dashed lines.
 
     Raises:
         ConfigError: the opacity is outside [0, 1] or the colour map is unknown.
@@ -89,6 +93,7 @@ def overlay(
         result.paste(heat.convert("RGB"), (0, top), Image.fromarray(alpha[levels]))
     if contour and threshold is not None:
         _draw_contours(result, values, threshold)
+    draw_limits(result, regions)
     return result
 
 

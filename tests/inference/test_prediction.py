@@ -19,7 +19,7 @@ def make(height: int = 40, width: int = 30, score: float = 0.5) -> Prediction:
 
 
 def test_a_prediction_knows_no_threshold() -> None:
-    names = ["model_map", "scale_maps", "score", "p_value", "size", "reasons", "anomaly_score"]
+    names = ["model_map", "scale_maps", "score", "p_value", "size", "reasons", "anomaly_score", "regions"]
     assert [field.name for field in fields(Prediction)] == names
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from altub import plots
 from altub.errors import ConfigError
+from altub.inference.regions import Region
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -122,6 +123,18 @@ def test_no_contour_where_the_threshold_is_not_crossed() -> None:
     image = photo()
     for threshold in (1.5, None):
         assert np.array_equal(np.asarray(plots.overlay(image, blob(), 0, 1, opacity=0, threshold=threshold)), image)
+
+
+def test_limits_of_regions_are_dashes_along_their_outlines() -> None:
+    image = np.full((200, 300, 3), 128, np.uint8)
+    box = Region(kind="ignore", points=[(0.1, 0.2), (0.6, 0.2), (0.6, 0.7), (0.1, 0.7)])
+    shown = np.asarray(plots.overlay(image, np.zeros((8, 8)), 0, 1, regions=[box])).astype(int)
+    changed = (shown != 128).any(axis=-1)
+    outline = np.zeros((200, 300), bool)
+    outline[39:41, 29:181] = outline[138:141, 29:181] = outline[39:141, 29:31] = outline[39:141, 178:181] = True
+    assert (changed & outline).sum() > 400 and not (changed & ~outline).any()
+    top = shown[changed.argmax(axis=0)[100], 30:180, 0]
+    assert {70, 200} <= set(top) and np.count_nonzero(np.diff(top)) > 20  # light dashes, dark gaps
 
 
 def test_single_pixel_and_noise_get_contours_without_trouble() -> None:

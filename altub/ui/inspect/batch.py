@@ -13,7 +13,6 @@ from PIL import Image
 
 from altub.files import explain_full_disk
 from altub.inference.batch import Batch, Inspected
-from altub.inference.regions import Region
 from altub.inference.threshold import Threshold
 
 __all__ = ["JPEG", "SCREEN_SIDE", "PageBatch", "for_screen", "photo_writer"]
@@ -34,7 +33,6 @@ class PageBatch(Batch):
         own_threshold: that the model was given; None: the calibration's at the default rate.
         score_share: share of the highest pixels that the score is the mean of; 0: it is the maximum.
         scale_titles: one for each scale map.
-        regions: where the model looks.
     """
 
     run_id: str
@@ -43,7 +41,6 @@ class PageBatch(Batch):
     score_share: float
     scale_titles: tuple[str, ...]
     own_threshold: Threshold | None = None
-    regions: tuple[Region, ...] = ()
 
     def thumbnail_file(self, item: Inspected) -> Path:
         """The photo as the list shows it."""

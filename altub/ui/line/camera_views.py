@@ -30,7 +30,8 @@ def camera_html(
     calibration = detector.require_calibration()
     shown = photo.convert("RGB")
     shown.thumbnail((SIDE, SIDE))
-    drawn = overlay(shown, prediction.model_map, *calibration.colour_range, threshold=verdict.pixel_value)
+    heat, level, regions = prediction.model_map, verdict.pixel_value, prediction.regions
+    drawn = overlay(shown, heat, *calibration.colour_range, threshold=level, regions=regions)
     kind, word = VERDICTS[verdict.kind]
     boxes = "".join(
         f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>"

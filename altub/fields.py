@@ -191,7 +191,7 @@ class Setting:
         """A value from what was typed; what it cannot be read as stays text, for the model to refuse.
 
         Raises:
-            ConfigError: a list of whole numbers was expected.
+            ConfigError: a list of whole numbers was expected, or JSON ends early or has a mistake.
         """
         text = text.strip()
         word = text.lower()
@@ -215,6 +215,11 @@ class Setting:
                 return int(text)
             if self.kind == "number":
                 return float(text)
+        except json.JSONDecodeError as error:
+            if text[:1] in ("[", "{"):
+                place = f"character {error.pos + 1}" if error.pos < len(text) else "its end"
+                raise ConfigError(f"{self.name}: this is no JSON, see {place} ({error.msg}).") from None
+            return text
         except ValueError:
             return text
         return text

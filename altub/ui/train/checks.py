@@ -33,8 +33,7 @@ def find_problems(data: str, category: str, preset: str, *values: Any) -> tuple[
     try:
         config = config_from(data, category, preset, *values)
     except ConfigError as error:
-        cause = error.__cause__
-        name = ".".join(map(str, cause.errors()[0]["loc"])) if isinstance(cause, ValidationError) else ""
+        name = _setting_of(error)
         return [Problem(name, by_label(str(error), name))], None
     problems = [Problem(name, text) for name, text in limits.exceeded(config).items()]
     if problems:  # an image size beyond the limit is not even sketched
@@ -43,6 +42,14 @@ def find_problems(data: str, category: str, preset: str, *values: Any) -> tuple[
     images = outline_sample(category) if data == SAMPLE else load_category(data, category)
     found = examine(config, images)
     return list(found.problems), found.outlook
+
+
+def _setting_of(error: ConfigError) -> str:
+    """The dotted name of the setting that an error is about, or "": a part of its value may be what is wrong."""
+    cause = error.__cause__
+    place = ".".join(map(str, cause.errors()[0]["loc"])) if isinstance(cause, ValidationError) else str(error)
+    names = (entry.name for entry in form_settings() if re.match(rf"{re.escape(entry.name)}(?![\w-])", place))
+    return max(names, key=len, default="")
 
 
 def by_label(text: str, name: str = "") -> str:

@@ -48,6 +48,8 @@ def test_a_sound_form_says_what_it_takes(look) -> None:
         ("flow.steps", 500, "less than or equal to 64"),
         ("backbone", "nonsense", "no backbone"),
         ("device", "cuda:77", "GPU"),
+        ("regions", "[[", "Regions: this is no JSON, see its end"),
+        ("regions", '[{"kind": "ignore", "points": [[0, 0], [1, 1]]}]', "at least 3"),
     ],
 )
 def test_what_is_wrong_stands_beside_its_field(look, setting: str, value: Any, words: str) -> None:

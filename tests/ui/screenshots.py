@@ -1,7 +1,8 @@
 """Makes the README's pictures from a running page: `python -m tests.ui.screenshots [--width 1440] [--epochs N]`.
 
 Starts the page on an empty folder, trains the built-in sample through it with the preset as it is, inspects defective
-test images, opens the run in Models, and writes assets/screenshot-<tab>[-dark|-phone].png.
+test images, labels most of the test images, opens the run in Models, shows the line after a change of light, and writes
+assets/screenshot-<tab>[-dark|-phone].png.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import tempfile
 from pathlib import Path
 
 import httpx
-from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
+from altub.data.sample import render_example
 from altub.line.shifts import shifted
 from tests.ui.conftest import CHROMIUM, FLAGS, REPOSITORY, Server, open_tab
 from tests.ui.train.test_in_browser import choose
 
 MINUTES = 60_000  # milliseconds
+DESK = "document.querySelector('.label-desk')"
+LABELLED = 38  # of the 46 test images
 
 
 def main() -> None:
@@ -48,6 +51,7 @@ def main() -> None:
                 ("light", 390, 844, "-phone"),
             ):
                 take(page, server, given, theme, (width, height), name)
+                label(page, server, given, theme, name)
                 line(page, server, given, theme, name)
             if given.study:
                 compare(page, server, given)
@@ -92,27 +96,51 @@ def take(page: Page, server: Server, given: argparse.Namespace, theme: str, size
 
 def line(page: Page, server: Server, given: argparse.Namespace, theme: str, name: str) -> None:
     """The Line tab after a change of the light; at the first call images are inspected and the model is adapted."""
-    good = sorted((server.data / "sample" / given.category / "train" / "good").glob("*.png"))
     (run,) = [run.name for run in server.runs.iterdir() if (run / "model" / "config.json").is_file()]
     if not name:
         today = server.data.with_name("today")
         today.mkdir(exist_ok=True)
         with httpx.Client(base_url=server.url, timeout=60) as client:
-            for index, path in enumerate(good[:90]):
-                with Image.open(path) as image:
-                    photo = shifted(image.convert("RGB"), "brightness", 1.12) if index >= 50 else image.convert("RGB")
-                photo.save(today / path.name)
-                sent = {"image": (path.name, (today / path.name).read_bytes())}
+            for index in range(90):  # pieces that are in no folder of the sample
+                photo = render_example(given.category, index=100 + index, split="train").image
+                path = today / f"{index:03d}.png"
+                (shifted(photo, "brightness", 1.12) if index >= 50 else photo).save(path)
+                sent = {"image": (path.name, path.read_bytes())}
                 client.post("/v1/inspect", data={"run": run}, files=sent).raise_for_status()
     page.goto(f"{server.url}?__theme={theme}")
     open_tab(page, "Line")
     expect(page.locator("#line-charts svg").first).to_be_visible(timeout=MINUTES)
     if not name:
-        page.set_input_files("#line-adapt-files input[type=file]", [today / path.name for path in good[66:90]])
+        page.set_input_files("#line-adapt-files input[type=file]", sorted(today.iterdir())[66:])
         page.click("#line-adapt-begin")
         expect(page.locator("#line-adapt-report .strips")).to_be_visible(timeout=5 * MINUTES)
     page.wait_for_timeout(2000)
     page.screenshot(path=given.output / f"screenshot-line{name}.png", full_page=True)
+
+
+def label(page: Page, server: Server, given: argparse.Namespace, theme: str, name: str) -> None:
+    """The Label tab with a defect on the canvas; at the first call the test images are added and most are labelled."""
+    page.goto(f"{server.url}?__theme={theme}")
+    open_tab(page, "Label")
+    if not name:
+        page.fill(".label-desk .who input", "Ann")
+        page.keyboard.press("Enter")
+        tested = server.data / "sample" / given.category / "test"
+        copies = server.data.with_name("to-label")
+        copies.mkdir(exist_ok=True)
+        for path in tested.glob("*/*.png"):
+            shutil.copy(path, copies / f"{path.parent.name}-{path.name}")
+        page.set_input_files("#label-files input[type=file]", sorted(copies.iterdir()))
+        page.wait_for_function(f"{DESK}.dataset.state === 'ready'", timeout=2 * MINUTES)
+        for _ in range(LABELLED):
+            shown = page.evaluate(f"{DESK}.altub.session.current.name")
+            page.keyboard.press("1" if shown.startswith("good") else "2")
+            page.wait_for_function(f"name => {DESK}.altub.session.current?.name !== name", arg=shown)
+    page.wait_for_function(f"{DESK}.dataset.state === 'ready'", timeout=MINUTES)
+    if not name:
+        page.locator("#label-goal-kind").get_by_text("Recall at least").click()
+    page.wait_for_timeout(4000)
+    page.screenshot(path=given.output / f"screenshot-label{name}.png", full_page=True)
 
 
 def compare(page: Page, server: Server, given: argparse.Namespace) -> None:

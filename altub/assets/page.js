@@ -49,6 +49,16 @@
     event.preventDefault();
   });
 
+  // The tab bar finds out which tabs have room when its own width changes: not when a narrower font arrives after that,
+  // and with "More tabs" in sight it is narrower than it need be. Without that button it looks again.
+  const measureTabs = () => {
+    const menu = document.querySelector('#altub-tabs .overflow-menu:not(.hide)');
+    if (!menu) return;
+    menu.style.display = 'none';
+    setTimeout(() => { menu.style.display = ''; }, 200);
+  };
+  document.fonts?.addEventListener('loadingdone', () => setTimeout(measureTabs, 100));
+
   // The handle between original and overlay. It only knows the mouse: a key becomes a short drag. It moves over the
   // picture alone, which may be narrower than its frame.
   const place = (handle) => {

@@ -46,12 +46,18 @@ class Server:
     Args:
         folder: for its data and runs.
         command: what starts it, in the folder `cwd`.
+        threads: that it and its trainings compute with; None: as many as there are cores.
     """
 
     def __init__(
-        self, folder: Path, command: Sequence[str] = (sys.executable, "app.py"), cwd: Path = REPOSITORY
+        self,
+        folder: Path,
+        command: Sequence[str] = (sys.executable, "app.py"),
+        cwd: Path = REPOSITORY,
+        *,
+        threads: int | None = None,
     ) -> None:
-        self.command, self.cwd = command, cwd
+        self.command, self.cwd, self.threads = command, cwd, threads
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -72,6 +78,8 @@ class Server:
             "HF_HUB_OFFLINE": "1",
         }
         environment.pop("ALTUB_WEIGHTS", None)
+        if self.threads is not None:
+            environment["OMP_NUM_THREADS"] = str(self.threads)
         self.process = subprocess.Popen(
             [*self.command, "--port", str(self.port)],
             cwd=self.cwd,
@@ -143,7 +151,8 @@ def started(
     wanted = len(modules)
 
     def start() -> Server:
-        server = Server(tmp_path_factory.mktemp("served"))
+        # A training that takes every core leaves none for the browser that looks at it.
+        server = Server(tmp_path_factory.mktemp("served"), threads=1)
         shutil.copytree(small_sample, server.data / "sample")
         server.start()
         return server

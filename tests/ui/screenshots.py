@@ -120,10 +120,9 @@ def line(page: Page, server: Server, given: argparse.Namespace, theme: str, name
 
 def label(page: Page, server: Server, given: argparse.Namespace, theme: str, name: str) -> None:
     """The Label tab with a defect on the canvas; at the first call the test images are added and most are labelled."""
-    page.goto(f"{server.url}?__theme={theme}")
-    open_tab(page, "Label")
+    page.goto(f"{server.url}?tab=label&__theme={theme}")
     if not name:
-        page.fill(".label-desk .who input", "Ann")
+        page.locator(".label-desk .who input").fill("Ann", timeout=MINUTES)
         page.keyboard.press("Enter")
         tested = server.data / "sample" / given.category / "test"
         copies = server.data.with_name("to-label")
@@ -138,7 +137,9 @@ def label(page: Page, server: Server, given: argparse.Namespace, theme: str, nam
             page.wait_for_function(f"name => {DESK}.altub.session.current?.name !== name", arg=shown)
     page.wait_for_function(f"{DESK}.dataset.state === 'ready'", timeout=MINUTES)
     if not name:
-        page.locator("#label-goal-kind").get_by_text("Recall at least").click()
+        page.locator("#label-goal-kind").get_by_text("Least cost").click()
+        expect(page.locator("#label-insight-view")).not_to_contain_text("no score yet", timeout=3 * MINUTES)
+        expect(page.locator(".toast-body")).to_have_count(0, timeout=MINUTES)
     page.wait_for_timeout(4000)
     page.screenshot(path=given.output / f"screenshot-label{name}.png", full_page=True)
 

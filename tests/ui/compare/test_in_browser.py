@@ -107,13 +107,19 @@ def test_fits_every_screen(visit, server, trained_run: Run) -> None:
 
     # In a wider font a tab moves behind the menu and still opens.
     page.evaluate(
-        "document.head.insertAdjacentHTML('beforeend', '<style>#altub-tabs button { letter-spacing: 5px }</style>')"
+        "document.head.insertAdjacentHTML('beforeend',"
+        " '<style id=wide>#altub-tabs button { letter-spacing: 5px }</style>')"
     )
     page.set_viewport_size({"width": 360, "height": 900})
     expect(page.get_by_role("button", name="More tabs")).to_be_visible()
     open_tab(page, "Models")
     expect(page.locator("#hub-pull")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    # When the narrow font arrives, all of them are in sight again.
+    page.evaluate("document.getElementById('wide').remove()")
+    page.evaluate("document.fonts.dispatchEvent(new Event('loadingdone'))")
+    expect(tabs).to_have_text(["Train", "Inspect", "Label", "Compare", "Models", "Line"])
 
 
 def test_looks_at_runs_only_while_it_is_open(visit, server) -> None:

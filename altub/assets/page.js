@@ -38,6 +38,11 @@
     if (event.key === 'Escape') document.querySelectorAll('.toast-body').forEach(close);
   });
 
+  on('click', (event) => {
+    const tab = event.isTrusted && event.target.closest?.('#altub-tabs [role=tab]');
+    if (tab) (window.altubAddress ??= {}).clicked = tab.textContent.trim();
+  });
+
   // Tabs by arrow keys, as in the ARIA Authoring Practices.
   on('keydown', (event) => {
     const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];

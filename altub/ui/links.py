@@ -27,6 +27,12 @@ READ_ADDRESS_JS = """() => {
   (window.altubAddress ??= {}).wasRead = true;
   return [{tab: asked.get('tab') || localStorage.getItem('altub-tab'), run: asked.get('run')}, null];
 }"""
+# Who has clicked on a tab before the server's answer to the address arrived stays there.
+KEEP_CLICKED_JS = """() => {
+  const clicked = window.altubAddress?.clicked;
+  const tabs = [...document.querySelectorAll('#altub-tabs [role=tab]')];
+  if (clicked) tabs.find((tab) => tab.textContent.trim() === clicked)?.click();
+}"""
 # Inspect chooses a model by itself when the page opens: the one of the address comes after that.
 AFTER_INSPECT_JS = """async (address) => {
   for (let tries = 0; tries < 40 && !document.querySelector('#inspect-run input')?.value; tries++)
@@ -88,6 +94,8 @@ def connect_tabs(
         return [gr.Tabs(selected="inspect"), _choice(seen.run_id)]
 
     demo.load(open_tab, [address, train.seen], tabs, js=READ_ADDRESS_JS, **QUIET).then(
+        None, js=KEEP_CLICKED_JS, api_visibility="private"
+    ).then(
         choose_model, address, inspect_run, js=f"async () => ({AFTER_INSPECT_JS})(({READ_ADDRESS_JS})()[0])", **QUIET
     )
     ways = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,17 @@ def test_looks_at_runs_only_while_it_is_open(visit, server) -> None:
     open_tab(page, "Inspect")
     page.wait_for_timeout(2500)  # the last look may be under way
     assert looks_within(3) == 0
+
+
+def test_a_tab_clicked_before_the_address_was_read_stays_open(visit) -> None:
+    page = visit(same_browser=False).open("?tab=models")
+    expect(page.locator("#hub-pull")).to_be_visible()
+    # The server's answer to the address is held back until after the click.
+    page.evaluate("localStorage.setItem('altub-tab', 'models')")
+    page.route("**/gradio_api/queue/join*", lambda route: (time.sleep(1), route.continue_()))
+    page.goto(page.url.split("?")[0], wait_until="commit")
+    page.get_by_role("tab", name="Line").click()
+    page.wait_for_function("window.altubAddress?.wasRead")
+    page.wait_for_timeout(6000)  # for all answers
+    expect(page.get_by_role("tab", name="Line")).to_have_attribute("aria-selected", "true")
+    page.unroute_all(behavior="ignoreErrors")

@@ -124,7 +124,7 @@ def test_a_day_at_the_desk(visit, server, trained_run: Run, thirty: list[Path], 
 
     painted = accepted = undone = ""
     masks: dict[str, np.ndarray] = {}
-    seen = set()
+    seen, began = set(), time.monotonic()
     while (name := name_of(page)) and len(seen) < 30:
         seen.add(name)
         if name.startswith("blot") and not painted:
@@ -157,6 +157,7 @@ def test_a_day_at_the_desk(visit, server, trained_run: Run, thirty: list[Path], 
                 page.wait_for_function(f"name => {DESK}.altub.session.current?.name === name", arg=name)
                 press(page, "2" if name.startswith("blot") else "1")
     page.wait_for_selector(".label-desk .veil h3:text('All labelled')")
+    pace = 60 * len(seen) / (time.monotonic() - began)
     page.wait_for_function("document.querySelector('[data-part=saved]').innerText === 'Saved'")
 
     # What was stored is what was drawn and pressed.
@@ -174,7 +175,8 @@ def test_a_day_at_the_desk(visit, server, trained_run: Run, thirty: list[Path], 
 
     times = page.evaluate("performance.getEntriesByName('altub-label-next').map((one) => one.duration)")
     with capsys.disabled():
-        print(f"\nverdict to next picture: median {statistics.median(times):.0f} ms of {len(times)}")
+        median = statistics.median(times)
+        print(f"\nverdict to next picture: median {median:.0f} ms of {len(times)}; {pace:.0f} images a minute")
     threshold_from_a_target(page, server.runs / trained_run.id / "model")
     export_to_mvtec_layout(page, masks)
     train_on_the_labels(page, server)

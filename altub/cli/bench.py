@@ -47,11 +47,22 @@ def bench(
         Path | None, typer.Option(metavar="PYTHON", help="A Python with anomalib, which trains its FastFlow.")
     ] = None,
     peer_epochs: Annotated[int, typer.Option(min=1, help="Of the peer.")] = 8,
+    scoring: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="Score small files by `predict` with this model.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Files of --scoring.")] = 10_000,
     as_json: Json = False,
 ) -> None:
     """Our coupling step and training epoch beside FrEIA's block and the published loop, at equal mathematics; or, with
     --load, the page with many clients at once: errors, wrong answers, latency, memory and files left. Exit code 1 if
-    it broke a bound."""
+    it broke a bound. --time-to-quality trains ours and a peer until they are equally good; --scoring predicts many
+    files."""
+    if scoring is not None:
+        from altub.evaluation.bench import measure_scoring
+
+        measured = measure_scoring(scoring, images, threads)
+        print(json.dumps(measured.to_dict()) if as_json else measured.sentence())
+        return
     if startup:
         _measure_startup(as_json)
         return

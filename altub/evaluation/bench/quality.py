@@ -1,7 +1,7 @@
 """A training to equal quality: how long until ours, and how long until anomalib's FastFlow, is as good.
 
 Both train on the same images at the same size with the same pretrained backbone, on the same cores in fp32, one after
-the other, each in a process of its own. As good means the pixel AUROC on the test set that the peer ends at; each side's
+the other, each in a process of its own. As good means the pixel AUROC on the test set that the peer ends at; a side's
 time is that of its first epoch that reaches it. The clock is this process's: it starts where the other process is
 started, and holds imports, decoding, the extraction of features, training and the evaluation after every epoch. How
 much of it imports and evaluations were is told beside it, and so are the seconds of CPU time, which a busy machine

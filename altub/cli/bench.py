@@ -80,6 +80,7 @@ def bench(
             threads=threads,
             peer_python=peer_python,
             peer_epochs=peer_epochs,
+            tell=lambda line: print(line, file=sys.stderr, flush=True),
         ).run()
         print(json.dumps(found)) if as_json else _print_quality(found)
         return

@@ -145,7 +145,7 @@ class RayEngine:
         except found.RayError as error:
             if isinstance(error, found.RayTaskError | found.UserCodeException):
                 raise
-            first = str(error).strip().splitlines()[0]
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RunError(
                 f"The Ray cluster gave up ({printable(first)}). What is done is kept: give the same command again."
             ) from error

@@ -28,7 +28,9 @@ FOUND = {
 
 def test_a_training_to_equal_quality(altub, data_folder: Path) -> None:
     options = ("--data", data_folder, "--backbone", "filter-bank", "--image-size", SIDE, "--epochs", 1, "--threads", 1)
-    found = json.loads(altub("bench", "--time-to-quality", "--category", "weave", *options, "--json").out)
+    ended = altub("bench", "--time-to-quality", "--category", "weave", *options, "--json")
+    found = json.loads(ended.out)
+    assert [line.split(",")[0] for line in ended.err.splitlines()] == ["Our training: epoch 0", "Our training: epoch 1"]
     assert found["category"] == "weave" and len(found["ours"]["epochs"]) == 2 and found["peer"] is None
     altub("bench", "--time-to-quality", *options).assert_refused("give --category")
     peer = ("--category", "weave", "--peer-python", sys.executable)

@@ -15,6 +15,7 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -74,6 +75,7 @@ class QualityBench:
         peer_python: a Python with anomalib.
         peer_epochs: of the peer.
         peer_script: what that Python runs.
+        tell: called with a line for every epoch as it ends.
 
     Raises:
         DataError: (from `run`) the test set has no masks, or a file of it is no file of its own.
@@ -91,6 +93,7 @@ class QualityBench:
     peer_python: Path | None = None
     peer_epochs: int = 8
     peer_script: Path = PEER_SCRIPT
+    tell: Callable[[str], None] = lambda line: None
 
     def run(self) -> dict[str, Any]:
         """What was measured, as plain values: both sides, the target, and where each reached it."""
@@ -131,7 +134,7 @@ class QualityBench:
                 environment = {"OMP_WAIT_POLICY": "PASSIVE", **self._environment()}
                 pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
                 process = spawn("altub.evaluation.bench.trainer", environment=environment, **pipes)
-                return _follow("Our training", process, began, job, errors)
+                return _follow("Our training", process, began, job, errors, self.tell)
 
     def _peer_job(self, category: Category) -> dict[str, Any]:
         """What the peer is told."""
@@ -170,13 +173,20 @@ class QualityBench:
                 process = subprocess.Popen(command, stderr=errors, env={**os.environ, **self._environment()}, **pipes)
             except OSError as error:
                 raise ConfigError(f"{self.peer_python} cannot be started: give a Python with anomalib.") from error
-            return _follow("The peer", process, began, job, errors)
+            return _follow("The peer", process, began, job, errors, self.tell)
 
     def _environment(self) -> dict[str, str]:
         return {"OMP_NUM_THREADS": str(self.threads)}
 
 
-def _follow(who: str, process: subprocess.Popen[str], began: float, job: dict[str, Any], errors: IO[bytes]) -> Side:
+def _follow(
+    who: str,
+    process: subprocess.Popen[str],
+    began: float,
+    job: dict[str, Any],
+    errors: IO[bytes],
+    tell: Callable[[str], None],
+) -> Side:
     """Tells a process its job and stamps the lines that it prints, to its end."""
     imports, epochs = 0.0, []
     with process:
@@ -190,7 +200,9 @@ def _follow(who: str, process: subprocess.Popen[str], began: float, job: dict[st
             if told.get("kind") == "imported":
                 imports = now
             elif told.get("kind") == "epoch" and told["pixel_auroc"] is not None:
-                epochs.append(Epoch(told["epoch"], told["pixel_auroc"], now, told["evaluating"], told["cpu_seconds"]))
+                epoch = Epoch(told["epoch"], told["pixel_auroc"], now, told["evaluating"], told["cpu_seconds"])
+                epochs.append(epoch)
+                tell(f"{who}: epoch {epoch.epoch}, pixel AUROC {epoch.pixel_auroc:.4f}, {now:.1f} s")
     if process.returncode or not epochs:
         errors.seek(0)
         last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]

@@ -316,8 +316,8 @@ def ray_address() -> str | None:
 
 
 def quiet_ray() -> None:
-    """Before Ray is imported: unless the environment says otherwise, it reports no usage to its makers, and what of it is
-    written in C++ prints nothing below a fatal error (Ray Data's own actors give it cause for some)."""
+    """Before Ray is imported: unless the environment says otherwise, it reports no usage to its makers, and its part in
+    C++ prints nothing below a fatal error (Ray Data's own actors give it cause for some)."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will do by itself; else it warns

@@ -121,19 +121,21 @@ def _measure_startup(as_json: bool) -> None:
 
 
 def _print_quality(found: dict[str, Any]) -> None:
-    """When each side reached the target, and what its seconds were spent on."""
+    """When each side reached each target, and what its seconds were spent on."""
     print(f"{found['category']}, {found['image_size']} px, {found['backbone']}, {found['threads']} threads, fp32")
-    print(f"pixel AUROC to reach: {found['target']:.4f}\n")
-    print("         epoch  pixel AUROC  seconds  of them imports  evaluations  CPU seconds")
-    for name, reached in found["reached"].items():
-        if reached is not None:
-            print(
-                f"{name:<8} {reached['epoch']:>5} {reached['pixel_auroc']:>12.4f} {reached['seconds']:>8.1f} "
-                f"{found[name]['imports']:>16.1f} {reached['evaluating']:>12.1f} {reached['cpu_seconds']:>12.1f}"
-            )
-        elif found[name] is not None:
-            best = max(epoch["pixel_auroc"] for epoch in found[name]["epochs"])
-            print(f"{name:<8} not reached; best {best:.4f}")
-    if found["ratios"] is not None:
-        words = {name.replace("_", " "): value for name, value in found["ratios"].items()}
-        print("\npeer / ours: " + ", ".join(f"{name} {value:.2f}" for name, value in words.items()))
+    whose = "the peer" if found["peer"] else "ours"
+    for target, values in found["targets"].items():
+        print(f"\npixel AUROC of {whose}, {target} epoch: {values['pixel_auroc']:.4f}")
+        print("         epoch  pixel AUROC  seconds  of them imports  evaluations  CPU seconds")
+        for name, reached in values["reached"].items():
+            if reached is not None:
+                print(
+                    f"{name:<8} {reached['epoch']:>5} {reached['pixel_auroc']:>12.4f} {reached['seconds']:>8.1f} "
+                    f"{found[name]['imports']:>16.1f} {reached['evaluating']:>12.1f} {reached['cpu_seconds']:>12.1f}"
+                )
+            elif found[name] is not None:
+                best = max(epoch["pixel_auroc"] for epoch in found[name]["epochs"])
+                print(f"{name:<8} not reached; best {best:.4f}")
+        if values["ratios"] is not None:
+            words = {name.replace("_", " "): value for name, value in values["ratios"].items()}
+            print("peer / ours: " + ", ".join(f"{name} {value:.2f}" for name, value in words.items()))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from altub.errors import ConfigError, DataError, RunError
-from altub.evaluation.bench.quality import PEER_SCRIPT, Epoch, QualityBench, Side
+from altub.evaluation.bench.quality import PEER_SCRIPT, Epoch, QualityBench, Side, targets
 from tests.conftest import SIDE, write_category
 
 FAKE = """
@@ -45,29 +45,35 @@ def bench(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_both_sides_are_timed_to_the_auroc_that_the_peer_ends_at(bench: dict[str, object]) -> None:
     found = QualityBench(**bench, peer_python=Path(sys.executable)).run()
     json.dumps(found, allow_nan=False)
-    assert found["target"] == 0.2 and found["reached"]["peer"]["epoch"] == 2, "the first that is as good"
+    last, best = found["targets"]["last"], found["targets"]["best"]
+    assert last["pixel_auroc"] == 0.2 and last["reached"]["peer"]["epoch"] == 2, "the first that is as good"
+    assert best["pixel_auroc"] == 0.3 and best["reached"]["peer"] == last["reached"]["peer"]
     assert [epoch["epoch"] for epoch in found["ours"]["epochs"]] == [0, 1]
     for side in (found["ours"], found["peer"]):
         seconds = [side["imports"], *(epoch["seconds"] for epoch in side["epochs"])]
         assert seconds == sorted(seconds) and seconds[0] > 0
-    first, last = found["ours"]["epochs"]
-    assert 0 < first["evaluating"] < last["evaluating"] < last["seconds"]
-    reached, imports = found["reached"]["ours"], found["ours"]["imports"]
-    assert found["ratios"]["seconds"] == found["reached"]["peer"]["seconds"] / reached["seconds"]
-    own = reached["seconds"] - imports - reached["evaluating"]
-    peer = found["reached"]["peer"]["seconds"] - found["peer"]["imports"]
-    assert found["ratios"]["without_imports_and_evaluations"] == pytest.approx(peer / own)
+    first, second = found["ours"]["epochs"]
+    assert 0 < first["evaluating"] < second["evaluating"] < second["seconds"]
+    ours, peer = last["reached"]["ours"], last["reached"]["peer"]
+    assert last["ratios"]["seconds"] == peer["seconds"] / ours["seconds"]
+    own = ours["seconds"] - found["ours"]["imports"] - ours["evaluating"]
+    expected = pytest.approx((peer["seconds"] - found["peer"]["imports"]) / own)
+    assert last["ratios"]["without_imports_and_evaluations"] == expected
 
 
 def test_without_a_peer_ours_is_timed_to_its_own_end(bench: dict[str, object]) -> None:
     found = QualityBench(**bench).run()
-    assert found["peer"] is None and found["reached"]["peer"] is None and found["ratios"] is None
-    assert found["target"] == found["ours"]["epochs"][-1]["pixel_auroc"]
+    last = found["targets"]["last"]
+    assert found["peer"] is None and last["reached"]["peer"] is None and last["ratios"] is None
+    assert last["pixel_auroc"] == found["ours"]["epochs"][-1]["pixel_auroc"]
 
 
 def test_what_is_not_reached_has_no_time() -> None:
-    side = Side(1.0, (Epoch(0, 0.5, 2.0, 0.1, 2.0), Epoch(1, 0.7, 3.0, 0.2, 3.0)))
-    assert side.reached(0.6).epoch == 1 and side.reached(0.8) is None
+    ours = Side(1.0, (Epoch(0, 0.5, 2.0, 0.1, 2.0), Epoch(1, 0.7, 3.0, 0.2, 3.0)))
+    peer = Side(1.0, (Epoch(1, 0.8, 9.0, 0.1, 2.0), Epoch(2, 0.6, 19.0, 0.2, 3.0)))
+    assert ours.reached(0.6).epoch == 1 and ours.reached(0.8) is None
+    found = targets(ours, peer)
+    assert found["last"]["ratios"]["seconds"] == 9.0 / 3.0 and found["best"]["ratios"] is None
 
 
 def test_what_cannot_be_compared_is_refused(bench: dict[str, object], tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ Defaults in brackets hold on a Hugging Face Space, where data and runs also go t
 
 Read beside them: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT (where the page listens), GRADIO_TEMP_DIR (where it keeps
 temporary files), and on a Space SYSTEM, SPACE_HOST, OAUTH_CLIENT_ID and SPACES_ZERO_GPU. Of
-`torchrun`: RANK, WORLD_SIZE and LOCAL_RANK.
+`torchrun`: RANK, WORLD_SIZE and LOCAL_RANK. Of Ray: RAY_ADDRESS (its cluster).
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ __all__ = [
     "on_space",
     "plain_frontend",
     "python_path",
+    "quiet_ray",
+    "ray_address",
     "runs_root",
     "server_name",
     "server_port",
@@ -306,6 +308,19 @@ def torchrun_place() -> tuple[int, int, int]:
 def python_path() -> str:
     """PYTHONPATH, for processes that shall find what this one finds."""
     return os.environ.get("PYTHONPATH", "")
+
+
+def ray_address() -> str | None:
+    """Ray's cluster (``RAY_ADDRESS``), "host:port"; None where it is not set."""
+    return os.environ.get("RAY_ADDRESS") or None
+
+
+def quiet_ray() -> None:
+    """Before Ray is imported: unless the environment says otherwise, it reports no usage to its makers, and its part in
+    C++ prints nothing below a fatal error (Ray Data's own actors give it cause for some)."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will do by itself; else it warns
 
 
 def wait_passively() -> None:

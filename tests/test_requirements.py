@@ -20,7 +20,8 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-
 EXTRAS = PROJECT["optional-dependencies"]
 PROVIDED = {"spaces"}  # by the machines of ZeroGPU, and imported only there
 MATCHED = {"torchvision"}  # timm needs one that fits the torch that is installed with it
-USED_AS_TOOLS = {"paho-mqtt", "pytest-timeout", "pytest-xdist", "ruff", "setuptools"}  # of the tests, without an import
+# Of the tests, not imported by name.
+USED_AS_TOOLS = {"paho-mqtt", "pytest-timeout", "pytest-xdist", "ray", "ruff", "setuptools"}
 
 
 def distribution(requirement: str) -> str:

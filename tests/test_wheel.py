@@ -93,7 +93,7 @@ def test_its_metadata(wheel: Path) -> None:
         metadata = message_from_bytes(archive.read(name))
     assert metadata["Name"] == "altub" and metadata["Version"] == version.__version__
     assert metadata["License-Expression"] == "Apache-2.0" and metadata["Requires-Python"] == ">=3.11"
-    assert metadata.get_all("Provides-Extra") == ["ui", "onnx", "watch", "mqtt", "dev"]
+    assert metadata.get_all("Provides-Extra") == ["ui", "onnx", "watch", "mqtt", "ray", "dev"]
     assert "arxiv.org/abs/2210.14913" in metadata["Project-URL"] and "# AltUB" in metadata.get_payload()
 
 

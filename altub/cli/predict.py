@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from altub.cli.options import BAD_INPUT, Data, Device, Json, Model, OwnRate, threshold_at
-from altub.errors import DataError
+from altub.errors import ConfigError, DataError
 from altub.files import printable
 from altub.metrics import METRICS
 
 if TYPE_CHECKING:
+    from altub.inference.folder import Engine
     from altub.inference.table import Row
     from altub.inference.threshold import Threshold
 
@@ -70,6 +71,12 @@ def predict(
     ] = "tiff",
     masks: Annotated[bool, typer.Option(help="Write masks.")] = True,
     report: Annotated[bool, typer.Option("--report", help="Also write report.html, with all pictures in it.")] = False,
+    on: Annotated[
+        str, typer.Option(help="Where: here, in this process, or ray, on the workers of a Ray cluster.")
+    ] = "here",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Of ray.", show_default="one for each GPU, or core, of the cluster")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -86,6 +93,7 @@ def predict(
         raise DataError(f"{existing} is a file, not a folder: give another --output.")
     check_format("Overlays", overlays, OVERLAY_FORMATS)
     check_format("Maps", maps, MAP_FORMATS)
+    engine = _engine(on, model, workers, device, report)
     found = collect_images(images, skip=output)
     detector = AnomalyDetector.load(model, device)
     threshold = threshold_at(detector, false_alarm_rate)
@@ -110,6 +118,7 @@ def predict(
             maps=maps,
             masks=masks,
             report=f"{detector.info.category} · {detector.config.backbone}" if report else None,
+            engine=engine,
             on_row=on_row,
             on_resume=bar.resume,
             progress=bar.update,
@@ -125,6 +134,27 @@ def predict(
         print(f"Table: {output / 'predictions.csv'}")
     if seen.failed == len(found):
         raise typer.Exit(BAD_INPUT)
+
+
+def _engine(on: str, model: Path, workers: int | None, device: str, report: bool) -> Engine:
+    """
+    Raises:
+        ConfigError: the options do not go together.
+        MissingExtraError: Ray is not installed.
+    """
+    from altub.inference.folder import in_threads
+
+    if on == "here":
+        if workers is not None:
+            raise ConfigError("--workers goes with --on ray: one process has its threads.")
+        return in_threads
+    if on != "ray":
+        raise ConfigError(f"Images cannot be predicted on {on!r}: use --on here or ray.")
+    if report:
+        raise ConfigError("report.html is written by one process only: leave out --report, or --on ray.")
+    from altub.inference.ray_engine import RayEngine
+
+    return RayEngine(model, workers=workers, device=device)
 
 
 class _Seen:

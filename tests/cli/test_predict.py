@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,9 @@ def test_predict_says_where_a_threshold_cannot_keep_its_promise(
         (("{pictures}/a.png", "--false-alarm-rate", "2"), "between 0 and 1"),
         (("{pictures}/a.png", "--device", "cuda:99"), "GPU|device"),
         (("{pictures}/a.png", "--maps", "gif"), "cannot be written as 'gif'"),
+        (("{pictures}/a.png", "--on", "mars"), "cannot be predicted on 'mars'"),
+        (("{pictures}/a.png", "--workers", "2"), "--workers goes with --on ray"),
+        (("{pictures}/a.png", "--on", "ray", "--report"), "one process only"),
         (("{pictures}/a.png", "--output", "{pictures}/notes.txt"), "is a file, not a folder"),
         (("{pictures}/a.png", "--output", "{pictures}/notes.txt/deeper"), "not a folder"),
     ],
@@ -152,6 +156,14 @@ def test_predictions_that_cannot_be_are_refused(
     ended = altub("predict", "--model", trained_run.model_dir, "--output", tmp_path / "o", *given)
     ended.assert_refused(words)
     assert (pictures / "notes.txt").read_text() == "not looked at" and not (tmp_path / "o").exists()
+
+
+def test_ray_that_is_not_installed_is_one_sentence(
+    altub, trained_run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    ended = altub("predict", pictures, "--model", trained_run.model_dir, "--output", tmp_path / "o", "--on", "ray")
+    ended.assert_refused(r'needs Ray, which is not installed. Install it with: pip install "altub\[ray\]"')
 
 
 def test_predicting_nothing_but_rubbish_is_bad_input(altub, trained_run: Run, pictures: Path, tmp_path: Path) -> None:

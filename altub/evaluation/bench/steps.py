@@ -260,7 +260,7 @@ class _Side:
 
     def __init__(self, name: str, folder: str) -> None:
         self.process = spawn(
-            "altub.evaluation.bench",
+            "altub.evaluation.bench.steps",
             name,
             folder,
             str(torch.get_num_threads()),

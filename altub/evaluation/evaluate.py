@@ -63,9 +63,10 @@ class Energies:
 def collect_energies(detector: AnomalyDetector, store: FeatureStore, batch_size: int, workers: Workers) -> Energies:
     """The energies of a feature store and its mean NLL, in one pass through the flows."""
     pyramid, weight = detector.pyramid, detector.config.log_det_weight
+    norms = store.norms_left(pyramid)
 
     def piece(features: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        energies, nll = pyramid.energies_and_nll(pyramid.normalise(features), weight)
+        energies, nll = pyramid.energies_and_nll(pyramid.normalise(features, norms), weight)
         return energies, torch.stack([head.double().sum() for head in nll])
 
     pieces = list(workers.map(piece, (features for _, features in store.batches(batch_size))))
@@ -86,12 +87,13 @@ def collect_maps(
     energies: what `collect_energies` found; without them they are computed.
     """
     pyramid, weight, side = detector.pyramid, detector.config.log_det_weight, store.framing.map_side
+    norms = store.norms_left(pyramid)
 
     @torch.no_grad()
     def energies_of(places: Sequence[int]) -> list[Tensor]:
         if energies is not None:
             return [values[places[0] : places[-1] + 1] for values in energies]
-        return pyramid.energy_maps(pyramid.normalise(store.batch(places)), weight)
+        return pyramid.energy_maps(pyramid.normalise(store.batch(places), norms), weight)
 
     @torch.no_grad()
     def whole(places: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

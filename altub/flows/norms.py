@@ -50,6 +50,11 @@ class FeatureNorm(nn.Module):
     def __init__(self, shape: tuple[int, int, int], config: FlowConfig | None = None) -> None:
         super().__init__()
 
+    @property
+    def is_fixed(self) -> bool:
+        """Does training leave it as it is? What it makes of features can then be kept in their place."""
+        return next(self.parameters(), None) is None
+
 
 class NoNorm(FeatureNorm):
     """Features as they are."""

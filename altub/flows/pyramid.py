@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,9 +60,9 @@ class FlowPyramid(nn.Module):
         for modules in (self.norms, self.heads, self.bases):
             yield from modules[scale].parameters()
 
-    def normalise(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Applies each scale's norm."""
-        return [norm(x) for norm, x in zip(self.norms, features, strict=True)]
+    def normalise(self, features: Sequence[Tensor], norms: Iterable[nn.Module] | None = None) -> list[Tensor]:
+        """Applies each scale's norm; or others, such as what features of a store have still to pass."""
+        return [norm(x) for norm, x in zip(self.norms if norms is None else norms, features, strict=True)]
 
     def latents(self, normalised: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Per scale z (N, C, H, W) and log|det J| (N,)."""

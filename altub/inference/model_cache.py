@@ -74,6 +74,8 @@ class ModelCache:
             detector = AnomalyDetector.load(folder, self.device, map_source=source, download=False)
             if detector.calibration is None:
                 raise ModelError("This model has no calibration: train it to its first epoch's end.")
+            if source is None and detector.device.type == "cpu":  # where it was measured to pay
+                detector.optimise()
             # If the trainer replaced the files between the two reads, the next `get` just loads once more.
             model = LoadedModel(detector, sha256)
             with self._lock:

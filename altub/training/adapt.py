@@ -41,10 +41,12 @@ def fit_base(
         check: called after every batch; what it raises ends the pass before anything has changed.
     """
 
+    norms = store.norms_left(pyramid)
+
     def latents() -> Iterator[list[Tensor]]:
         with torch.no_grad():
             for _, features in store.batches(BATCH):
-                normalised = pyramid.normalise(features)
+                normalised = pyramid.normalise(features, norms)
                 with precision():
                     pairs = pyramid.latents(normalised)
                 yield [z for z, _ in pairs]

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from altub.flows import FlowPyramid
+from altub.flows import FeatureNorm, FlowPyramid
 from altub.training.adapt import fit_base
 from altub.training.calibration import BATCH, calibrate_by_energies, energies_of
 from altub.training.epoch import image_order
@@ -39,6 +39,9 @@ class _Part:
 
     def batch(self, indices: Sequence[int], epoch: int = 0) -> list[Tensor]:
         return self.store.batch([self.images[index] for index in indices], epoch)
+
+    def norms_left(self, pyramid: FlowPyramid) -> Sequence[FeatureNorm]:
+        return self.store.norms_left(pyramid)
 
     def batches(self, size: int) -> Iterator[tuple[list[int], list[Tensor]]]:
         for start in range(0, len(self), size):

@@ -24,6 +24,8 @@ from altub.data.images.reading import image_dimensions
 from altub.device import Workers
 from altub.errors import ConfigError, RunError
 from altub.files import explain_full_disk
+from altub.flows import FeatureNorm, FlowPyramid
+from altub.flows.norms import NoNorm
 from altub.inference.comparability import picture_statistics
 from altub.inference.framing import Frame, Framing
 from altub.inference.framing_settings import MOST_SIDE
@@ -105,6 +107,7 @@ class FeatureStore:
         self.bytes = len(self.own) * sum(c * h * w for c, h, w in self.shapes) * 4
         self.mode = "recompute" if augment is not None else self._place(budget)
         self._arrays: list[Tensor] | list[_RowFile] = []
+        self._folded = False
 
     def __len__(self) -> int:
         """Images, or tiles of all images."""
@@ -151,6 +154,36 @@ class FeatureStore:
     def pictures(self) -> list[dict[str, float]]:
         """`picture_statistics` of every image, after `describe`."""
         return [self._pictures[place] for place in range(len(self.samples))]
+
+    def fold(self, norms: Sequence[FeatureNorm]) -> Iterator[int]:
+        """Replaces what is kept, once filled, by what these norms make of it, so that no step computes it again.
+
+        Yields the number of images done. To be run to its end: half of it is no store.
+
+        Args:
+            norms: fixed ones, of every scale. Where nothing is kept they are left to the caller (`norms_left`).
+        """
+        if self.mode == "recompute" or not all(norm.is_fixed for norm in norms):
+            return
+
+        def piece(start: int) -> int:
+            rows = range(start, min(start + EXTRACTION_BATCH, len(self.own)))
+            with torch.no_grad():
+                for norm, array in zip(norms, self._arrays, strict=True):
+                    if isinstance(array, _RowFile):
+                        array.write(rows, norm(array.read(rows).to(self.device)).cpu())
+                    else:
+                        kept = array[rows.start : rows.stop]
+                        kept.copy_(norm(kept.to(self.device)))
+            return rows.stop
+
+        starts = range(0, len(self.own), EXTRACTION_BATCH)
+        yield from map(piece, starts) if self.workers is None else self.workers.map(piece, starts)
+        self._folded = True
+
+    def norms_left(self, pyramid: FlowPyramid) -> Sequence[FeatureNorm]:
+        """What features of this store have still to pass before the flows: the norms of `pyramid`; none after `fold`."""
+        return [NoNorm(shape) for shape in self.shapes] if self._folded else list(pyramid.norms)
 
     def _fill_files(self) -> Iterator[int]:
         # Written and read as files, not mapped: a full disk, or a file cut off in place, would kill the process.
@@ -267,7 +300,7 @@ class _RowFile:
 
     def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
         self.path, self.shape = path, shape
-        self._file = path.open("rb", buffering=0)
+        self._file = path.open("r+b", buffering=0)
         self._lock = threading.Lock()  # seeking and reading belong together
         self._bytes = 4 * math.prod(shape)
 
@@ -285,6 +318,15 @@ class _RowFile:
             if not complete:
                 raise RunError(f"The cached features in {self.path} were changed from outside: resume the run.")
         return torch.from_numpy(found)
+
+    def write(self, indices: Sequence[int], values: Tensor) -> None:
+        """Puts (N, C, H, W) in place of these images' features."""
+        for row, index in zip(values.contiguous().numpy(), indices, strict=True):
+            with self._lock:
+                self._file.seek(index * self._bytes)
+                complete = self._file.write(row.data) == self._bytes
+            if not complete:
+                raise RunError(f"The cached features in {self.path} could not be written: free disk space and resume.")
 
     def close(self) -> None:
         self._file.close()

@@ -18,7 +18,7 @@ from altub.training.adapt import fit_base
 from altub.training.cross import cross_calibrate
 from altub.training.distributed import ALONE, Agreed, Group
 from altub.training.epoch import evaluate_epoch, image_order, nll_per_dimension
-from altub.training.preparation import prepare
+from altub.training.preparation import fold_norms, prepare
 from altub.training.push import push_of_step
 from altub.training.recorder import Recorder, SilentRecorder, StopRequested, TrainingEvent
 from altub.training.state import TrainingState
@@ -94,6 +94,8 @@ def _train(
         state = TrainingState.start(len(parts.trained), config.batch_size)
         recorder.resume(parts, updates, state)
         group.wait()  # the first process may write the checkpoint that the others read
+        yield from recorder.tell_each(fold_norms(parts))
+        updates.norms = parts.trained.norms_left(parts.pyramid)
         if (state.epoch, state.step) == (0, 0) and group.is_main:
             yield recorder.tell("evaluating what the features give alone")
             try:

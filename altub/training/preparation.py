@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from altub.runs.run import Run
     from altub.training.status import Status
 
-__all__ = ["Prepared", "fit_norms", "prepare"]
+__all__ = ["Prepared", "fit_norms", "fold_norms", "prepare"]
 
 BATCH = 8  # images at a time where the norms are fitted
 
@@ -252,3 +252,24 @@ def fit_norms(pyramid: FlowPyramid, trained: FeatureStore, group: Group = ALONE)
             for fit in fits.values():
                 fit.merge(group.add)
         fits = {scale: fit for scale, fit in fits.items() if not fit.end_pass()}
+
+
+def fold_norms(parts: Prepared) -> Iterator[str]:
+    """Applies the norms to the features that are kept, once instead of in every step, where a training changes neither.
+
+    To be called when the norms are what they will be: a checkpoint brings its own.
+    """
+    if parts.detector.config.flow.norm == "none":
+        return
+    if parts.config.cross_folds:  # each fold fits norms of its own to the features as they are
+        return
+    stores = [parts.held_out, parts.tested]
+    stepped = [parts.trained] if parts.known is None else [parts.trained, parts.known.store]
+    if all(store.mode != "recompute" for store in stepped):  # a step's features all pass the same norms
+        stores += stepped
+    count = sum(len(store.own) for store in stores)
+    before = 0
+    for store in stores:
+        for done in store.fold(list(parts.pyramid.norms)):
+            yield f"normalising the features, {before + done} of {count}"
+        before += len(store.own)

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from altub.flows import FlowPyramid
+from altub.flows import FeatureNorm, FlowPyramid
 from altub.flows.head import Microbatch
 from altub.training.features import FeatureStore
 from altub.training.schedule import Phase
@@ -48,16 +48,22 @@ class Push:
     weight: float
 
     def microbatches(
-        self, pyramid: FlowPyramid, good: Sequence[Tensor], precision: Callable[[], AbstractContextManager]
+        self,
+        pyramid: FlowPyramid,
+        good: Sequence[Tensor],
+        precision: Callable[[], AbstractContextManager],
+        norms: Sequence[FeatureNorm] | None = None,
     ) -> list[Microbatch]:
         """One for every scale: how far the energies of the defects are from where they should be.
 
         Args:
             good: features of the good images of the same step, per scale (N, C, H, W).
+            norms: what these and the features of the defects have still to pass; by default the pyramid's.
         """
+        norms = pyramid.norms if norms is None else norms
 
         def push(scale: int) -> tuple[Tensor, Tensor]:
-            norm, head, base = pyramid.norms[scale], pyramid.heads[scale], pyramid.bases[scale]
+            norm, head, base = norms[scale], pyramid.heads[scale], pyramid.bases[scale]
             with torch.no_grad(), precision():
                 middle, boundary = _quantiles(head.energy(norm(good[scale]), base))
             normalised = norm(self.features[scale])

@@ -14,7 +14,7 @@ from torch.nn import Parameter
 
 from altub.device import Workers
 from altub.errors import ConfigError
-from altub.flows import FlowPyramid
+from altub.flows import FeatureNorm, FlowPyramid
 from altub.flows.head import Microbatch, Update, microbatch_size
 from altub.training.config import TrainingConfig
 from altub.training.distributed import ALONE, Group, summed
@@ -39,6 +39,7 @@ class Alternation:
     Attributes:
         optimizers: "flow", and "base" where it is trained by gradients; their state goes into the checkpoint.
         lr_now: the flow's learning rate in the latest step.
+        norms: what features have still to pass: the pyramid's norms, unless their store has applied them.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Alternation:
     ) -> None:
         self.config, self.pyramid, self.group = config, pyramid, group
         self.precision, self.workers = precision, workers
+        self.norms: Sequence[FeatureNorm] = list(pyramid.norms)
         self.flow_parameters = list(pyramid.flow_parameters())
         self.base_parameters = list(pyramid.base_parameters())
         schedule = config.base
@@ -127,12 +129,12 @@ class Alternation:
         per_scale = [
             head.train_batch(maps, norm, base, precision=self.precision, seed=[*seed, scale])
             for scale, (head, maps, norm, base) in enumerate(
-                zip(pyramid.heads, features, pyramid.norms, pyramid.bases, strict=True)
+                zip(pyramid.heads, features, self.norms, pyramid.bases, strict=True)
             )
         ]
         for number, updates in enumerate(zip_longest(*per_scale)):
             if push is not None and number == 0:
-                pushes = push.microbatches(pyramid, features, self.precision)
+                pushes = push.microbatches(pyramid, features, self.precision, self.norms)
                 updates = [[*(parts or ()), pushed] for parts, pushed in zip(updates, pushes, strict=True)]
             yield list(updates)
 
@@ -140,7 +142,7 @@ class Alternation:
         """The update of a base phase, for every scale: the flow is frozen, z is data, only the base has a gradient."""
 
         def negative_log_likelihood(scale: int, part: Tensor) -> tuple[Tensor, Tensor]:
-            normalised = self.pyramid.norms[scale](part)  # in fp32: autocast is for the subnets alone
+            normalised = self.norms[scale](part)  # in fp32: autocast is for the subnets alone
             with self.precision():
                 with torch.no_grad():
                     z, log_det = self.pyramid.heads[scale](normalised)

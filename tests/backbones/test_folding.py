@@ -1,4 +1,4 @@
-"""Batch norms folded into convolutions: the same features, or nothing changed."""
+"""Batch norms folded into convolutions, channels side by side: the same features, or nothing changed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from altub.backbones import Backbone, create_backbone
-from altub.backbones.folding import fold_batch_norms
+from altub.backbones.folding import fold_batch_norms, lay_channels_last
 
 
 def lively(module: nn.Module) -> nn.Module:
@@ -50,3 +50,35 @@ def test_a_network_that_does_not_call_its_modules_in_their_order_is_left_alone()
     (before,) = backbone(images)
     assert fold_batch_norms(backbone, 32) == 0 and count(backbone) == 1
     assert torch.equal(backbone(images)[0], before)
+
+
+def test_channels_side_by_side_give_the_same_features() -> None:
+    backbone = lively(create_backbone("resnet18.tv_in1k", (1, 2), pretrained=False, image_size=64))
+    images = torch.rand(3, 3, 64, 64)
+    with torch.no_grad():
+        before = backbone(images)
+        assert lay_channels_last(backbone, 64)
+        for a, b in zip(before, backbone(images), strict=True):
+            assert b.is_contiguous(memory_format=torch.channels_last)
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * float(a.abs().max()))
+
+
+def test_a_network_that_takes_one_layout_only_is_left_alone() -> None:
+    class Strict(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, stride=4, padding=1)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            maps = self.conv(images)
+            return maps.view(len(maps), -1).view(maps.shape)
+
+    backbone = Backbone.from_module(Strict(), "strict", image_size=32)
+    images = torch.rand(2, 3, 32, 32)
+    (before,) = backbone(images)
+    assert not lay_channels_last(backbone, 32)
+    assert torch.equal(backbone(images)[0], before)
+
+
+def test_without_convolutions_there_is_nothing_to_lay() -> None:
+    assert not lay_channels_last(create_backbone("filter-bank", image_size=64), 64)

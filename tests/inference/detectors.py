@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from altub.backbones import create_backbone
+from altub.backbones import Backbone, create_backbone
 from altub.flows import FlowPyramid
 from altub.inference.calibration import Calibration
 from altub.inference.config import DetectorConfig
@@ -23,13 +23,15 @@ def assert_same(a: Prediction, b: Prediction, threshold: Threshold) -> None:
     assert a.at(threshold).is_anomalous == b.at(threshold).is_anomalous
 
 
-def untrained(norm: str = "layer", smoothing: float = 0.0, **settings: object) -> AnomalyDetector:
+def untrained(
+    norm: str = "layer", smoothing: float = 0.0, backbone: Backbone | None = None, **settings: object
+) -> AnomalyDetector:
     torch.manual_seed(0)
-    backbone = create_backbone("filter-bank", image_size=SIDE)
+    backbone = backbone or create_backbone("filter-bank", image_size=SIDE)
     flow = make_config(category="any", flow={"steps": 2, "hidden_ratio": 0.5, "norm": norm}).flow
     shapes = tuple((c, SIDE // s, SIDE // s) for c, s in zip(backbone.channels, backbone.strides, strict=True))
     config = DetectorConfig(
-        backbone="filter-bank",
+        backbone=backbone.name,
         stages=backbone.stages,
         backbone_sha256=backbone.weights.sha256,
         image_size=SIDE,

@@ -15,6 +15,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from altub.backbones import create_backbone
 from altub.data import load_category, read_image
 from altub.errors import ConfigError, ImageError, ModelError, WeightsError
 from altub.inference.calibration import Calibration
@@ -307,3 +308,16 @@ def test_real_backbone_trains_saves_and_loads(
     monkeypatch.setattr("altub.backbones.weights.find_in_cache", lambda file: None)
     with pytest.raises(WeightsError, match="No pretrained weights"):
         AnomalyDetector.load(run.model_dir, "cpu")
+
+
+@pytest.mark.parametrize("name", ["resnet18.tv_in1k", "mobilenetv2_100", "filter-bank"])
+def test_optimised_for_scoring_the_maps_stay(name: str) -> None:
+    torch.manual_seed(0)
+    detector = untrained(backbone=create_backbone(name, pretrained=False, image_size=SIDE), map_kind="nll")
+    images = [
+        Image.fromarray(np.random.default_rng(seed).integers(0, 255, (SIDE, SIDE, 3), np.uint8)) for seed in (0, 1)
+    ]
+    before = detector.compute_maps(images)
+    assert detector.optimise() is detector
+    for ours, wanted in zip(detector.compute_maps(images), before, strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-5)

@@ -29,7 +29,7 @@ from altub.runs.launchers.process import spawn
 __all__ = ["Scoring", "measure_scoring"]
 
 DRAWN, SIDE = 200, 128  # images that differ, their width and height in pixels
-MODEL_IMAGES = 2000  # by which the model's own rate is measured, at most
+MODEL_IMAGES = 500  # by which the model's own rate is measured, at most
 MIB = 1 << 20
 
 

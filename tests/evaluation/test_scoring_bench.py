@@ -12,4 +12,5 @@ def test_every_file_is_scored(trained_run: Run, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("altub.evaluation.bench.scoring.DRAWN", 3)
     found = measure_scoring(trained_run.model_dir, images=20, threads=1)
     assert found.images == 20 and found.rate == 20 / found.seconds and found.share == found.rate / found.model_rate
+    assert found.cpu_share == 20 * found.model_cpu_seconds / found.cpu_seconds < 1, "imports are most of it"
     assert found.peak_memory > 50 and found.cpu_seconds > 0 and "20 files of 128 px by 1 threads" in found.sentence()

@@ -219,7 +219,7 @@ class TrainingConfig(_Settings):
         ge=0,
     )
     push_weight: float = setting(
-        1.0,
+        0.1,
         "Defect weight",
         "Of pushing known defects, against the likelihood of good parts.",
         group="optimizer",

@@ -72,7 +72,7 @@ def train(page: Page, category: str, epochs: int | None) -> None:
 
 def take(page: Page, server: Server, given: argparse.Namespace, theme: str, size: tuple[int, int], name: str) -> None:
     page.set_viewport_size({"width": size[0], "height": size[1]})
-    page.goto(f"{server.url}?__theme={theme}")
+    page.goto(f"{server.url}?tab=train&__theme={theme}")
     expect(page.locator("#drift-picture img")).to_be_visible(timeout=5 * MINUTES)
     # In a picture of the whole page the bar would lie across its middle.
     page.add_style_tag(content="#train-bar { position: static !important; }")
@@ -107,8 +107,7 @@ def line(page: Page, server: Server, given: argparse.Namespace, theme: str, name
                 (shifted(photo, "brightness", 1.12) if index >= 50 else photo).save(path)
                 sent = {"image": (path.name, path.read_bytes())}
                 client.post("/v1/inspect", data={"run": run}, files=sent).raise_for_status()
-    page.goto(f"{server.url}?__theme={theme}")
-    open_tab(page, "Line")
+    page.goto(f"{server.url}?tab=line&__theme={theme}")
     expect(page.locator("#line-charts svg").first).to_be_visible(timeout=MINUTES)
     if not name:
         page.set_input_files("#line-adapt-files input[type=file]", sorted(today.iterdir())[66:])

@@ -1,4 +1,4 @@
-"""Device, precision and worker threads, chosen once per run."""
+"""Device and worker threads, chosen once per run, and the context of reduced precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 from altub.errors import ConfigError
 
-__all__ = ["Workers", "autocast", "choose_device", "choose_precision", "describe_device", "keep_freed_memory"]
+__all__ = ["Workers", "autocast", "choose_device", "describe_device", "keep_freed_memory"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,13 +42,6 @@ def choose_device(wish: str = "auto") -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device is mps, but PyTorch sees no Apple GPU here: use auto or cpu.")
     return device
-
-
-def choose_precision(wish: str, device: torch.device) -> str:
-    """ "fp32" or "bf16". "auto" takes bf16 on GPUs that compute in it, and exact fp32 elsewhere."""
-    if wish != "auto":
-        return wish
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

@@ -12,6 +12,7 @@
 | ALTUB_MAX_BODY        | largest request that is no upload, as "2mb"                    | 2mb               |
 | ALTUB_TEMP_SIZE       | temporary files of the page, all together, as "2gb"            | 2gb               |
 | ALTUB_FEATURE_MEMORY  | cached features kept in memory, in MiB; more goes to disk      | a quarter of RAM  |
+| ALTUB_PRECISION       | what precision "auto" means: fp32 or bf16                      | measured          |
 | ALTUB_JOBS            | trainings that run at the same time; further ones queue        | 1                 |
 | ALTUB_MVTEC_SOURCES   | where MVTec AD comes from: JSON, or the path of a JSON file     | built-in list     |
 | ALTUB_MAX_IMAGE_SIZE  | largest image side that a training of the page may ask for     | 4096 (512)        |
@@ -53,6 +54,7 @@ __all__ = [
     "api_token",
     "auth",
     "auth_file",
+    "auto_precision",
     "data_root",
     "decode_seconds",
     "feature_memory_bytes",
@@ -150,6 +152,14 @@ def max_body_bytes() -> int:
 def temp_bytes() -> int:
     """What the page's temporary files may take on the disk, in bytes (``ALTUB_TEMP_SIZE``)."""
     return _size("ALTUB_TEMP_SIZE", "2gb")
+
+
+def auto_precision() -> str | None:
+    """What a training's precision "auto" means (``ALTUB_PRECISION``); None: what the device does best."""
+    value = os.environ.get("ALTUB_PRECISION") or None
+    if value not in (None, "fp32", "bf16"):
+        raise ConfigError(f"ALTUB_PRECISION is {value!r}: it must be fp32 or bf16.")
+    return value
 
 
 def max_jobs() -> int:

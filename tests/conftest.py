@@ -8,6 +8,7 @@ from pathlib import Path
 from altub.settings import wait_passively
 
 wait_passively()  # before torch: tests share their cores with browsers and trainings
+os.environ["ALTUB_PRECISION"] = "fp32"  # here and in processes that tests start: the same numbers on every machine
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

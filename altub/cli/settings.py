@@ -59,8 +59,8 @@ def _change_settings(run: Run, preset: str | None, settings: dict[str, Any]) -> 
     old = run.config
     wished = configure(preset, settings, old)
     differing = _differences(old, wished)
-    if wished.backbone == "auto":  # replaced by what it stood for when the run began
-        differing = [name for name in differing if name != "backbone"]
+    # "auto" was replaced by what it stood for when the run began.
+    differing = [name for name in differing if name not in ("backbone", "precision") or getattr(wished, name) != "auto"]
     allowed = {name: getattr(wished, name) for name in differing if name in _MAY_CHANGE}
     forbidden = ", ".join(name for name in differing if name not in _MAY_CHANGE)
     if forbidden:

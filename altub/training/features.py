@@ -182,7 +182,7 @@ class FeatureStore:
         self._folded = True
 
     def norms_left(self, pyramid: FlowPyramid) -> Sequence[FeatureNorm]:
-        """What features of this store have still to pass before the flows: the norms of `pyramid`; none after `fold`."""
+        """What features of this store have still to pass before the flows: `pyramid`'s norms; none after `fold`."""
         return [NoNorm(shape) for shape in self.shapes] if self._folded else list(pyramid.norms)
 
     def _fill_files(self) -> Iterator[int]:

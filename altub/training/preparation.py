@@ -13,7 +13,7 @@ from altub.backbones import Backbone, create_backbone, resolve_auto
 from altub.backbones.catalogue import usual_flow_lr
 from altub.data import MEMORY, Category, load_category
 from altub.data.augment import augmentation
-from altub.device import Workers, autocast, choose_device, choose_precision, describe_device
+from altub.device import Workers, autocast, choose_device, describe_device
 from altub.errors import ConfigError, DataError
 from altub.evaluation.evaluate import TestSet
 from altub.evaluation.examples import ExampleMaps
@@ -28,6 +28,7 @@ from altub.training.config import TrainingConfig
 from altub.training.data_record import split_data
 from altub.training.distributed import ALONE, Group
 from altub.training.features import FeatureStore
+from altub.training.precision import choose_precision
 from altub.training.push import KnownDefects
 
 if TYPE_CHECKING:
@@ -94,15 +95,15 @@ def prepare(
     device = choose_device(config.device)
     if device.type == "cuda" and group.size > 1:
         device = torch.device("cuda", group.local_rank)
-    precision = choose_precision(config.precision, device)
     workers = Workers(device)
     stack.callback(workers.close)
-    status.device = f"{describe_device(device)}, {precision}"
     yield "reading the data"
     category = category or load_category(config.data, config.category)
     yield "loading the backbone"
     with group.main_first():
-        config = _resolve(run, run.config, status, category, backbone)
+        config = _resolve(run, run.config, status, category, backbone, device)
+    precision = config.precision
+    status.device = f"{describe_device(device)}, {precision}"
     framing = Framing.of(config)
     if backbone is None:
         backbone = create_backbone(config.backbone, config.stages, image_size=framing.side)
@@ -219,7 +220,12 @@ def prepare(
 
 
 def _resolve(
-    run: Run, config: TrainingConfig, status: Status, category: Category, backbone: Backbone | None
+    run: Run,
+    config: TrainingConfig,
+    status: Status,
+    category: Category,
+    backbone: Backbone | None,
+    device: torch.device,
 ) -> TrainingConfig:
     """Writes down what "auto" came to mean, so that a resumed run goes on with it whatever is available by then."""
     found: dict[str, object] = {}
@@ -233,6 +239,10 @@ def _resolve(
     if config.lr is None:
         name = str(found.get("backbone", config.backbone))
         found["lr"] = usual_flow_lr(name) or get_flow(config.flow.kind).usual_lr
+    if config.precision == "auto":
+        # Runs of versions that did not write it down trained in fp32 on every CPU.
+        begun_before = device.type == "cpu" and run.checkpoint_file.exists()
+        found["precision"] = "fp32" if begun_before else choose_precision("auto", device)
     changed = {name: value for name, value in found.items() if getattr(config, name) != value}
     if changed:
         config = config.model_copy(update=changed)

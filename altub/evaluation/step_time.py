@@ -1,0 +1,102 @@
+"""What makes a training step on a CPU shorter: norms applied beforehand, bfloat16, a fused optimiser.
+
+    python -m altub.evaluation.step_time --repeats 5
+
+Steps of the default flow on resnet18's shapes at 256 px, of features at random. The variants take turns within each
+repeat, and what is compared is the processor time of this process, so that other work on the machine hardly shows.
+Prints a Markdown table of the median times and of the median ratios to the first variant; then the losses of all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+from torch import Tensor
+
+from altub.device import Workers, autocast, keep_freed_memory
+from altub.flows import FlowPyramid
+from altub.flows.norms import NoNorm
+from altub.settings import wait_passively
+from altub.training.config import make_config
+from altub.training.steps import Alternation
+
+__all__ = ["measure_steps"]
+
+SHAPES = ((64, 64, 64), (128, 32, 32), (256, 16, 16))  # (C, H, W) of resnet18's stages at 256 px
+CPU = torch.device("cpu")
+# Name -> precision, norms applied beforehand, fused Adam.
+VARIANTS = {
+    "norm in every step, fp32": ("fp32", False, False),
+    "norm beforehand, fp32": ("fp32", True, False),
+    "norm beforehand, fp32, fused Adam": ("fp32", True, True),
+    "norm in every step, bf16": ("bf16", False, False),
+    "norm beforehand, bf16": ("bf16", True, False),
+}
+
+
+def measure_steps(
+    repeats: int, images: int = 32, shapes: tuple[tuple[int, int, int], ...] = SHAPES
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Variant -> processor seconds of each repeat's step, and the losses (nats per image) of all steps."""
+    workers = Workers(CPU)
+    torch.manual_seed(0)
+    features = [torch.randn(images, *shape) for shape in shapes]
+    updates = {name: _updates(shapes, features, workers, *variant) for name, variant in VARIANTS.items()}
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in updates}
+    for repeat in range(repeats + 1):
+        for name, (update, given) in updates.items():
+            began = time.process_time()
+            nll = update.step(given, "flow", 1, repeat + 1, 0.0)
+            if repeat:  # the first one fills caches
+                found[name][0].append(time.process_time() - began)
+            found[name][1].append(sum(nll))
+    workers.close()
+    return found
+
+
+def _updates(
+    shapes: tuple[tuple[int, int, int], ...],
+    features: list[Tensor],
+    workers: Workers,
+    precision: str,
+    beforehand: bool,
+    fused: bool,
+) -> tuple[Alternation, list[Tensor]]:
+    config = make_config(category="any", lr=1e-3)
+    torch.manual_seed(1)
+    pyramid = FlowPyramid(config.flow, shapes)
+    with torch.no_grad():  # a norm as after its fit, so that leaving it out would show in the loss
+        for norm in pyramid.norms:
+            norm.mean.normal_(std=0.3)
+            norm.vectors.normal_(std=0.1)
+            norm.gains.normal_(std=0.1)
+    updates = Alternation(config, pyramid, lambda: autocast(CPU, precision), workers)
+    if fused:
+        for group in updates.optimizers["flow"].param_groups:
+            group["fused"], group["foreach"] = True, False
+    if beforehand:
+        features = [norm(maps) for norm, maps in zip(pyramid.norms, features, strict=True)]
+        updates.norms = [NoNorm(shape) for shape in shapes]
+    return updates, features
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What makes a training step on a CPU shorter.")
+    parser.add_argument("--repeats", type=int, default=5)
+    found = measure_steps(parser.parse_args().repeats)
+    reference = next(iter(found.values()))[0]
+    print("| step | processor time | of the first |\n|---|---|---|")
+    for name, (seconds, _) in found.items():
+        ratio = statistics.median(own / first for own, first in zip(seconds, reference, strict=True))
+        print(f"| {name} | {statistics.median(seconds):.2f} s | {ratio:.2f} |")
+    for name, (_, losses) in found.items():
+        print(f"{name}: {', '.join(f'{loss:.2f}' for loss in losses)}")
+
+
+if __name__ == "__main__":
+    wait_passively()
+    keep_freed_memory()
+    main()

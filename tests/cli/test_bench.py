@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from altub.evaluation.bench import startup
+from altub.evaluation import bench
 from altub.evaluation.bench.quality import QualityBench
 from tests.conftest import SIDE
 
@@ -46,7 +46,7 @@ def test_a_table_of_it(altub, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_start(altub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(startup, "run_startup", lambda: {"import altub": 0.1, "page answers": None})
+    monkeypatch.setattr(bench, "run_startup", lambda: {"import altub": 0.1, "page answers": None})
     assert altub("bench", "--startup").out.splitlines() == [
         "import altub      0.10 s",
         "page answers    Gradio is not installed",

@@ -102,7 +102,7 @@ def test_regions_are_drawn_on_a_good_image_and_go_into_the_run(handlers: TrainHa
     handlers.start(seen, "", MVTEC, "bottle", "", "quick-look", *values(regions=drawn))
     config = Run.open(tmp_path / "runs" / seen.run_id).config
     assert config.regions[0].kind == "ignore" and values_of(config)["regions"]  # a clone has them again
-    with pytest.raises(gr.Error, match=r"regions\.0\.kind"):
+    with pytest.raises(gr.Error, match=r"Regions\.0\.kind"):
         start(handlers, regions='[{"kind": "hide"}]')
     names = [entry.name for entry in form_settings()]
     assert form_handlers.choose_preset("quick-look")[3 + names.index("regions")] == gr.skip()

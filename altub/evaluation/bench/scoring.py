@@ -75,8 +75,8 @@ class Scoring:
         """For a person."""
         return (
             f"{self.images} files of {SIDE} px by {self.threads} threads: {self.seconds:.1f} s, {self.rate:.1f} images "
-            f"a second, {100 * self.share:.0f} % of the model's own {self.model_rate:.1f}; {self.cpu_seconds:.1f} s of CPU time, "
-            f"{100 * self.cpu_share:.0f} % of it the model's; peak memory {self.peak_memory:.0f} MiB."
+            f"a second, {100 * self.share:.0f} % of the model's own {self.model_rate:.1f}; {self.cpu_seconds:.1f} s of "
+            f"CPU time, {100 * self.cpu_share:.0f} % of it the model's; peak memory {self.peak_memory:.0f} MiB."
         )
 
 

@@ -48,8 +48,8 @@ _PRODUCTS: dict[str, ModuleType] = {"bracket": bracket, "fabric": fabric, "label
 SAMPLE_CATEGORIES: dict[str, tuple[str, ...]] = {name: p.DEFECTS for name, p in _PRODUCTS.items()}
 
 _TRAIN_GOOD, _TEST_GOOD, _TEST_EACH_DEFECT = 64, 16, 6
-# Training images are drawn from here on. Those from 0 on, of version 2, were an unlucky draw: fabric had none of the most
-# unusual twentieth of pieces, so that thresholds set by its held-out images called a third of new good ones defective.
+# Training images are drawn from here on. Those from 0 on, of version 2, were an unlucky draw: fabric had none of the
+# most unusual pieces, so that a threshold set by its held-out images called a third of new good ones defective.
 _FIRST_TRAIN = 1000
 _MARKER = "altub-sample.json"
 _LOCK_TIMEOUT = 300  # seconds; another process is drawing meanwhile

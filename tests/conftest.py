@@ -76,6 +76,7 @@ def small_config(data_folder: Path) -> TrainingConfig:
         lr=1e-3,
         base={"interval": 2, "on_top": False},
         device="cpu",
+        precision="fp32",
     )
 
 

@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 VARIANTS = {
     "norm in every step, fp32": ("fp32", False, False),
     "norm beforehand, fp32": ("fp32", True, False),
-    "norm beforehand, fp32, fused Adam": ("fp32", True, True),
+    "norm in every step, fp32, fused Adam": ("fp32", False, True),
     "norm in every step, bf16": ("bf16", False, False),
     "norm beforehand, bf16": ("bf16", True, False),
 }

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from altub.errors import ConfigError
+from altub.cli.settings import open_or_create
+from altub.errors import ConfigError, RunError
 from altub.runs.run import Run
 from altub.training import precision as numbers
 from altub.training.config import TrainingConfig
@@ -98,3 +99,12 @@ def test_a_run_of_a_version_that_did_not_write_it_down_stays_in_fp32(
     for _ in train(Run.open(run.path)):
         pass
     assert run.config.precision == "fp32" and run.status.device.endswith(", fp32")
+
+
+def test_auto_may_be_asked_for_again_on_resume_and_another_precision_not(
+    small_config: TrainingConfig, tmp_path: Path
+) -> None:
+    run = run_through(tmp_path / "r", variant(small_config, epochs=1))
+    assert open_or_create(run.path, None, {"precision": "auto"}, True).config.precision == "fp32"
+    with pytest.raises(RunError, match="another precision"):
+        open_or_create(run.path, None, {"precision": "bf16"}, True)

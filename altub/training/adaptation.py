@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WAYS", "Adapted", "Way", "adapt_detector", "usable_ways"]
 
-Way = Literal["norm-full", "base", "norm-position", "norm-channel", "norm-channel+base", "norm-position+base"]
+Way = Literal["base", "norm-full", "norm-position", "norm-channel", "norm-channel+base", "norm-position+base"]
 WAYS: tuple[Way, ...] = get_args(Way)
 
 FOLDS = 4

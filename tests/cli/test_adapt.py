@@ -51,7 +51,7 @@ def test_what_cannot_be_adapted_to_is_refused(altub, line_run: Run, today: Path,
     start = ("adapt", "--model", line_run.model_dir, "--out", out)
     altub(*start).assert_refused("either --good FOLDER or --labels SOURCE")
     altub(*start, "--good", today, "--most", 7).assert_refused("7 images are too few")
-    altub(*start, "--good", today, "--way", "flow").assert_refused("no way flow: .*Choose one of norm-full, base")
+    altub(*start, "--good", today, "--way", "flow").assert_refused("no way flow: .*Choose one of base, norm-full")
     altub(*start, "--good", today, "--data", "sample").assert_refused("both --data and --category")
     for index, image in enumerate(parts(2, 6, shift=STRONG, blot=True)):
         image.save(today / f"x{index}.png")

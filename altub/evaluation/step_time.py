@@ -4,7 +4,9 @@
 
 Steps of the default flow on resnet18's shapes at 256 px, of features at random. The variants take turns within each
 repeat, and what is compared is the processor time of this process, so that other work on the machine hardly shows.
-Prints a Markdown table of the median times and of the median ratios to the first variant; then the losses of all.
+Prints a Markdown table of the median times, of the median ratios to the first variant and of the share of the roofline:
+what the arithmetic of the step's convolutions would take at the rate at which this machine multiplies large matrices in
+the same precision, measured between the steps. Then the losses of all.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import statistics
 import time
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from altub.device import Workers, autocast, keep_freed_memory
 from altub.flows import FlowPyramid
@@ -23,9 +25,12 @@ from altub.settings import wait_passively
 from altub.training.config import make_config
 from altub.training.steps import Alternation
 
-__all__ = ["measure_steps"]
+__all__ = ["convolution_flops", "matmul_rate", "measure_steps"]
+
+MATRIX = 1024  # side of the matrices of the roofline: larger ones are no faster per operation
 
 SHAPES = ((64, 64, 64), (128, 32, 32), (256, 16, 16))  # (C, H, W) of resnet18's stages at 256 px
+IMAGES = 32  # a step
 CPU = torch.device("cpu")
 # Name -> precision, norms applied beforehand, fused Adam.
 VARIANTS = {
@@ -38,7 +43,7 @@ VARIANTS = {
 
 
 def measure_steps(
-    repeats: int, images: int = 32, shapes: tuple[tuple[int, int, int], ...] = SHAPES
+    repeats: int, images: int = IMAGES, shapes: tuple[tuple[int, int, int], ...] = SHAPES
 ) -> dict[str, tuple[list[float], list[float]]]:
     """Variant -> processor seconds of each repeat's step, and the losses (nats per image) of all steps."""
     workers = Workers(CPU)
@@ -55,6 +60,37 @@ def measure_steps(
             found[name][1].append(sum(nll))
     workers.close()
     return found
+
+
+def convolution_flops(images: int, shapes: tuple[tuple[int, int, int], ...] = SHAPES) -> int:
+    """Operations of a step's convolutions: two for each multiplication with addition, forward, and backward twice that
+    (gradients of inputs and of weights)."""
+    pyramid = FlowPyramid(make_config(category="any").flow, shapes)
+    counted = 0
+
+    def count(layer: nn.Conv2d, _given: tuple[Tensor, ...], made: Tensor) -> None:
+        nonlocal counted
+        counted += 2 * made[0].numel() * layer.weight[0].numel()
+
+    for layer in pyramid.heads.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(count)
+    with torch.no_grad():
+        for head, shape in zip(pyramid.heads, shapes, strict=True):
+            head(torch.zeros(1, *shape))
+    return 3 * counted * images
+
+
+def matmul_rate(precision: str, repeats: int = 8) -> float:
+    """Operations in a second of processor time at which square matrices are multiplied, the best of some repeats."""
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = (torch.randn(MATRIX, MATRIX).to(kind) for _ in range(2))
+    best = 0.0
+    for _ in range(repeats):
+        began = time.process_time()
+        left @ right
+        best = max(best, 2 * MATRIX**3 / (time.process_time() - began))
+    return best
 
 
 def _updates(
@@ -88,10 +124,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     found = measure_steps(parser.parse_args().repeats)
     reference = next(iter(found.values()))[0]
-    print("| step | processor time | of the first |\n|---|---|---|")
+    rates = {precision: matmul_rate(precision) for precision in ("fp32", "bf16")}
+    flops = convolution_flops(IMAGES)
+    print(
+        f"{flops / 1e9:.0f} billion operations of convolutions in a step; matrix products, billions a second of a core: "
+    )
+    print(", ".join(f"{precision} {rate / 1e9:.0f}" for precision, rate in rates.items()))
+    print("| step | processor time | of the first | share of the roofline |\n|---|---|---|---|")
     for name, (seconds, _) in found.items():
         ratio = statistics.median(own / first for own, first in zip(seconds, reference, strict=True))
-        print(f"| {name} | {statistics.median(seconds):.2f} s | {ratio:.2f} |")
+        share = flops / rates[VARIANTS[name][0]] / statistics.median(seconds)
+        print(f"| {name} | {statistics.median(seconds):.2f} s | {ratio:.2f} | {100 * share:.0f} % |")
     for name, (_, losses) in found.items():
         print(f"{name}: {', '.join(f'{loss:.2f}' for loss in losses)}")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from altub.evaluation.step_time import VARIANTS, measure_steps
+from altub.evaluation.step_time import VARIANTS, convolution_flops, matmul_rate, measure_steps
+from altub.training.config import make_config
 
 
 def test_all_variants_have_the_same_loss() -> None:
@@ -15,3 +16,13 @@ def test_all_variants_have_the_same_loss() -> None:
     for name, (seconds, losses) in zip(list(found)[1:], others, strict=True):
         assert len(seconds) == 2
         assert losses == pytest.approx(wanted, rel=1e-2 if "bf16" in name else 1e-5), name
+
+
+def test_operations_are_those_of_the_subnets_convolutions() -> None:
+    config = make_config(category="any").flow
+    once = convolution_flops(1, ((8, 4, 4),))
+    # Two convolutions a subnet, from half of the channels through the hidden ones to scale and shift of the other half.
+    hidden = int(4 * config.hidden_ratio)
+    sizes = [1 if step % 2 else 9 for step in range(config.steps)]  # kernels 3x3 and 1x1 in turn
+    assert once == 3 * sum(2 * 16 * size * (4 * hidden + hidden * 8) for size in sizes)
+    assert convolution_flops(5, ((8, 4, 4),)) == 5 * once and matmul_rate("fp32", repeats=1) > 1e6

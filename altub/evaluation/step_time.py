@@ -126,10 +126,8 @@ def main() -> None:
     reference = next(iter(found.values()))[0]
     rates = {precision: matmul_rate(precision) for precision in ("fp32", "bf16")}
     flops = convolution_flops(IMAGES)
-    print(
-        f"{flops / 1e9:.0f} billion operations of convolutions in a step; matrix products, billions a second of a core: "
-    )
-    print(", ".join(f"{precision} {rate / 1e9:.0f}" for precision, rate in rates.items()))
+    known = ", ".join(f"{rate / 1e9:.0f} in {precision}" for precision, rate in rates.items())
+    print(f"{flops / 1e9:.0f} billion operations of convolutions in a step; matrices, billions a second: {known}\n")
     print("| step | processor time | of the first | share of the roofline |\n|---|---|---|---|")
     for name, (seconds, _) in found.items():
         ratio = statistics.median(own / first for own, first in zip(seconds, reference, strict=True))

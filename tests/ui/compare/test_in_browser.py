@@ -157,10 +157,11 @@ def test_a_tab_clicked_before_the_address_was_read_stays_open(visit) -> None:
     expect(page.locator("#hub-pull")).to_be_visible()
     # The server's answer to the address is held back until after the click.
     page.evaluate("localStorage.setItem('altub-tab', 'models')")
-    page.route("**/gradio_api/queue/join*", lambda route: (time.sleep(1), route.continue_()))
+    held = iter((1.0, 1.0, 0.5, 0.5))  # seconds
+    page.route("**/gradio_api/queue/join*", lambda route: (time.sleep(next(held, 0)), route.continue_()))
     page.goto(page.url.split("?")[0], wait_until="commit")
     page.get_by_role("tab", name="Line").click()
     page.wait_for_function("window.altubAddress?.wasRead")
-    page.wait_for_timeout(6000)  # for all answers
+    page.wait_for_timeout(3000)  # for all answers
     expect(page.get_by_role("tab", name="Line")).to_have_attribute("aria-selected", "true")
     page.unroute_all(behavior="ignoreErrors")

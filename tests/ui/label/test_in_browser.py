@@ -242,6 +242,7 @@ def test_a_mask_of_24_million_pixels_and_a_finger(visit, server, trained_run: Ru
     open_tab(page, "Label")
     page.fill(".label-desk .who input", "Eve")
     page.keyboard.press("Enter")
+    page.locator(".label-desk .veil h3", has_text=re.compile("No images yet|All labelled")).wait_for()
     page.set_input_files("#label-files input[type=file]", [tmp_path / "wide.jpg"])
     page.wait_for_function(f"{DESK}.altub?.session.current?.name === 'wide.jpg' && {DESK}.dataset.state === 'ready'")
     page.evaluate(

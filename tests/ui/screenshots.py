@@ -129,12 +129,12 @@ def label(page: Page, server: Server, given: argparse.Namespace, theme: str, nam
         for path in tested.glob("*/*.png"):
             shutil.copy(path, copies / f"{path.parent.name}-{path.name}")
         page.set_input_files("#label-files input[type=file]", sorted(copies.iterdir()))
-        page.wait_for_function(f"{DESK}.dataset.state === 'ready'", timeout=2 * MINUTES)
+        page.wait_for_function(f"{DESK}?.dataset.state === 'ready'", timeout=2 * MINUTES)
         for _ in range(LABELLED):
             shown = page.evaluate(f"{DESK}.altub.session.current.name")
             page.keyboard.press("1" if shown.startswith("good") else "2")
             page.wait_for_function(f"name => {DESK}.altub.session.current?.name !== name", arg=shown)
-    page.wait_for_function(f"{DESK}.dataset.state === 'ready'", timeout=MINUTES)
+    page.wait_for_function(f"{DESK}?.dataset.state === 'ready'", timeout=MINUTES)
     if not name:
         page.locator("#label-goal-kind").get_by_text("Least cost").click()
         expect(page.locator("#label-insight-view")).not_to_contain_text("no score yet", timeout=3 * MINUTES)

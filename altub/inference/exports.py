@@ -30,6 +30,7 @@ from altub.data.category import is_hidden
 from altub.data.images.formats import LARGE_PIXELS
 from altub.errors import DataError
 from altub.files import explain_full_disk, printable, replacing
+from altub.inference.drawing import draw_verdict
 from altub.inference.export_files import (
     MAP_FORMATS,
     OVERLAY_FORMATS,
@@ -43,7 +44,7 @@ from altub.inference.export_files import (
 )
 from altub.inference.prediction import MaskedVerdict
 from altub.inference.table import Row, csv_lines, error_row, verdict_row
-from altub.plots import COLOUR_MAPS, overlay
+from altub.plots import COLOUR_MAPS
 from altub.plots.enlarge import enlarged_strips
 
 if TYPE_CHECKING:
@@ -159,7 +160,6 @@ class PredictionWriter:
         self.folder, self.threshold, self.reduce_large, self.masks = Path(folder), threshold, reduce_large, masks
         self.rows: list[Row] = []
         self.calibration = calibration
-        self._range = calibration.colour_range
         self._look = {"opacity": opacity, "colour_map": colour_map, "contour": contour}
         self.unique = UniqueNames()
 
@@ -181,10 +181,7 @@ class PredictionWriter:
             "mask": f"masks/{name}_mask.png" if self.masks else None,
         }
         if row["overlay"]:
-            level = verdict.pixel_value
-            shown = overlay(
-                image, prediction.model_map, *self._range, threshold=level, regions=prediction.regions, **self._look
-            )
+            shown = draw_verdict(image, prediction, verdict, self.calibration, **self._look)
             with self._writing(row["overlay"]) as file:
                 write_overlay(shown, file, self.overlays)
         if row["map"]:

@@ -19,8 +19,9 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from PIL import Image
 
 from altub.files import explain_full_disk, printable, replacing
+from altub.inference.drawing import draw_verdict
 from altub.inference.prediction import KINDS, Kind
-from altub.plots import BORDERLINE, COLOUR_MAPS, DEFECT, GOOD, NOT_COMPARABLE, overlay
+from altub.plots import BORDERLINE, COLOUR_MAPS, DEFECT, GOOD, NOT_COMPARABLE
 
 if TYPE_CHECKING:
     from altub.inference.calibration import Calibration
@@ -99,9 +100,7 @@ class ReportWriter:
         """One image (RGB), scaled down or not; its size is the prediction's."""
         shown = image.copy()
         shown.thumbnail((SIDE, SIDE), reducing_gap=2)
-        low, high = self.calibration.colour_range
-        level, regions = verdict.pixel_value, prediction.regions
-        drawn = overlay(shown, prediction.model_map, low, high, threshold=level, regions=regions, **self._look)
+        drawn = draw_verdict(shown, prediction, verdict, self.calibration, **self._look)
         buffer = io.BytesIO()
         drawn.save(buffer, "JPEG", quality=QUALITY)
         remarks = "".join(f"<br>{escape(reason)}" for reason in verdict.reasons)

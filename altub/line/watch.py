@@ -29,6 +29,7 @@ from altub.data import opened_in_chunks
 from altub.errors import DataError, ImageError, RunError
 from altub.files import explain_full_disk, printable, replacing, write_json
 from altub.inference.detector import AnomalyDetector
+from altub.inference.drawing import draw_verdict
 from altub.inference.exports import UniqueNames
 from altub.inference.model_cache import LoadedModel, ModelCache
 from altub.inference.model_files import read_config
@@ -43,7 +44,6 @@ from altub.line.mqtt import Mqtt
 from altub.line.statistics import measure
 from altub.line.tables import Tables
 from altub.line.webhook import Webhook
-from altub.plots import overlay
 
 __all__ = ["LOCK_FILE", "STOP_FILE", "UNREADABLE", "Counted", "FolderWatch"]
 
@@ -227,8 +227,7 @@ class FolderWatch:
         if self.overlays:
             name = UniqueNames()(arrival.name)  # what every file system takes
             picture = f"overlays/{(sha256 or name)[:12]}-{name}.png"
-            heat, level, regions = prediction.model_map, verdict.pixel_value, prediction.regions
-            shown = overlay(photo, heat, *calibration.colour_range, threshold=level, regions=regions)
+            shown = draw_verdict(photo, prediction, verdict, calibration)
             with explain_full_disk(self.output):
                 (self.output / "overlays").mkdir(exist_ok=True)
             with replacing(self.output / picture) as file:

@@ -14,9 +14,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from altub.errors import ConfigError, ModelError, RunError
 from altub.inference.detector import AnomalyDetector
@@ -26,20 +24,14 @@ from altub.inference.journal import JOURNAL
 from altub.inference.ray_engine import RayEngine, Worker, _unpacked
 from altub.runs.run import Run
 from tests.conftest import REPOSITORY
+from tests.inference.pictures import write_pictures
 
 IMAGES = 240
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Images in two folders, whose names collide, and one that is none."""
-    rng = np.random.default_rng(0)
-    for index in range(IMAGES - 1):
-        path = tmp_path / "in" / str(index % 2) / f"{index // 2:03d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 255, (80, 60, 3), np.uint8)).save(path)
-    (tmp_path / "in" / "0" / "zz.png").write_bytes(b"no picture")
-    return tmp_path / "in"
+    return write_pictures(tmp_path / "in", IMAGES)
 
 
 def without_ray(monkeypatch: pytest.MonkeyPatch, **cluster: float) -> None:

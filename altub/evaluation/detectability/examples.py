@@ -20,8 +20,8 @@ from altub.evaluation.detectability.measure import defective_image
 from altub.evaluation.detectability.record import Detectability
 from altub.files import explain_full_disk, read_json, write_atomically
 from altub.inference.detector import AnomalyDetector
+from altub.inference.drawing import draw_verdict
 from altub.inference.threshold import Threshold
-from altub.plots import overlay
 
 __all__ = [
     "EXAMPLES_FILE",
@@ -87,7 +87,7 @@ def draw_examples(detector: AnomalyDetector, good: Sequence[Sample], result: Det
         defective = Image.fromarray(np.rint(drawn.image * 255).astype(np.uint8))
         prediction = detector.predict(defective)
         verdict = prediction.at(threshold)
-        heat = overlay(defective, prediction.model_map, *calibration.colour_range, threshold=verdict.pixel_value)
+        heat = draw_verdict(defective, prediction, verdict, calibration)
         tiles = (_tile(_framed(defective, drawn.mask)), _tile(heat))
         examples.append(Example(kind, size, verdict.is_anomalous, *tiles))
     return examples

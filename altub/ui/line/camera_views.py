@@ -8,8 +8,8 @@ from html import escape
 from PIL import Image
 
 from altub.inference.detector import AnomalyDetector
+from altub.inference.drawing import draw_verdict
 from altub.inference.prediction import Prediction, Verdict
-from altub.plots import overlay
 from altub.ui.html.pictures import data_uri
 from altub.ui.html.verdicts import VERDICTS, number, p_value_in_words, percent, remarks
 
@@ -30,8 +30,7 @@ def camera_html(
     calibration = detector.require_calibration()
     shown = photo.convert("RGB")
     shown.thumbnail((SIDE, SIDE))
-    heat, level, regions = prediction.model_map, verdict.pixel_value, prediction.regions
-    drawn = overlay(shown, heat, *calibration.colour_range, threshold=level, regions=regions)
+    drawn = draw_verdict(shown, prediction, verdict, calibration)
     kind, word = VERDICTS[verdict.kind]
     boxes = "".join(
         f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>"

@@ -21,6 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from altub.flows.inside import only_inside
 from altub.flows.norms import EIGENVALUE_FLOOR, SMALLEST, STD_FLOOR, ChannelNorm, FeatureNorm, Whitening
 from altub.flows.position_norm import PositionWhitening
 
@@ -37,6 +38,7 @@ class FeatureSums:
 
     Args:
         shape: (C, H, W) of one scale.
+        inside: bool (H, W), the positions that moments are taken of; None: all.
 
     Example:
         >>> import torch
@@ -46,21 +48,21 @@ class FeatureSums:
         (4, [1.0, 1.0])
     """
 
-    def __init__(self, shape: Sequence[int], device: torch.device | str = "cpu") -> None:
+    def __init__(self, shape: Sequence[int], device: torch.device | str = "cpu", inside: Tensor | None = None) -> None:
         channels = shape[0]
-        self.images = 0
+        self.images, self.inside = 0, inside
         self.by_position = torch.zeros(*shape, dtype=torch.float64, device=device)
         self.products = torch.zeros(channels, channels, dtype=torch.float64, device=device)
 
     def add(self, features: Tensor) -> None:
         """Features (N, C, H, W) of some more images."""
-        rows = features.transpose(0, 1).flatten(1)
+        rows = only_inside(features, self.inside).transpose(0, 1).flatten(1)
         self.images += len(features)
         self.by_position += features.sum(0, dtype=torch.float64)
         self.products += (rows @ rows.T).double()
 
     def __add__(self, other: FeatureSums) -> FeatureSums:
-        total = FeatureSums(self.by_position.shape, self.products.device)
+        total = FeatureSums(self.by_position.shape, self.products.device, self.inside)
         for part in (self, other):
             total.images += part.images
             total.by_position += part.by_position
@@ -75,21 +77,25 @@ class FeatureSums:
     @property
     def mean(self) -> Tensor:
         """(C,) over images and positions."""
-        return self.position_means.mean((1, 2))
+        return self._rows.mean(1)
 
     @property
     def covariance(self) -> Tensor:
         """(C, C) over images and positions."""
-        positions = self.by_position[0].numel()
-        return self.products / (self.images * positions) - self.mean[:, None] * self.mean
+        return self.products / (self.images * self._rows.shape[1]) - self.mean[:, None] * self.mean
 
     @property
     def residual_covariance(self) -> Tensor:
         """(C, C) of what remains around each position's own mean; unbiased, and 0 of a single image."""
-        rows = self.position_means.flatten(1)
+        rows = self._rows
         between = rows @ rows.T / rows.shape[1]
         within = self.products / (self.images * rows.shape[1]) - between
         return within * (self.images / max(self.images - 1, 1))
+
+    @property
+    def _rows(self) -> Tensor:
+        """(C, P): the means of the positions that count."""
+        return only_inside(self.position_means[None], self.inside)[0].flatten(1)
 
 
 def alignments_of(norm: FeatureNorm) -> tuple[Alignment, ...]:
@@ -132,7 +138,7 @@ def training_moments(norm: FeatureNorm) -> tuple[Tensor, Tensor]:
         return mean, norm.std.double().cpu().square()
     variances = torch.linalg.inv(norm.matrix.double().cpu()).square().sum(1)
     if isinstance(norm, PositionWhitening):  # its matrix whitens what remains around each position's mean
-        rows = mean.flatten(1)
+        rows = only_inside(mean[None], _on_cpu(norm.inside))[0].flatten(1)
         return rows.mean(1), variances + rows.var(1, correction=0)
     return mean, variances
 
@@ -182,9 +188,13 @@ def mean_distance(norm: PositionWhitening, sums: FeatureSums) -> tuple[float, fl
     """Mean squared distance of today's position means from the norm's, in units of the variance that a position has,
     and how much of it is expected as noise of that many images."""
     matrix = norm.matrix.double().cpu()
-    step = sums.position_means.cpu() - norm.mean.double().cpu()
+    step = only_inside((sums.position_means.cpu() - norm.mean.double().cpu())[None], _on_cpu(norm.inside))[0]
     noise = torch.trace(matrix @ sums.residual_covariance.cpu() @ matrix.T) / len(matrix) / sums.images
     return float((matrix @ step.flatten(1)).square().mean()), float(noise)
+
+
+def _on_cpu(inside: Tensor | None) -> Tensor | None:
+    return None if inside is None else inside.cpu()
 
 
 def _forget(norm: FeatureNorm) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from altub.flows.config import FlowConfig
 from altub.flows.coupling import coupling_step
 from altub.flows.head import FlowHead, Precision, Update
+from altub.flows.inside import at_size
 from altub.flows.position import position_code
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class CFlowHead(FlowHead):
     """
 
     needs_calibration = True
+    takes_regions = True
 
     def __init__(self, config: FlowConfig, shape: tuple[int, int, int]) -> None:
         super().__init__(config, shape)
@@ -93,7 +95,7 @@ class CFlowHead(FlowHead):
         precision: Precision,
         seed: Sequence[int],
     ) -> Iterator[Update]:
-        """All positions of the batch in a random order, one update for every `config.fibres` of them."""
+        """All positions of the batch that count in a random order, one update for every `config.fibres` of them."""
         with torch.no_grad():
             normalised = norm(features)
         height, width = normalised.shape[2:]
@@ -102,6 +104,11 @@ class CFlowHead(FlowHead):
         words = np.random.SeedSequence(seed).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(words[0] >> 1))
         order = torch.randperm(len(fibres), generator=generator).to(fibres.device)
+        inside = at_size(self.inside, (height, width))
+        share = 1.0
+        if inside is not None:
+            counts = inside.flatten()[order % len(codes)]
+            order, share = order[counts], len(order) / int(counts.sum())
 
         def loss(part: Tensor, count: int) -> tuple[Tensor, Tensor]:
             with precision():
@@ -112,7 +119,7 @@ class CFlowHead(FlowHead):
                     value = F.softplus(-per_dimension).sum() / count  # -logsigmoid(logp / C)
                 else:
                     value = -per_dimension.sum() / count
-            return value, -log_prob.detach().sum(dtype=torch.float64)
+            return value, -share * log_prob.detach().sum(dtype=torch.float64)  # as of all positions, see `nll`
 
         # Equal parts: a small rest would be an update of its own with a noisy gradient.
         for chosen in order.tensor_split(max(round(len(order) / self.config.fibres), 1)):

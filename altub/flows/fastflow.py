@@ -27,6 +27,8 @@ class FastFlowHead(FlowHead):
         shape: (C, H, W) of the feature maps; any H and W runs. The position code is stretched to the size.
     """
 
+    takes_regions = True
+
     def __init__(self, config: FlowConfig, shape: tuple[int, int, int]) -> None:
         super().__init__(config, shape)
         # FrEIA wants a map size for its bookkeeping; the blocks themselves take any.

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
+from altub.flows.inside import at_size
+
 if TYPE_CHECKING:
     from altub.flows.base import DiagonalGaussian
     from altub.flows.config import FlowConfig
@@ -42,6 +44,9 @@ class FlowHead(nn.Module, ABC):
 
     Attributes:
         needs_calibration: whether :meth:`calibrate` wants to see the energies of held-out images after every epoch.
+        takes_regions: whether `nll` and `train_batch` heed `inside`. They do by default in a head that has
+            `log_det_map` and trains on whole maps; of others, what is outside is only kept out of scores and maps.
+        inside: bool (H, W), the positions that count in the likelihood; None: all.
 
     Example:
         >>> import torch
@@ -53,9 +58,12 @@ class FlowHead(nn.Module, ABC):
     """
 
     needs_calibration: ClassVar[bool] = False
+    takes_regions: ClassVar[bool] = False
+    inside: Tensor | None
 
     def __init__(self, config: FlowConfig, shape: tuple[int, int, int]) -> None:
         super().__init__()
+        self.register_buffer("inside", None, persistent=False)  # follows from the model's configuration
         self.config = config
         self.channels, *size = shape
         self.size = tuple(size)
@@ -101,11 +109,29 @@ class FlowHead(nn.Module, ABC):
         self, features: Tensor, base: DiagonalGaussian, log_det_weight: float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """`energy`, and the negative log-likelihood of each image in nats (N,); by default both from one pass."""
-        z, log_det = self(features)
-        nll = -base.log_prob(z) - log_det
-        if log_det_weight or type(self).energy is not FlowHead.energy:  # not a function of this z alone
-            return self.energy(features, base, log_det_weight), nll
-        return 0.5 * base.standardise(z.float()).square().mean(1), nll
+        if log_det_weight or type(self).energy is not FlowHead.energy:  # not a function of z alone
+            return self.energy(features, base, log_det_weight), self.nll(features, base)
+        z, log_det = self._with_log_det(features)
+        return 0.5 * base.standardise(z.float()).square().mean(1), self._nll(z, log_det, base)
+
+    def nll(self, features: Tensor, base: DiagonalGaussian) -> Tensor:
+        """The negative log-likelihood -log p(z) - log|det J| of each image in nats, (N,).
+
+        Where only some positions count (`inside`), their mean takes the place of the others: numbers with and without
+        regions compare, and so do their gradients.
+        """
+        return self._nll(*self._with_log_det(features), base)
+
+    def _with_log_det(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """z and log|det J|: of the images (N,), or by position (N, H, W) where not all positions count."""
+        return self(features) if self.inside is None else self.transform(features)
+
+    def _nll(self, z: Tensor, log_det: Tensor, base: DiagonalGaussian) -> Tensor:
+        if self.inside is None:
+            return -base.log_prob(z) - log_det
+        by_position = -self.channels * base.log_prob_map(z) - log_det
+        inside = at_size(self.inside, z.shape[2:])
+        return by_position.masked_fill(~inside, 0.0).sum((1, 2)) * (inside.numel() / inside.sum())
 
     def likelihood(self, energy: Tensor) -> Tensor:
         """exp(-energy), the shape of `energy`; a head whose energies begin elsewhere than at 0 says so here."""
@@ -139,8 +165,7 @@ class FlowHead(nn.Module, ABC):
         def negative_log_likelihood(part: Tensor) -> tuple[Tensor, Tensor]:
             normalised = norm(part)
             with precision():
-                z, log_det = self(normalised)
-                nll = -base.log_prob(z) - log_det
+                nll = self.nll(normalised, base)
             total = nll.sum()
             return total / count, total.detach()
 

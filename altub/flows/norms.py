@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from altub.errors import ConfigError
 from altub.flows.config import FlowConfig
+from altub.flows.inside import at_size, hide_outside, only_inside
 
 __all__ = [
     "AffineLayerNorm",
@@ -32,6 +33,7 @@ __all__ = [
 EIGENVALUE_FLOOR = 1e-2  # of the mean eigenvalue: directions with less variance are noise and stay small
 STD_FLOOR = 1e-3  # of the largest standard deviation: dead channels stay small
 SMALLEST = 1e-12  # where everything is constant
+LAYER_NORM_EPSILON = 1e-5  # PyTorch's
 
 
 class FeatureNorm(nn.Module):
@@ -43,12 +45,23 @@ class FeatureNorm(nn.Module):
 
     Attributes:
         needs_fit: whether it is of use only after :meth:`FittedNorm.start_fit`.
+        inside: bool (H, W), the positions that count; the others are 0 in what comes out and nothing is learned from
+            them. None: all.
     """
 
     needs_fit: ClassVar[bool] = False
+    inside: Tensor | None
 
     def __init__(self, shape: tuple[int, int, int], config: FlowConfig | None = None) -> None:
         super().__init__()
+        self.register_buffer("inside", None, persistent=False)  # follows from the model's configuration
+
+    def forward(self, features: Tensor) -> Tensor:
+        return hide_outside(self.normalise(features), self.inside)
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """Features (N, C, H, W) at unit scale, at all positions."""
+        raise NotImplementedError
 
     @property
     def is_fixed(self) -> bool:
@@ -59,7 +72,7 @@ class FeatureNorm(nn.Module):
 class NoNorm(FeatureNorm):
     """Features as they are."""
 
-    def forward(self, features: Tensor) -> Tensor:
+    def normalise(self, features: Tensor) -> Tensor:
         return features
 
 
@@ -69,8 +82,8 @@ class LayerNorm(FeatureNorm):
     An affine part was found to make training less stable by AltUB's first author.
     """
 
-    def forward(self, features: Tensor) -> Tensor:
-        return F.layer_norm(features, features.shape[1:])
+    def normalise(self, features: Tensor) -> Tensor:
+        return _layer_norm(features, self.inside)
 
 
 class AffineLayerNorm(FeatureNorm):
@@ -84,13 +97,30 @@ class AffineLayerNorm(FeatureNorm):
         self.weight = nn.Parameter(torch.ones(*shape))
         self.bias = nn.Parameter(torch.zeros(*shape))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def normalise(self, features: Tensor) -> Tensor:
         weight, bias = self.weight, self.bias
         if features.shape[1:] != weight.shape:
             size = features.shape[2:]
             weight = F.interpolate(weight[None], size, mode="bilinear", align_corners=False)[0]
             bias = F.interpolate(bias[None], size, mode="bilinear", align_corners=False)[0]
-        return F.layer_norm(features, features.shape[1:], weight, bias)
+        if self.inside is None:
+            return F.layer_norm(features, features.shape[1:], weight, bias)
+        return _layer_norm(features, self.inside) * weight + bias
+
+
+def _layer_norm(features: Tensor, inside: Tensor | None) -> Tensor:
+    """Each image's map to mean 0 and variance 1, taken over the positions inside."""
+    inside = at_size(inside, features.shape[2:])
+    if inside is None:
+        return F.layer_norm(features, features.shape[1:])
+    count = features.shape[1] * inside.sum()
+    centred = features - _sum_inside(features, inside) / count
+    return centred * (_sum_inside(centred.square(), inside) / count + LAYER_NORM_EPSILON).rsqrt()
+
+
+def _sum_inside(maps: Tensor, inside: Tensor) -> Tensor:
+    """(N, 1, 1, 1)."""
+    return maps.masked_fill(~inside, 0.0).sum((1, 2, 3), keepdim=True)
 
 
 class Moments:
@@ -174,7 +204,7 @@ class _MomentsFit(NormFit):
         self.norm, self.moments = norm, Moments()
 
     def observe(self, features: Tensor) -> None:
-        self.moments.add(features)
+        self.moments.add(only_inside(features, self.norm.inside))
 
     def merge(self, add: Callable[[Tensor], Tensor]) -> None:
         self.moments.merge(add)
@@ -198,7 +228,7 @@ class ChannelNorm(FittedNorm):
         std = covariance.diagonal().clamp_min(0).sqrt()
         self.std.copy_(std.clamp_min(STD_FLOOR * std.max().clamp_min(SMALLEST)))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def normalise(self, features: Tensor) -> Tensor:
         return (features - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
 
 
@@ -218,7 +248,7 @@ class Whitening(FittedNorm):
         self.mean.copy_(mean)
         self.matrix.copy_(whitening_matrix(covariance))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def normalise(self, features: Tensor) -> Tensor:
         centred = features - self.mean.view(1, -1, 1, 1)
         return F.conv2d(centred, self.matrix[:, :, None, None])
 

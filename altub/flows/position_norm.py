@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from altub.flows.inside import hide_outside, only_inside
 from altub.flows.norms import SMALLEST, STD_FLOOR, FittedNorm, Moments, NormFit, whitening_matrix
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class PositionWhitening(FittedNorm):
     def start_fit(self) -> NormFit:
         return _PositionFit(self)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def normalise(self, features: Tensor) -> Tensor:
         count, channels, height, width = features.shape
         mean, vectors, gains, rest = self._at(height, width)
         # A small matrix product for every position, (positions, images, channels): with images as columns it takes 2 to
@@ -119,10 +120,11 @@ class _PositionFit(NormFit):
 
     def observe(self, features: Tensor) -> None:
         if self.moments is not None:
-            self.moments.add(features)
+            self.moments.add(features, self.norm.inside)
             return
         norm, (low, high) = self.norm, self._rows()
-        white = F.conv2d(features - norm.mean, norm.matrix[:, :, None, None])[:, :, low:high]
+        white = F.conv2d(features - norm.mean, norm.matrix[:, :, None, None])
+        white = hide_outside(white, norm.inside)[:, :, low:high]
         columns = white.permute(2, 3, 1, 0).flatten(0, 1)
         self.covariances.baddbmm_(columns, columns.transpose(1, 2))
 
@@ -137,7 +139,7 @@ class _PositionFit(NormFit):
         norm = self.norm
         if self.moments is not None:
             self.images = self.moments.images
-            mean, covariance = self.moments.result()
+            mean, covariance = self.moments.result(norm.inside)
             norm.mean.copy_(mean)
             norm.matrix.copy_(_scaled_whitening(covariance))
             self.moments = None
@@ -165,6 +167,9 @@ class _PositionFit(NormFit):
         channels, rank = norm.vectors.shape[2:]
         width = norm.rest.shape[1]
         own = _smooth(self.covariances.view(high - low, width, -1) / (self.images - 1))
+        if norm.inside is not None:  # neighbours outside know nothing: the weights of the others add up to 1
+            share = _smooth(norm.inside[low:high, :, None].float())
+            own = torch.where(norm.inside[low:high, :, None], own / share.clamp_min(SMALLEST), 0.0)
         self.covariances = None
         weight = norm.weight * self.images / (self.images + PRIOR_IMAGES)
         for row in range(self.first_row, self._last_row()):
@@ -187,20 +192,20 @@ class _PositionMoments:
         self.sums = torch.zeros_like(like, dtype=torch.float64)
         self.all = Moments()
 
-    def add(self, features: Tensor) -> None:
+    def add(self, features: Tensor, inside: Tensor | None) -> None:
         self.images += len(features)
         self.sums += features.sum(0, dtype=torch.float64)
-        self.all.add(features)
+        self.all.add(only_inside(features, inside))
 
     def merge(self, add: Callable[[Tensor], Tensor]) -> None:
         self.images = int(add(torch.tensor(float(self.images), dtype=torch.float64)))
         self.sums = add(self.sums)
         self.all.merge(add)
 
-    def result(self) -> tuple[Tensor, Tensor]:
-        """(C, H, W) and (C, C), float64."""
+    def result(self, inside: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(C, H, W) and (C, C), float64; the covariance of the positions inside."""
         mean = self.sums / self.images
-        rows = mean.flatten(1)
+        rows = only_inside(mean[None], inside)[0].flatten(1)
         return mean, self.all.second_moment - rows @ rows.T / rows.shape[1]
 
 

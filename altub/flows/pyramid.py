@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from altub.flows.base import DiagonalGaussian
+from altub.flows.inside import at_size, only_inside
 from altub.flows.norm_kinds import create_norm
 from altub.flows.registry import create_head
 
@@ -21,6 +22,7 @@ __all__ = ["LATER_BUFFERS", "FlowPyramid", "nll_of"]
 
 LATER_BUFFERS = ("energy_range",)  # that models of version 0.1 do not have
 RANGE = (0.5, 0.995)  # quantiles of the energies of good images, between which a scale's energies count from 0 to 1
+LEAST_WEIGHT = 1e-6  # of the positions inside around a pixel; 0 where there are none
 LEAST_LIKELIHOOD = 1e-37  # of a position; float32 ends soon after
 
 
@@ -46,6 +48,26 @@ class FlowPyramid(nn.Module):
             state_dict.setdefault(f"{prefix}{name}", getattr(self, name))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
+    @property
+    def takes_regions(self) -> bool:
+        """Can all of its flows be limited to some positions (`limit_to`)?"""
+        return all(head.takes_regions for head in self.heads)
+
+    @property
+    def inside(self) -> list[Tensor | None]:
+        """Per scale the positions that count, bool (H, W); None: all."""
+        return [norm.inside for norm in self.norms]
+
+    def limit_to(self, inside: Sequence[Tensor | None]) -> None:
+        """Norms, flows and bases see nothing but these positions from now on.
+
+        Args:
+            inside: per scale bool (H, W); None: all of them.
+        """
+        for norm, head, positions in zip(self.norms, self.heads, inside, strict=True):
+            where = next(self.bases.parameters()).device
+            norm.inside = head.inside = None if positions is None else positions.to(where)
+
     def flow_parameters(self) -> Iterator[nn.Parameter]:
         """Everything that the flow phase trains: heads and, where they are trainable, norms."""
         yield from self.norms.parameters()
@@ -68,14 +90,16 @@ class FlowPyramid(nn.Module):
         """Per scale z (N, C, H, W) and log|det J| (N,)."""
         return [head(x) for head, x in zip(self.heads, normalised, strict=True)]
 
+    def counted_latents(self, normalised: Sequence[Tensor]) -> list[Tensor]:
+        """Per scale z (N, C, H, W), of which a base's moments are taken; of the P positions inside (N, C, P, 1)."""
+        return [only_inside(z, head.inside) for head, (z, _) in zip(self.heads, self.latents(normalised), strict=True)]
+
     def nll(self, normalised: Sequence[Tensor]) -> list[Tensor]:
         """Per scale the negative log-likelihood of each image in nats, summed over dimensions: (N,).
 
         -log p(z) - log|det J|, METHOD: AltUB (arXiv:2210.14913) eq. 3 with FastFlow's flow.
         """
-        return [
-            -base.log_prob(z) - log_det for base, (z, log_det) in zip(self.bases, self.latents(normalised), strict=True)
-        ]
+        return [head.nll(x, base) for head, base, x in zip(self.heads, self.bases, normalised, strict=True)]
 
     @torch.no_grad()
     def energy_maps(self, normalised: Sequence[Tensor], log_det_weight: float = 0.0) -> list[Tensor]:
@@ -118,7 +142,7 @@ class FlowPyramid(nn.Module):
         maps = []
         for head, energy in zip(self.heads, energies, strict=True):
             scale_map = (-head.likelihood(energy) if kind == "likelihood" else energy)[:, None]
-            maps.append(F.interpolate(scale_map, size, mode="bilinear", align_corners=False))
+            maps.append(_enlarged(scale_map, size, head.inside))
         return torch.cat(maps, dim=1)
 
     def mean_likelihood(self, energies: Tensor) -> Tensor:
@@ -134,6 +158,17 @@ class FlowPyramid(nn.Module):
             ends = torch.stack([-head.likelihood(own) for head, own in zip(self.heads, ends, strict=True)])
         low, high = ends.to(scale_maps.device).view(1, -1, 2, 1, 1).unbind(2)
         return (scale_maps - low) / (high - low)
+
+
+def _enlarged(maps: Tensor, size: tuple[int, int], inside: Tensor | None) -> Tensor:
+    """Maps (N, 1, h, w) at another size. Between a position inside and one outside the first alone counts: what a flow
+    makes of positions that it was never trained on means nothing."""
+    inside = at_size(inside, maps.shape[2:])
+    if inside is None:
+        return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    values = F.interpolate(maps.masked_fill(~inside, 0.0), size, mode="bilinear", align_corners=False)
+    weights = F.interpolate(inside[None, None].to(maps.dtype), size, mode="bilinear", align_corners=False)
+    return values / weights.clamp_min(LEAST_WEIGHT)
 
 
 def nll_of(likelihood: Tensor) -> Tensor:

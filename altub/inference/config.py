@@ -45,6 +45,7 @@ class DetectorConfig(BaseModel):
     log_det_weight: float = Field(0.0, ge=0, le=1)
     pixel_range: PixelRange | None = None  # models of 0.1.0: every image by its own largest value
     regions: Regions = ()  # where it looks; earlier models look everywhere
+    regions_in_flow: bool = False  # norm, flow and base see nothing else either; earlier: only maps and scores
 
     @model_validator(mode="after")
     def _framing_is_possible(self) -> DetectorConfig:

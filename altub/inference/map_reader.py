@@ -16,7 +16,7 @@ from altub.flows.pyramid import nll_of
 from altub.inference.calibration import Calibration
 from altub.inference.config import DetectorConfig
 from altub.inference.framing import Frame, Framing
-from altub.inference.masked import lowest_outside
+from altub.inference.masked import inspected_positions, lowest_outside, positions_of
 from altub.inference.regions import inspected_pixels
 from altub.inference.smoothing import gaussian_blur
 
@@ -37,6 +37,8 @@ class MapReader(nn.Module):
         super().__init__()
         self.config, self.pyramid = config, pyramid
         self._inspected: dict[tuple[int, int], np.ndarray] = {}
+        if config.regions_in_flow:
+            pyramid.limit_to(inspected_positions(config.regions, config.image_size, pyramid.shapes))
 
     @torch.no_grad()
     def maps_from_energies(self, energies: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -90,7 +92,7 @@ class MapReader(nn.Module):
         if self.config.regions:
             whole = Framing(self.config.image_size).frame((1, 1))  # of every image that is squashed
             windows = torch.cat([self._inspected_windows(frame) for frame in frames or [whole]])
-            cells = [F.adaptive_max_pool2d(windows, maps.shape[1:])[:, 0] > 0 for maps in energies]
+            cells = [positions_of(windows, maps.shape[1:]) for maps in energies]
             cells = [one.expand(len(maps), -1, -1).to(maps.device) for one, maps in zip(cells, energies, strict=True)]
             energies = [maps[one][None, None] for maps, one in zip(energies, cells, strict=True)]
         self.pyramid.calibrate(energies)

@@ -48,8 +48,8 @@ def fit_base(
             for _, features in store.batches(BATCH):
                 normalised = pyramid.normalise(features, norms)
                 with precision():
-                    pairs = pyramid.latents(normalised)
-                yield [z for z, _ in pairs]
+                    found = pyramid.counted_latents(normalised)
+                yield found
                 check()
 
     for base, (mean, std) in zip(pyramid.bases, latent_moments(latents(), add), strict=True):

@@ -159,7 +159,11 @@ class _Passes:
             return [[] for _ in self.folds]
         found = []
         for images in self.folds:
-            sums = [FeatureSums(shape, self.store.device) for shape in self.store.shapes]
+            inside = self.original.pyramid.inside
+            sums = [
+                FeatureSums(shape, self.store.device, where)
+                for shape, where in zip(self.store.shapes, inside, strict=True)
+            ]
             for features in self._batches(images):
                 for part, values in zip(sums, features, strict=True):
                     part.add(values)
@@ -193,7 +197,7 @@ class _Passes:
 
         def piece(features: list[Tensor]) -> list[Tensor]:
             with torch.no_grad():
-                return [z for z, _ in pyramid.latents(pyramid.normalise(features))]
+                return pyramid.counted_latents(pyramid.normalise(features))
 
         def latents() -> Iterator[list[Tensor]]:
             for found in self.workers.map(piece, self._batches(images)):

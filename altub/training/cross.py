@@ -81,6 +81,7 @@ def _train_fold(parts: Prepared, images: _Part, title: str) -> Iterator[str]:
     config, schedule = parts.config, parts.config.base
     torch.manual_seed(config.seed)
     pyramid = FlowPyramid(parts.detector.config.flow, parts.pyramid.shapes).to(parts.device)
+    pyramid.limit_to(parts.pyramid.inside)
     for _ in fit_norms(pyramid, images):
         yield f"{title}: fitting the norms"
     updates = Alternation(config, pyramid, parts.autocast, parts.workers)

@@ -23,6 +23,7 @@ from altub.inference.comparability import Comparability
 from altub.inference.config import DetectorConfig
 from altub.inference.detector import AnomalyDetector
 from altub.inference.framing import Framing
+from altub.inference.masked import inspected_positions
 from altub.settings import feature_memory_bytes
 from altub.training.config import TrainingConfig
 from altub.training.data_record import split_data
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 __all__ = ["Prepared", "fit_norms", "fold_norms", "prepare"]
 
 BATCH = 8  # images at a time where the norms are fitted
+REGIONS_NOTE = (
+    "The flow learns from whole images, regions count in maps and scores alone: images are augmented, cut into tiles "
+    "or keep their aspect ratio, or the flow knows no single positions."
+)
 
 
 @dataclass(frozen=True)
@@ -182,6 +187,10 @@ def prepare(
         flow = flow.model_copy(update={"norm": "none"})  # transformers bring their own, frozen
     pyramid = FlowPyramid(flow, trained.shapes)
     pyramid.to(device)
+    if in_flow := bool(config.regions) and _can_limit(pyramid, framing, config):
+        pyramid.limit_to(inspected_positions(config.regions, framing.side, pyramid.shapes))
+    elif config.regions and REGIONS_NOTE not in status.notes:
+        status.notes.append(REGIONS_NOTE)
     yield from fit_norms(pyramid, trained, group)
     group.from_main(pyramid.state_dict().values())
     detector_config = DetectorConfig(
@@ -201,6 +210,7 @@ def prepare(
         score_share=config.score_share,
         pixel_range=split.pixel_range,
         regions=config.regions,
+        regions_in_flow=in_flow,
     )
     return Prepared(
         config=config,
@@ -217,6 +227,11 @@ def prepare(
         pyramid=pyramid,
         detector=AnomalyDetector(detector_config, backbone, pyramid, comparability=comparability),
     )
+
+
+def _can_limit(pyramid: FlowPyramid, framing: Framing, config: TrainingConfig) -> bool:
+    """Does a position of the feature maps show the same place of every image, and do the flows train by position?"""
+    return framing.is_plain and not config.augment and pyramid.takes_regions
 
 
 def _resolve(

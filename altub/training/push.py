@@ -22,6 +22,7 @@ from torch import Tensor
 
 from altub.flows import FeatureNorm, FlowPyramid
 from altub.flows.head import Microbatch
+from altub.flows.inside import only_inside
 from altub.training.features import FeatureStore
 from altub.training.schedule import Phase
 
@@ -65,7 +66,8 @@ class Push:
         def push(scale: int) -> tuple[Tensor, Tensor]:
             norm, head, base = norms[scale], pyramid.heads[scale], pyramid.bases[scale]
             with torch.no_grad(), precision():
-                middle, boundary = _quantiles(head.energy(norm(good[scale]), base))
+                energies = head.energy(norm(good[scale]), base)
+                middle, boundary = _quantiles(only_inside(energies[:, None], head.inside))
             normalised = norm(self.features[scale])
             with precision():
                 energies = head.energy(normalised, base)[self.positions[scale]]

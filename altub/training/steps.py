@@ -144,9 +144,7 @@ class Alternation:
         def negative_log_likelihood(scale: int, part: Tensor) -> tuple[Tensor, Tensor]:
             normalised = self.norms[scale](part)  # in fp32: autocast is for the subnets alone
             with self.precision():
-                with torch.no_grad():
-                    z, log_det = self.pyramid.heads[scale](normalised)
-                total = (-self.pyramid.bases[scale].log_prob(z) - log_det).sum()
+                total = self.pyramid.heads[scale].nll(normalised, self.pyramid.bases[scale]).sum()
             return total / len(features[0]), total.detach()
 
         return [

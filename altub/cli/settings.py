@@ -60,7 +60,8 @@ def _change_settings(run: Run, preset: str | None, settings: dict[str, Any]) -> 
     wished = configure(preset, settings, old)
     differing = _differences(old, wished)
     # "auto" was replaced by what it stood for when the run began.
-    differing = [name for name in differing if name not in ("backbone", "precision") or getattr(wished, name) != "auto"]
+    resolved = ("backbone", "precision", "feature_format")
+    differing = [name for name in differing if name not in resolved or getattr(wished, name) != "auto"]
     allowed = {name: getattr(wished, name) for name in differing if name in _MAY_CHANGE}
     forbidden = ", ".join(name for name in differing if name not in _MAY_CHANGE)
     if forbidden:

@@ -10,12 +10,14 @@ kept as its strongest directions, which is a fraction of the memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from altub.device import Workers
 from altub.flows.inside import hide_outside, only_inside
 from altub.flows.norms import SMALLEST, STD_FLOOR, FittedNorm, Moments, NormFit, whitening_matrix
 
@@ -172,16 +174,19 @@ class _PositionFit(NormFit):
             own = torch.where(norm.inside[low:high, :, None], own / share.clamp_min(SMALLEST), 0.0)
         self.covariances = None
         weight = norm.weight * self.images / (self.images + PRIOR_IMAGES)
-        for row in range(self.first_row, self._last_row()):
-            values, vectors = torch.linalg.eigh(own[row - low].view(width, channels, channels).cpu())
-            rest = (values.clamp_min(0).sum(1) - values[:, channels - rank :].clamp_min(0).sum(1)) / max(
-                channels - rank, 1
-            )
-            tau = (1 - weight) + weight * (rest if rank < channels else torch.ones_like(rest))
-            strongest = (1 - weight) + weight * values[:, channels - rank :].clamp_min(0)
-            norm.rest[row] = tau.rsqrt()
-            norm.gains[row] = strongest.rsqrt() - tau.rsqrt()[:, None]
-            norm.vectors[row] = vectors[:, :, channels - rank :].half()
+
+        def directions(row: int) -> tuple[int, Tensor, Tensor]:
+            return row, *torch.linalg.eigh(own[row - low].view(width, channels, channels).cpu())
+
+        with closing(Workers(torch.device("cpu"))) as workers:
+            for row, values, vectors in workers.map(directions, range(self.first_row, self._last_row())):
+                values = values.clamp_min(0)
+                rest = (values.sum(1) - values[:, channels - rank :].sum(1)) / max(channels - rank, 1)
+                tau = (1 - weight) + weight * (rest if rank < channels else torch.ones_like(rest))
+                strongest = (1 - weight) + weight * values[:, channels - rank :]
+                norm.rest[row] = tau.rsqrt()
+                norm.gains[row] = strongest.rsqrt() - tau.rsqrt()[:, None]
+                norm.vectors[row] = vectors[:, :, channels - rank :].half()
 
 
 class _PositionMoments:

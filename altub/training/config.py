@@ -242,6 +242,12 @@ class TrainingConfig(_Settings):
         "Number format of the subnets in training; auto is bf16 where the device is clearly faster in it.",
         group="run",
     )
+    feature_format: Literal["auto", "fp32", "fp16"] = setting(
+        "auto",
+        "Feature format",
+        "Number format of the kept features; auto is fp16, half the memory, where fp32 does not fit into it.",
+        group="run",
+    )
     evaluate_every: int = setting(
         1,
         "Evaluation interval",

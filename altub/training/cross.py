@@ -82,7 +82,7 @@ def _train_fold(parts: Prepared, images: _Part, title: str) -> Iterator[str]:
     torch.manual_seed(config.seed)
     pyramid = FlowPyramid(parts.detector.config.flow, parts.pyramid.shapes).to(parts.device)
     pyramid.limit_to(parts.pyramid.inside)
-    for _ in fit_norms(pyramid, images):
+    for _ in fit_norms(pyramid, images, parts.workers):
         yield f"{title}: fitting the norms"
     updates = Alternation(config, pyramid, parts.autocast, parts.workers)
     epochs = max(1, math.ceil(config.epochs * EPOCHS_SHARE))

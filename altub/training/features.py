@@ -6,11 +6,12 @@ import math
 import shutil
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from altub.backbones import Backbone
 from altub.data import PixelRange, Sample, to_tensor
 from altub.data.augment import Augment
 from altub.data.images.reading import image_dimensions
-from altub.device import Workers
+from altub.device import Item, Result, Workers
 from altub.errors import ConfigError, RunError
 from altub.files import explain_full_disk
 from altub.flows import FeatureNorm, FlowPyramid
@@ -30,7 +31,9 @@ from altub.inference.comparability import picture_statistics
 from altub.inference.framing import Frame, Framing
 from altub.inference.framing_settings import MOST_SIDE
 
-__all__ = ["FeatureStore", "load_images"]
+__all__ = ["FeatureFormat", "FeatureStore", "feature_shapes", "load_images"]
+
+FeatureFormat = Literal["fp32", "fp16"]  # fp16 keeps 11 bits of a value in half of the room
 
 EXTRACTION_BATCH = 16  # images per backbone call; fixed, so that features never depend on the training's batch size
 DISK_RESERVE = 2 << 30  # bytes left free on the disk for checkpoints and other programs
@@ -57,6 +60,12 @@ def load_images(
         return torch.stack(list(pool.map(load, range(len(samples)))))
 
 
+def feature_shapes(backbone: Backbone, side: int, device: torch.device) -> list[tuple[int, int, int]]:
+    """(C, H, W) of every scale of what a backbone makes of images of this side."""
+    with torch.inference_mode():
+        return [tuple(x.shape[1:]) for x in backbone(torch.zeros(1, 3, side, side, device=device))]
+
+
 class FeatureStore:
     """Feature pyramids of a list of images, by index; where images are cut into tiles, of all tiles, image by image.
 
@@ -71,6 +80,7 @@ class FeatureStore:
         workers: compute several batches side by side.
         pixel_range: which values of deep images are white.
         share: (rank, size): of all places only rank, rank + size, rank + 2 size, ... are kept and can be asked for.
+        kept_as: number format of what is kept; what comes out is float32.
         describes: the numbers of whole pictures are wanted (`pictures`).
     """
 
@@ -88,6 +98,7 @@ class FeatureStore:
         pixel_range: PixelRange | None = None,
         describes: bool = False,
         share: tuple[int, int] = (0, 1),
+        kept_as: FeatureFormat = "fp32",
     ) -> None:
         self.framing = image_size if isinstance(image_size, Framing) else Framing(image_size)
         if self.framing.side > MOST_SIDE:
@@ -96,15 +107,14 @@ class FeatureStore:
         self.device, self.spill, self.augment, self.workers = device, spill, augment, workers
         self.pixel_range, self.describes = pixel_range, describes
         self._pictures: dict[int, dict[str, float]] = {}
-        with torch.inference_mode():
-            probe = backbone(torch.zeros(1, 3, self.image_size, self.image_size, device=device))
-        self.shapes: list[tuple[int, int, int]] = [tuple(x.shape[1:]) for x in probe]
+        self.shapes = feature_shapes(backbone, self.image_size, device)
+        self.dtype = {"fp32": torch.float32, "fp16": torch.float16}[kept_as]
         self.frames: list[Frame] = []
         if not self.framing.is_plain:
             self.frames = [self.framing.frame(image_dimensions(sample.source)) for sample in self.samples]
         self._first_tiles = [0, *accumulate(map(len, self.frames))]  # of each image; one more at the end
         self.own = range(share[0], len(self), share[1])
-        self.bytes = len(self.own) * sum(c * h * w for c, h, w in self.shapes) * 4
+        self.bytes = len(self.own) * sum(c * h * w for c, h, w in self.shapes) * self.dtype.itemsize
         self.mode = "recompute" if augment is not None else self._place(budget)
         self._arrays: list[Tensor] | list[_RowFile] = []
         self._folded = False
@@ -137,10 +147,12 @@ class FeatureStore:
             yield from self._fill_files()
         elif self.mode != "recompute":
             where = self.device if self.mode == "device" else "cpu"
-            self._arrays = [torch.empty((len(self.own), *shape), device=where) for shape in self.shapes]
+            self._arrays = [
+                torch.empty((len(self.own), *shape), dtype=self.dtype, device=where) for shape in self.shapes
+            ]
             for start, stop, features in self._all_features():
                 for array, level in zip(self._arrays, features, strict=True):
-                    array[start:stop] = level
+                    array[start:stop] = self._as_kept(level)
                 yield stop
 
     def describe(self) -> Iterator[int]:
@@ -171,14 +183,13 @@ class FeatureStore:
             with torch.no_grad():
                 for norm, array in zip(norms, self._arrays, strict=True):
                     if isinstance(array, _RowFile):
-                        array.write(rows, norm(array.read(rows).to(self.device)).cpu())
+                        array.write(rows, self._as_kept(norm(array.read(rows).to(self.device).float())).cpu())
                     else:
                         kept = array[rows.start : rows.stop]
-                        kept.copy_(norm(kept.to(self.device)))
+                        kept.copy_(self._as_kept(norm(kept.to(self.device).float())))
             return rows.stop
 
-        starts = range(0, len(self.own), EXTRACTION_BATCH)
-        yield from map(piece, starts) if self.workers is None else self.workers.map(piece, starts)
+        yield from self._side_by_side(piece, self._starts)
         self._folded = True
 
     def norms_left(self, pyramid: FlowPyramid) -> Sequence[FeatureNorm]:
@@ -187,32 +198,38 @@ class FeatureStore:
 
     def _fill_files(self) -> Iterator[int]:
         # Written and read as files, not mapped: a full disk, or a file cut off in place, would kill the process.
-        paths = [self.spill / f"{level}.f32" for level in range(len(self.shapes))]
+        ending = "f32" if self.dtype == torch.float32 else "f16"
+        paths = [self.spill / f"{level}.{ending}" for level in range(len(self.shapes))]
         with explain_full_disk(self.spill), ExitStack() as stack:
             self.spill.mkdir(parents=True, exist_ok=True)
             files = [stack.enter_context(path.open("wb")) for path in paths]
             for _, stop, features in self._all_features():
                 for file, level in zip(files, features, strict=True):
-                    file.write(level.cpu().contiguous().numpy().data)
+                    file.write(self._as_kept(level).cpu().contiguous().numpy().data)
                 yield stop
-        self._arrays = [_RowFile(path, shape) for path, shape in zip(paths, self.shapes, strict=True)]
+        self._arrays = [_RowFile(path, shape, self.dtype) for path, shape in zip(paths, self.shapes, strict=True)]
 
     def _all_features(self) -> Iterator[tuple[int, int, list[Tensor]]]:
-        if self.frames:
+        def extract(loaded: tuple[int, Tensor]) -> tuple[int, int, list[Tensor]]:
+            return loaded[0], loaded[0] + len(loaded[1]), self._extract(loaded[1])
 
-            def extract(tiles: tuple[int, Tensor]) -> tuple[int, int, list[Tensor]]:
-                return tiles[0], tiles[0] + len(tiles[1]), self._extract(tiles[1])
+        if self.device.type != "cpu":  # its host decodes the next images meanwhile
+            yield from map(extract, _one_ahead(self._all_tiles() if self.frames else map(self._piece, self._starts)))
+        elif self.frames:
+            yield from self._side_by_side(extract, self._all_tiles())
+        else:  # decoded and passed through the backbone by the same worker: some decode while others compute
+            yield from self._side_by_side(lambda start: extract(self._piece(start)), self._starts)
 
-            pieces = self._all_tiles()
-            yield from map(extract, pieces) if self.workers is None else self.workers.map(extract, pieces)
-            return
+    @property
+    def _starts(self) -> range:
+        return range(0, len(self.own), EXTRACTION_BATCH)
 
-        def piece(start: int) -> tuple[int, int, list[Tensor]]:
-            stop = min(start + EXTRACTION_BATCH, len(self.own))
-            return start, stop, self._extract(self._load(self.own[start:stop]))
+    def _piece(self, start: int) -> tuple[int, Tensor]:
+        """Row of the first, (n, 3, side, side) of some own images."""
+        return start, self._load(self.own[start : start + EXTRACTION_BATCH])
 
-        starts = range(0, len(self.own), EXTRACTION_BATCH)
-        yield from map(piece, starts) if self.workers is None else self.workers.map(piece, starts)
+    def _side_by_side(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        return map(function, items) if self.workers is None else self.workers.map(function, items)
 
     def _all_tiles(self) -> Iterator[tuple[int, Tensor]]:
         """The own tiles of all images in order, each image decoded once: row of the first, (n, 3, side, side)."""
@@ -266,8 +283,14 @@ class FeatureStore:
             self._pictures[place] = picture_statistics(image, self.image_size)
 
     def _extract(self, images: Tensor) -> list[Tensor]:
-        with torch.no_grad():
-            return self.backbone(images.to(self.device))
+        with torch.no_grad():  # a network whose channels lie side by side gives maps laid out alike
+            return [level.contiguous() for level in self.backbone(images.to(self.device))]
+
+    def _as_kept(self, values: Tensor) -> Tensor:
+        if self.dtype == torch.float32:
+            return values
+        largest = torch.finfo(self.dtype).max  # a value beyond it would come back as infinity
+        return values.clamp(-largest, largest).to(self.dtype)
 
     def batch(self, indices: Sequence[int], epoch: int = 0) -> list[Tensor]:
         """Features of the images at `indices`, in that order, on the device: per scale (N, C, H, W) float32."""
@@ -276,9 +299,9 @@ class FeatureStore:
             return self._extract(images if self.augment is None else self.augment(images, epoch, indices))
         kept = [self.own.index(index) for index in indices]
         if self.mode == "disk":
-            return [rows.read(kept).to(self.device) for rows in self._arrays]
+            return [rows.read(kept).to(self.device).float() for rows in self._arrays]
         rows = torch.as_tensor(kept, dtype=torch.long, device=self._arrays[0].device)
-        return [array[rows].to(self.device) for array in self._arrays]
+        return [array[rows].to(self.device).float() for array in self._arrays]
 
     def batches(self, size: int) -> Iterator[tuple[list[int], list[Tensor]]]:
         """All own images in order: (indices, features) of at most `size` images at a time."""
@@ -295,14 +318,23 @@ class FeatureStore:
         shutil.rmtree(self.spill, ignore_errors=True)
 
 
-class _RowFile:
-    """A file of float32 arrays of one shape, an image each."""
+def _one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, the next of which is made while one is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, items, None)
+        while (item := waiting.result()) is not None:
+            waiting = pool.submit(next, items, None)
+            yield item
 
-    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
-        self.path, self.shape = path, shape
+
+class _RowFile:
+    """A file of arrays of one shape and number format, an image each."""
+
+    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+        self.path, self.shape, self.dtype = path, shape, np.float32 if dtype == torch.float32 else np.float16
         self._file = path.open("r+b", buffering=0)
         self._lock = threading.Lock()  # seeking and reading belong together
-        self._bytes = 4 * math.prod(shape)
+        self._bytes = dtype.itemsize * math.prod(shape)
 
     def read(self, indices: Sequence[int]) -> Tensor:
         """(N, C, H, W) of these images.
@@ -310,7 +342,7 @@ class _RowFile:
         Raises:
             RunError: the file was cut off or removed from outside.
         """
-        found = np.empty((len(indices), *self.shape), np.float32)
+        found = np.empty((len(indices), *self.shape), self.dtype)
         for row, index in zip(found, indices, strict=True):
             with self._lock:
                 self._file.seek(index * self._bytes)

@@ -148,7 +148,8 @@ def _outlook(config: TrainingConfig, category: Category, cost: _Cost, device: to
     work = cost.backbone * (trained * passes + tested)
     evaluations = -(-config.epochs // config.evaluate_every)
     work += cost.flow * (BACKWARD * trained * config.epochs + tested * evaluations)
-    cached = min(cost.values * VALUE_BYTES * (trained + tested), feature_memory_bytes())
+    value_bytes = VALUE_BYTES // 2 if config.feature_format == "fp16" else VALUE_BYTES
+    cached = min(cost.values * value_bytes * (trained + tested), feature_memory_bytes())
     activations = cost.values * VALUE_BYTES * config.flow.steps * KEPT_PER_STEP * min(config.batch_size, trained)
     weights = VALUE_BYTES * (COPIES * cost.weights + cost.frozen)
     return Outlook(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from altub.backbones import Backbone, create_backbone, resolve_auto
 from altub.backbones.catalogue import usual_flow_lr
+from altub.backbones.folding import fold_batch_norms, lay_channels_last
 from altub.data import MEMORY, Category, load_category
 from altub.data.augment import augmentation
+from altub.data.images.reading import image_dimensions
 from altub.device import Workers, autocast, choose_device, describe_device
 from altub.errors import ConfigError, DataError
 from altub.evaluation.evaluate import TestSet
@@ -26,9 +30,9 @@ from altub.inference.framing import Framing
 from altub.inference.masked import inspected_positions
 from altub.settings import feature_memory_bytes
 from altub.training.config import TrainingConfig
-from altub.training.data_record import split_data
+from altub.training.data_record import Split, split_data
 from altub.training.distributed import ALONE, Group
-from altub.training.features import FeatureStore
+from altub.training.features import FeatureStore, feature_shapes
 from altub.training.precision import choose_precision
 from altub.training.push import KnownDefects
 
@@ -38,7 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Prepared", "fit_norms", "fold_norms", "prepare"]
 
-BATCH = 8  # images at a time where the norms are fitted
+BATCH = 32  # images at a time where the norms are fitted: small ones make the products of a position slow
+FLOAT_BYTES = 4
 REGIONS_NOTE = (
     "The flow learns from whole images, regions count in maps and scores alone: images are augmented, cut into tiles "
     "or keep their aspect ratio, or the flow knows no single positions."
@@ -110,10 +115,14 @@ def prepare(
     precision = config.precision
     status.device = f"{describe_device(device)}, {precision}"
     framing = Framing.of(config)
+    is_ours = backbone is None
     if backbone is None:
         backbone = create_backbone(config.backbone, config.stages, image_size=framing.side)
     backbone = backbone.to(device)
     backbone.check_image_size(framing.side, framing.side)
+    if is_ours:  # one that the caller handed over stays as it is
+        fold_batch_norms(backbone, framing.side)
+        lay_channels_last(backbone, framing.side)
     status.backbone = backbone.name
     status.notes += [note for note in category.notes if note not in status.notes]
 
@@ -146,6 +155,9 @@ def prepare(
     if split.pixel_range is not None:
         notes += split.pixel_range.notes
     status.notes += [note for note in notes if note not in status.notes]
+    shapes = feature_shapes(backbone, framing.side, device)
+    with group.main_first():
+        config = _resolve_format(run, config, shapes, split)
     stores: list[FeatureStore] = []
     named = {"training": split.trained, "held-out": split.held_out, "test": split.tested, "known": split.known}
     for what, samples in named.items():
@@ -163,6 +175,8 @@ def prepare(
             pixel_range=split.pixel_range,
             describes=what in ("training", "held-out") and group.is_main,
             share=group.share if what == "training" else (0, 1),
+            # Thresholds come from the held-out images, whose features are those of any image that is scored.
+            kept_as="fp32" if what == "held-out" else config.feature_format,
         )
         stack.callback(store.close)
         stores.append(store)
@@ -191,7 +205,7 @@ def prepare(
         pyramid.limit_to(inspected_positions(config.regions, framing.side, pyramid.shapes))
     elif config.regions and REGIONS_NOTE not in status.notes:
         status.notes.append(REGIONS_NOTE)
-    yield from fit_norms(pyramid, trained, group)
+    yield from fit_norms(pyramid, trained, workers, group)
     group.from_main(pyramid.state_dict().values())
     detector_config = DetectorConfig(
         backbone=backbone.name,
@@ -258,6 +272,24 @@ def _resolve(
         # Runs of versions that did not write it down trained in fp32 on every CPU.
         begun_before = device.type == "cpu" and run.checkpoint_file.exists()
         found["precision"] = "fp32" if begun_before else choose_precision("auto", device)
+    return _written_down(run, config, found)
+
+
+def _resolve_format(
+    run: Run, config: TrainingConfig, shapes: Sequence[tuple[int, int, int]], split: Split
+) -> TrainingConfig:
+    """Likewise the format of the kept features: half the memory where the whole has no room in it."""
+    if config.feature_format != "auto":
+        return config
+    samples = [*split.trained, *split.held_out, *split.tested, *split.known]
+    framing = Framing.of(config)
+    windows = 1 if framing.is_plain else len(framing.frame(image_dimensions(samples[0].source)))
+    needed = FLOAT_BYTES * sum(map(math.prod, shapes)) * len(samples) * windows
+    halved = needed > feature_memory_bytes() >= needed / 2
+    return _written_down(run, config, {"feature_format": "fp16" if halved else "fp32"})
+
+
+def _written_down(run: Run, config: TrainingConfig, found: Mapping[str, object]) -> TrainingConfig:
     changed = {name: value for name, value in found.items() if getattr(config, name) != value}
     if changed:
         config = config.model_copy(update=changed)
@@ -265,13 +297,13 @@ def _resolve(
     return config
 
 
-def fit_norms(pyramid: FlowPyramid, trained: FeatureStore, group: Group = ALONE) -> Iterator[str]:
+def fit_norms(pyramid: FlowPyramid, trained: FeatureStore, workers: Workers, group: Group = ALONE) -> Iterator[str]:
     """Shows the training features to the norms that are fitted to them, as often as one asks for."""
     fits = {scale: norm.start_fit() for scale, norm in enumerate(pyramid.norms) if norm.needs_fit}
     while fits:
         for indices, features in trained.batches(BATCH):
-            for scale, fit in fits.items():
-                fit.observe(features[scale])
+            looks = [partial(fit.observe, features[scale]) for scale, fit in fits.items()]
+            list(workers.map(lambda look: look(), looks))  # the scales share nothing: side by side
             yield f"fitting the norms, image {indices[-1] + 1} of {len(trained)}"
         if group.size > 1:
             for fit in fits.values():

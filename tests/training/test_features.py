@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -171,3 +172,59 @@ def test_a_file_that_is_no_image_is_named(backbone: Backbone, samples: list, tmp
     store = make_store(backbone, [samples[0], type(samples[0])(bad, "good")], tmp_path / "a")
     with pytest.raises(ImageError, match=r"broken\.png"):
         list(store.fill())
+
+
+@pytest.mark.parametrize("budget", [PLENTY, 0])
+def test_half_the_room_costs_eleven_bits(backbone: Backbone, samples: list, tmp_path: Path, budget: int) -> None:
+    whole = filled(backbone, samples[:5], tmp_path / "a")
+    half = filled(backbone, samples[:5], tmp_path / "b", budget=budget, kept_as="fp16")
+    assert half.mode == ("memory" if budget else "disk") and 2 * half.bytes == whole.bytes
+    if not budget:
+        assert sum(file.stat().st_size for file in half.spill.iterdir()) == half.bytes
+    for rounded, exact in zip(half.batch([4, 1]), whole.batch([4, 1]), strict=True):
+        assert rounded.dtype == torch.float32 and not torch.equal(rounded, exact)
+        torch.testing.assert_close(rounded, exact, rtol=2**-11, atol=1e-6)
+
+
+def test_what_half_precision_has_no_number_for_stays_finite(samples: list, tmp_path: Path) -> None:
+    bright = Backbone.from_module(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), _Times(1e9)), SIDE)
+    store = filled(bright, samples[:3], tmp_path / "a", kept_as="fp16")
+    (values,) = store.batch([0, 1, 2])
+    assert torch.isfinite(values).all() and values.abs().max() == torch.finfo(torch.float16).max
+
+
+class _Times(torch.nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor
+
+
+def test_a_device_finds_the_next_images_decoded(
+    backbone: Backbone, samples: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path of a GPU, its features computed on the CPU: batch n + 1 is loaded before batch n has its features."""
+    monkeypatch.setattr(features, "EXTRACTION_BATCH", 4)
+    store, order, both = make_store(backbone, samples, tmp_path / "a"), [], threading.Barrier(2, timeout=30)
+    wanted = filled(backbone, samples, tmp_path / "b").batch(range(len(samples)))
+
+    def load(start: int) -> tuple[int, torch.Tensor]:
+        if start == 4:
+            both.wait()  # hangs where loading waits for the first batch's features
+        order.append(start)
+        return type(store)._piece(store, start)
+
+    def extract(images: torch.Tensor) -> list[torch.Tensor]:
+        if len(order) == 1:
+            both.wait()
+        return type(store)._extract(store, images)
+
+    store.device = torch.device("meta")  # any that is no CPU; its tensors stay where they are
+    store._piece, store._extract = load, extract
+    monkeypatch.setattr(type(store), "_extract", lambda self, images: self.backbone(images))
+    found = [torch.cat(level) for level in zip(*(maps for _, _, maps in store._all_features()), strict=True)]
+    assert order == list(range(0, len(samples), 4))
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b)

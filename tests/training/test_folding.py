@@ -39,7 +39,7 @@ def filled(backbone: Backbone, data: Path, spill: Path, **options) -> FeatureSto
 
 def fitted(store: FeatureStore, norm: str) -> FlowPyramid:
     pyramid = FlowPyramid(FlowConfig(steps=1, norm=norm, position_rank=4), store.shapes)
-    assert all(isinstance(line, str) for line in fit_norms(pyramid, store))
+    assert all(isinstance(line, str) for line in fit_norms(pyramid, store, Workers(store.device)))
     return pyramid
 
 

@@ -30,6 +30,7 @@
 | ALTUB_MQTT_USER       | logs a watched folder in to its MQTT broker                    | none              |
 | ALTUB_MQTT_PASSWORD   | the password of that user                                      | none              |
 | ALTUB_PLAIN_FRONTEND  | 1: Gradio's scripts as they are, without quicker parts         | quicker ones      |
+| ALTUB_STANDBY         | 0: the page has no process ready for the next training         | it has one        |
 | ALTUB_WEBHOOK_SECRET  | signs the messages of a watched folder to a webhook            | none              |
 
 Defaults in brackets hold on a Hugging Face Space, where data and runs also go to its persistent storage, if any.
@@ -60,6 +61,7 @@ __all__ = [
     "feature_memory_bytes",
     "follow_seconds",
     "gradio_temp_dir",
+    "keeps_standby",
     "labels_db",
     "log_days",
     "max_body_bytes",
@@ -231,6 +233,11 @@ def allowed_hosts() -> list[str]:
 def api_token() -> str:
     """What programs must send to the endpoint for machines (``ALTUB_API_TOKEN``); empty where it is not set."""
     return os.environ.get("ALTUB_API_TOKEN") or ""
+
+
+def keeps_standby() -> bool:
+    """Has the page a process ready for the next training (``ALTUB_STANDBY``)?"""
+    return os.environ.get("ALTUB_STANDBY") != "0"
 
 
 def plain_frontend() -> bool:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 
 import gradio as gr
 
 from altub.deploy.server.notices import notice_html
 from altub.errors import AltUBError
+from altub.runs.launchers.process import ProcessLauncher
+from altub.runs.launchers.standby import Standby
 from altub.settings import uploads_are_shared
 from altub.ui import api
 from altub.ui.compare import tab as compare_page
@@ -84,8 +87,9 @@ def main(
         ConfigError: the settings do not allow it, or the port is taken; in one sentence.
     """
     options = make_options(host, port, share, auth, open_browser, auth_file=auth_file, no_auth=no_auth)
-    drain, services = Drain(), services or Services()
-    with TemporaryFiles() as files, Ending(drain, files.close) as ending:
+    drain, standby = Drain(), Standby()
+    services = services or Services(ProcessLauncher(standby))
+    with TemporaryFiles() as files, closing(standby), Ending(drain, files.close) as ending:
         demo = build_app(options, services)  # after the folder was made: its components remember it
         launch(demo, options, files=files, drain=drain, models=services.models, recorder=services.recorder)
         code = ending.serve(lambda: demo.is_running)

@@ -69,6 +69,11 @@ class Services:
         """
         return LabelStore()
 
+    def expect_training(self) -> None:
+        """Somebody looks at the form: a training will probably be started soon. Returns at once."""
+        if self.launcher is not None:
+            self.launcher.prepare()
+
     def start_training(self, config: TrainingConfig, visitor: str | None) -> Run:
         """Starts or queues a training for a visitor, within the owner's limits.
 

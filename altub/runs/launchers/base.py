@@ -59,6 +59,9 @@ class Launcher(Protocol):
 
     is_local: bool
 
+    def prepare(self) -> None:
+        """A training will probably be started soon; returns at once, and fails never."""
+
     def start(self, run: Run) -> None:
         """Starts (or queues) a run that was just created; returns at once.
 
@@ -99,6 +102,9 @@ class LocalLauncher:
     """What all launchers do that train on this machine, where the run directory is all that they share with others."""
 
     is_local = True
+
+    def prepare(self) -> None:
+        pass
 
     def start(self, run: Run) -> None:
         raise NotImplementedError

@@ -11,22 +11,36 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from altub.errors import AltUBError, RunError
 from altub.files import PACKAGE, explain_full_disk
 from altub.runs.launchers.base import LocalLauncher
 from altub.runs.run import Run
 
-__all__ = ["ProcessLauncher", "spawn", "spawn_training"]
+if TYPE_CHECKING:
+    from altub.runs.launchers.standby import Standby
+
+__all__ = ["ProcessLauncher", "full_environment", "spawn", "spawn_training"]
 
 
 class ProcessLauncher(LocalLauncher):
-    """A process for every training; it waits in the queue by itself."""
+    """A process for every training; it waits in the queue by itself.
+
+    Args:
+        standby: has a process ready for the next training; None: each is started when it is wanted.
+    """
+
+    def __init__(self, standby: Standby | None = None) -> None:
+        self.standby = standby
+
+    def prepare(self) -> None:
+        if self.standby is not None:
+            self.standby.prepare()
 
     def start(self, run: Run) -> None:
         try:
-            process = spawn_training(run, "--queue")
+            process = spawn_training(run, "--queue", standby=self.standby)
         except AltUBError as error:  # the run must not look as if it were starting
             run.mark_failed(error)
             raise
@@ -35,7 +49,11 @@ class ProcessLauncher(LocalLauncher):
 
 
 def spawn_training(
-    run: Run, *options: str, environment: Mapping[str, str] | None = None, new_log: bool = False
+    run: Run,
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    new_log: bool = False,
+    standby: Standby | None = None,
 ) -> subprocess.Popen:
     """A process that trains `run` from its checkpoint and prints into its train.log.
 
@@ -43,6 +61,7 @@ def spawn_training(
         options: more options of `altub train`.
         environment: variables to set.
         new_log: replace the log of earlier processes.
+        standby: its waiting process is taken, if there is one.
 
     Raises:
         RunError: no process could be started.
@@ -53,7 +72,8 @@ def spawn_training(
     arguments = ("train", "--run-dir", str(run.path), "--resume", "--quiet", *options)
     try:
         with explain_full_disk(run.log_file), run.log_file.open("wb" if new_log else "ab") as log:
-            return spawn(
+            taken = None if standby is None else standby.take(arguments, run.log_file, environment)
+            return taken or spawn(
                 "altub",
                 *arguments,
                 environment=environment,
@@ -78,8 +98,12 @@ def spawn(
     Raises:
         OSError: the system cannot start it.
     """
+    return subprocess.Popen([sys.executable, "-m", module, *arguments], env=full_environment(environment), **options)
+
+
+def full_environment(environment: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """All variables of such a process."""
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
-    paths = [str(PACKAGE.parent), variables.get("PYTHONPATH", "")]
+    paths = [str(PACKAGE.parent), variables.get("PYTHONPATH") or ""]
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    given = {name: value for name, value in variables.items() if value is not None}
-    return subprocess.Popen([sys.executable, "-m", module, *arguments], env=given, **options)
+    return {name: value for name, value in variables.items() if value is not None}

@@ -7,7 +7,7 @@ A problem belongs to one field. The field gets a coloured frame and the sentence
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -77,10 +77,13 @@ class FormChecks:
     Args:
         infos: dotted name of a setting -> help below its field, if any.
         is_local: may folders of this machine be named?
+        expect: told whenever somebody looks at the form.
     """
 
-    def __init__(self, infos: Mapping[str, str | None], *, is_local: bool) -> None:
-        self.infos, self.is_local = infos, is_local
+    def __init__(
+        self, infos: Mapping[str, str | None], *, is_local: bool, expect: Callable[[], None] = lambda: None
+    ) -> None:
+        self.infos, self.is_local, self.expect = infos, is_local, expect
 
     def look(
         self, marked: list[str], source: str, category: str | None, folder: str | None, preset: str, *values: Any
@@ -90,6 +93,7 @@ class FormChecks:
         Args:
             marked: names of the fields that are marked now.
         """
+        self.expect()
         if not category:  # the panel of the images says what to do
             problems, outlook = [], None
         else:

@@ -86,7 +86,7 @@ def build(demo: gr.Blocks, services: Services, *, may_name_folders: bool = True)
         show_progress="hidden",
     )
     start = bar.start
-    checks = FormChecks(form.infos, is_local=may_name_folders)
+    checks = FormChecks(form.infos, is_local=may_name_folders, expect=services.expect_training)
     marked = gr.State([])
     checked = {
         "fn": checks.look,

@@ -39,6 +39,9 @@ class HfJobsLauncher:
 
     is_local = False
 
+    def prepare(self) -> None:
+        pass  # a job costs from its first second
+
     def start(self, run: Run) -> None:
         from altub.runs.launchers.hf_jobs.submit import submit
 

@@ -79,6 +79,7 @@ def small_config(data_folder: Path) -> TrainingConfig:
         base={"interval": 2, "on_top": False},
         device="cpu",
         precision="fp32",
+        feature_format="fp32",
     )
 
 

@@ -8,8 +8,9 @@ weights it runs on.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +32,7 @@ class Backbone(nn.Module):
         image_size_multiple: both sides of an image must be multiples of this.
         fixed_image_size: the one side length a transformer takes; None where any multiple will do.
         has_final_norm: features have passed the network's own final norm, so that a flow needs none in front.
+        inside: pixels that it sees, see `looking_at`; None: all.
     """
 
     normalise_mean: Tensor
@@ -61,6 +63,7 @@ class Backbone(nn.Module):
         self.image_size_multiple = image_size_multiple or max(self.strides)
         self.fixed_image_size = fixed_image_size
         self.has_final_norm = has_final_norm
+        self.inside: Callable[[int, int], np.ndarray] | None = None
         self.register_buffer("normalise_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("normalise_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
@@ -127,7 +130,22 @@ class Backbone(nn.Module):
             ConfigError: the images have a size that the backbone does not take.
         """
         self.check_image_size(*images.shape[-2:])
-        return self.network((images - self.normalise_mean) / self.normalise_std)
+        normalised = (images - self.normalise_mean) / self.normalise_std
+        if self.inside is not None:
+            seen = torch.tensor(self.inside(*images.shape[-2:]), device=images.device)
+            normalised = normalised.masked_fill(~seen, 0.0)
+        return self.network(normalised)
+
+    def looking_at(self, inside: Callable[[int, int], np.ndarray]) -> Backbone:
+        """A backbone on the same network that sees a part of every image; the rest is as plain as padding to it.
+
+        Args:
+            inside: gives the pixels that it sees of images of a height and width, bool (H, W).
+        """
+        limited = copy.copy(self)
+        limited._modules, limited._buffers = dict(self._modules), dict(self._buffers)
+        limited.inside = inside
+        return limited
 
     def check_image_size(self, height: int, width: int) -> None:
         """Raise ConfigError for a size (pixels) that the backbone does not take."""

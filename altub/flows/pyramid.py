@@ -49,11 +49,6 @@ class FlowPyramid(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
-    def takes_regions(self) -> bool:
-        """Can all of its flows be limited to some positions (`limit_to`)?"""
-        return all(head.takes_regions for head in self.heads)
-
-    @property
     def inside(self) -> list[Tensor | None]:
         """Per scale the positions that count, bool (H, W); None: all."""
         return [norm.inside for norm in self.norms]

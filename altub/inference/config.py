@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from altub.data.images import PixelRange
@@ -11,7 +12,7 @@ from altub.flows.config import FlowConfig
 from altub.inference.comparability import Comparability
 from altub.inference.framing_settings import Aspect, framing_problem
 from altub.inference.info import ModelInfo
-from altub.inference.regions import Regions
+from altub.inference.regions import Regions, inspected_pixels
 
 __all__ = ["DetectorConfig", "MapKind", "ModelConfig", "ModelVersion", "ScoreKind"]
 
@@ -45,13 +46,17 @@ class DetectorConfig(BaseModel):
     log_det_weight: float = Field(0.0, ge=0, le=1)
     pixel_range: PixelRange | None = None  # models of 0.1.0: every image by its own largest value
     regions: Regions = ()  # where it looks; earlier models look everywhere
-    regions_in_flow: bool = False  # norm, flow and base see nothing else either; earlier: only maps and scores
+    hides_outside: bool = False  # of it backbone, norm, flow and base see nothing; earlier: maps and scores alone
 
     @model_validator(mode="after")
     def _framing_is_possible(self) -> DetectorConfig:
         if problem := framing_problem(self):
             raise ValueError(problem)
         return self
+
+    def sees(self, height: int, width: int) -> np.ndarray:
+        """The pixels of images of this size that it looks at, bool (H, W)."""
+        return inspected_pixels(self.regions, height, width)
 
     @property
     def score_unit(self) -> str:

@@ -85,7 +85,7 @@ class AnomalyDetector(MapReader):
         comparability: Comparability | None = None,
     ) -> None:
         super().__init__(config, pyramid)
-        self.backbone = backbone
+        self.backbone = backbone.looking_at(config.sees) if config.hides_outside else backbone
         self.calibration, self.info, self.map_source = calibration, info or ModelInfo(), map_source
         self.own_threshold = own_threshold
         self.comparability = comparability

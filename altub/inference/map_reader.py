@@ -37,7 +37,7 @@ class MapReader(nn.Module):
         super().__init__()
         self.config, self.pyramid = config, pyramid
         self._inspected: dict[tuple[int, int], np.ndarray] = {}
-        if config.regions_in_flow:
+        if config.hides_outside:
             pyramid.limit_to(inspected_positions(config.regions, config.image_size, pyramid.shapes))
 
     @torch.no_grad()

@@ -28,6 +28,7 @@ from altub.inference.config import DetectorConfig
 from altub.inference.detector import AnomalyDetector
 from altub.inference.framing import Framing
 from altub.inference.masked import inspected_positions
+from altub.inference.regions import inspected_pixels
 from altub.settings import feature_memory_bytes
 from altub.training.config import TrainingConfig
 from altub.training.data_record import Split, split_data
@@ -120,9 +121,14 @@ def prepare(
         backbone = create_backbone(config.backbone, config.stages, image_size=framing.side)
     backbone = backbone.to(device)
     backbone.check_image_size(framing.side, framing.side)
+    hides = _can_hide(config, framing)
+    if config.regions and not hides and REGIONS_NOTE not in status.notes:
+        status.notes.append(REGIONS_NOTE)
     if is_ours:  # one that the caller handed over stays as it is
         fold_batch_norms(backbone, framing.side)
         lay_channels_last(backbone, framing.side)
+    if hides:
+        backbone = backbone.looking_at(partial(inspected_pixels, config.regions))
     status.backbone = backbone.name
     status.notes += [note for note in category.notes if note not in status.notes]
 
@@ -201,10 +207,8 @@ def prepare(
         flow = flow.model_copy(update={"norm": "none"})  # transformers bring their own, frozen
     pyramid = FlowPyramid(flow, trained.shapes)
     pyramid.to(device)
-    if in_flow := bool(config.regions) and _can_limit(pyramid, framing, config):
+    if hides:
         pyramid.limit_to(inspected_positions(config.regions, framing.side, pyramid.shapes))
-    elif config.regions and REGIONS_NOTE not in status.notes:
-        status.notes.append(REGIONS_NOTE)
     yield from fit_norms(pyramid, trained, workers, group)
     group.from_main(pyramid.state_dict().values())
     detector_config = DetectorConfig(
@@ -224,7 +228,7 @@ def prepare(
         score_share=config.score_share,
         pixel_range=split.pixel_range,
         regions=config.regions,
-        regions_in_flow=in_flow,
+        hides_outside=hides,
     )
     return Prepared(
         config=config,
@@ -243,9 +247,10 @@ def prepare(
     )
 
 
-def _can_limit(pyramid: FlowPyramid, framing: Framing, config: TrainingConfig) -> bool:
-    """Does a position of the feature maps show the same place of every image, and do the flows train by position?"""
-    return framing.is_plain and not config.augment and pyramid.takes_regions
+def _can_hide(config: TrainingConfig, framing: Framing) -> bool:
+    """Are there regions, does a place of the image stay where it is, and does the flow train by position?"""
+    takes_regions = get_flow(config.flow.kind).head_class().takes_regions
+    return bool(config.regions) and framing.is_plain and not config.augment and takes_regions
 
 
 def _resolve(

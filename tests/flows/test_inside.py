@@ -178,11 +178,3 @@ def test_another_size_takes_the_same_places_of_the_image() -> None:
     norm = fit(limited(create_norm("position", SHAPE)), features())
     out = norm(torch.randn(2, 4, 12, 10))
     assert not out[:, :, ~larger].any() and out[:, :, larger].any()
-
-
-def test_a_flow_of_ones_own_says_whether_it_takes_regions() -> None:
-    from tests.flows.own import OWN, registered_flow
-
-    with registered_flow():
-        assert not FlowPyramid(FlowConfig(kind=OWN, norm="none"), [SHAPE]).takes_regions
-    assert pyramid_of({"kind": "fastflow"}).takes_regions

@@ -162,7 +162,7 @@ def test_a_graph_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest
     images = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (64, 64, 3), dtype=np.uint8)) for i in range(3)]
     settings = {"map_kind": "mixture", "score_kind": "range", "smoothing": 2.0, "score_share": 0.01}
     ignored = Region(kind="ignore", points=[(0, 0), (0.4, 0), (0.4, 0.3)])
-    detector = calibrated(untrained("position", regions=(ignored,), regions_in_flow=True, **settings), images)
+    detector = calibrated(untrained("position", regions=(ignored,), hides_outside=True, **settings), images)
     detector.own_threshold = Threshold.fixed(3.0, 2.0)
     monkeypatch.setattr("altub.inference.onnx_export.onnx_graph", cache(onnx_graph))
     done = export_onnx(detector, tmp_path / "m.onnx")

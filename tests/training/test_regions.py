@@ -26,9 +26,7 @@ POSITION = {"steps": 2, "hidden_ratio": 0.5, "norm": "position"}
 
 @pytest.fixture(scope="module")
 def limited(small_config: TrainingConfig, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run_through(
-        tmp_path_factory.mktemp("limited") / "r", variant(small_config, regions=(LEFT,), flow=POSITION)
-    )
+    return run_through(tmp_path_factory.mktemp("limited") / "r", variant(small_config, regions=(LEFT,), flow=POSITION))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from altub.runs.launchers.base import LocalLauncher
 from altub.training.config import make_config
+from altub.ui.services import Services
 from altub.ui.train.checks import WRONG, FormChecks, find_problems
 from altub.ui.train.data_source import MVTEC, SAMPLE
 from altub.ui.train.form_values import form_settings, values_of
@@ -79,3 +81,17 @@ def test_what_is_wrong_with_the_images_is_said_above_the_button(look) -> None:
     assert "3 good images are too few" in line and marked == [] and touched == {}
     assert look(None)[0] == ""
     assert "no longer there" in look("gone")[0]
+
+
+def test_whoever_looks_at_the_form_makes_a_process_ready(tmp_path: Path) -> None:
+    class Counting(LocalLauncher):
+        prepared = 0
+
+        def prepare(self) -> None:
+            self.prepared += 1
+
+    launcher = Counting()
+    checks = FormChecks(dict.fromkeys(NAMES), is_local=True, expect=Services(launcher).expect_training)
+    checks.look([], MVTEC, None, "", "quick-look")
+    assert launcher.prepared == 1
+    Services().expect_training()  # nothing trains here but what a run says itself

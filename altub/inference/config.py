@@ -12,7 +12,7 @@ from altub.flows.config import FlowConfig
 from altub.inference.comparability import Comparability
 from altub.inference.framing_settings import Aspect, framing_problem
 from altub.inference.info import ModelInfo
-from altub.inference.regions import Regions, inspected_pixels
+from altub.inference.regions import Regions, kept_pixels
 
 __all__ = ["DetectorConfig", "MapKind", "ModelConfig", "ModelVersion", "ScoreKind"]
 
@@ -56,7 +56,7 @@ class DetectorConfig(BaseModel):
 
     def sees(self, height: int, width: int) -> np.ndarray:
         """The pixels of images of this size that it looks at, bool (H, W)."""
-        return inspected_pixels(self.regions, height, width)
+        return kept_pixels(self.regions, height, width)
 
     @property
     def score_unit(self) -> str:

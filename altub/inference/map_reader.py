@@ -17,12 +17,10 @@ from altub.inference.calibration import Calibration
 from altub.inference.config import DetectorConfig
 from altub.inference.framing import Frame, Framing
 from altub.inference.masked import inspected_positions, lowest_outside, positions_of
-from altub.inference.regions import inspected_pixels
+from altub.inference.regions import kept_pixels
 from altub.inference.smoothing import gaussian_blur
 
 __all__ = ["MapReader"]
-
-MOST_SIZES = 8  # of maps, whose inspected pixels are kept
 
 
 class MapReader(nn.Module):
@@ -36,7 +34,6 @@ class MapReader(nn.Module):
     def __init__(self, config: DetectorConfig, pyramid: FlowPyramid) -> None:
         super().__init__()
         self.config, self.pyramid = config, pyramid
-        self._inspected: dict[tuple[int, int], np.ndarray] = {}
         if config.hides_outside:
             pyramid.limit_to(inspected_positions(config.regions, config.image_size, pyramid.shapes))
 
@@ -76,11 +73,7 @@ class MapReader(nn.Module):
         Raises:
             ConfigError: its regions leave nothing.
         """
-        if self.config.regions and size not in self._inspected:
-            if len(self._inspected) >= MOST_SIZES:  # images of many shapes
-                self._inspected.clear()
-            self._inspected[size] = inspected_pixels(self.config.regions, *size)
-        return self._inspected.get(size)
+        return kept_pixels(self.config.regions, *size) if self.config.regions else None
 
     # What held-out good images say. Where the model does not look, they say nothing.
 
@@ -100,7 +93,7 @@ class MapReader(nn.Module):
     def _inspected_windows(self, frame: Frame) -> Tensor:
         """Where the model looks in the windows of a frame: (n, 1, side, side) of 0 and 1."""
         width, height = frame.size
-        pixels = torch.from_numpy(inspected_pixels(self.config.regions, height, width)).float()
+        pixels = torch.from_numpy(kept_pixels(self.config.regions, height, width)).float()
         pixels = F.pad(pixels, (0, max(frame.side - width, 0), 0, max(frame.side - height, 0)))
         return torch.stack([pixels[None, y : y + frame.side, x : x + frame.side] for x, y in frame.corners])
 

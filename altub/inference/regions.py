@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from altub.errors import ConfigError, validation_problem
 from altub.files import printable
 
-__all__ = ["MOST_REGIONS", "Region", "Regions", "inspected_pixels", "read_regions"]
+__all__ = ["MOST_REGIONS", "Region", "Regions", "inspected_pixels", "kept_pixels", "read_regions"]
 
 MOST_REGIONS = 64
 MOST_POINTS = 400  # of one polygon
@@ -77,6 +78,14 @@ def inspected_pixels(regions: Sequence[Region], height: int, width: int) -> np.n
             inside &= ~_filled(region, height, width)
     if inside.sum() < max(1, SMALLEST_SHARE * inside.size):
         raise ConfigError("The regions leave nothing to inspect: make them larger, or ignore less.")
+    return inside
+
+
+@lru_cache(maxsize=16)
+def kept_pixels(regions: tuple[Region, ...], height: int, width: int) -> np.ndarray:
+    """`inspected_pixels`, computed once and not to be written to: for what is asked at every image."""
+    inside = inspected_pixels(regions, height, width)
+    inside.setflags(write=False)
     return inside
 
 

@@ -224,7 +224,8 @@ class _Passes:
         for _ in self.store.describe():
             pass
         if self.store.describes:
-            detector.comparability = Comparability.fit(self.store.pictures, self.store.image_size)
+            regions = detector.config.regions if detector.config.hides_outside else ()
+            detector.comparability = Comparability.fit(self.store.pictures, self.store.image_size, regions=regions)
 
 
 def _totals(sums: Sequence[Sequence[FeatureSums]]) -> list[FeatureSums]:

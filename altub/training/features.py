@@ -280,7 +280,8 @@ class FeatureStore:
 
     def _see(self, place: int, image: Image.Image) -> None:
         if self.describes and place not in self._pictures:
-            self._pictures[place] = picture_statistics(image, self.image_size)
+            side, seen = self.image_size, self.backbone.inside
+            self._pictures[place] = picture_statistics(image, side, None if seen is None else seen(side, side))
 
     def _extract(self, images: Tensor) -> list[Tensor]:
         with torch.no_grad():  # a network whose channels lie side by side gives maps laid out alike

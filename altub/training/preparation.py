@@ -28,7 +28,7 @@ from altub.inference.config import DetectorConfig
 from altub.inference.detector import AnomalyDetector
 from altub.inference.framing import Framing
 from altub.inference.masked import inspected_positions
-from altub.inference.regions import inspected_pixels
+from altub.inference.regions import kept_pixels
 from altub.settings import feature_memory_bytes
 from altub.training.config import TrainingConfig
 from altub.training.data_record import Split, split_data
@@ -128,7 +128,7 @@ def prepare(
         fold_batch_norms(backbone, framing.side)
         lay_channels_last(backbone, framing.side)
     if hides:
-        backbone = backbone.looking_at(partial(inspected_pixels, config.regions))
+        backbone = backbone.looking_at(partial(kept_pixels, config.regions))
     status.backbone = backbone.name
     status.notes += [note for note in category.notes if note not in status.notes]
 
@@ -200,7 +200,9 @@ def prepare(
     turned = ("aspect",) if "rot90" in config.augment else ()
     comparability = None
     if group.is_main:
-        comparability = Comparability.fit(trained.pictures + held_out.pictures, framing.side, without=turned)
+        pictures = trained.pictures + held_out.pictures
+        regions = config.regions if hides else ()
+        comparability = Comparability.fit(pictures, framing.side, without=turned, regions=regions)
     torch.manual_seed(config.seed)
     flow = config.flow
     if backbone.has_final_norm and flow.norm != "none":

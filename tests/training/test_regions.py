@@ -49,6 +49,11 @@ def test_the_saved_model_sees_what_is_inside_alone(limited: Run, images: list[Im
     assert [int(inside.sum()) for inside in detector.pyramid.inside] == [16 * 4, 8 * 2, 4]
     clean, changed = (detector.predict(image) for image in (images[0], spoiled(images[0])))
     assert changed.score == clean.score and np.array_equal(changed.anomaly_map, clean.anomaly_map)
+    assert detector.comparability.regions == (LEFT,) and changed.reasons == clean.reasons == ()
+    red = Image.new("RGB", (SIDE, SIDE), (255, 0, 0))
+    red.paste(images[0].crop((0, 0, SIDE // 4, SIDE)), (0, 0))
+    assert detector.predict(red).reasons == ()
+    assert detector.predict(Image.new("RGB", (SIDE, SIDE), (255, 0, 0))).reasons
     blot = images[0].copy()
     blot.paste((250, 240, 120), (2, 20, 12, 34))
     assert detector.predict(blot).score > clean.score

@@ -15,6 +15,7 @@ from PIL import Image
 __all__ = ["picture_statistics"]
 
 _FLOOR = 0.1  # grey levels: what is added before a logarithm; well below one step of 8 bits
+_PLAIN = (128, 128, 128)  # what stands for pixels that do not count
 _SMALL_PART = 1 / 8  # of the pixels: more than a defect covers
 _BLOCK, _WINDOW = 8, 512  # pixels: side of JPEG's blocks, and of the part of the picture where they are looked for
 _LINES = 128  # of that part that are looked at, in each direction
@@ -24,7 +25,7 @@ _FREQUENCIES, _PLACES = np.arange(5, 8), np.arange(_BLOCK)
 _HIGHEST = np.float32(0.5 * np.cos(np.pi * (_PLACES[:, None] + 0.5) * _FREQUENCIES / _BLOCK))
 
 
-def picture_statistics(image: Image.Image, side: int) -> dict[str, float]:
+def picture_statistics(image: Image.Image, side: int, inside: np.ndarray | None = None) -> dict[str, float]:
     """The numbers of one picture, by name.
 
     colour: log(1 + mean chroma), chroma being the largest minus the smallest channel of a pixel. red, blue: means of
@@ -36,6 +37,7 @@ def picture_statistics(image: Image.Image, side: int) -> dict[str, float]:
     Args:
         image: RGB, at its own size.
         side: of the square that it is scaled to, in pixels: the model's input size.
+        inside: bool (side, side), the pixels of it that count; None: all. Blocks and aspect are always the picture's.
 
     Example:
         >>> numbers = picture_statistics(Image.new("RGB", (64, 32), (200, 100, 100)), 32)
@@ -43,11 +45,15 @@ def picture_statistics(image: Image.Image, side: int) -> dict[str, float]:
         (100.0, 0.69)
     """
     small = image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BILINEAR)
-    red, green, blue = (np.asarray(channel) for channel in small.split())
+    if inside is not None:  # nothing outside may show in the differences to the surroundings either
+        small = Image.composite(small, Image.new("RGB", small.size, _PLAIN), Image.fromarray(inside))
+    counted = slice(None) if inside is None else inside
+    red, green, blue = (np.asarray(channel)[counted] for channel in small.split())
     chroma = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     means = [float(channel.mean()) for channel in (red, green, blue)]
     luma = np.asarray(small.convert("L"))
-    detail = np.abs(luma - _smoothed(luma)).ravel()
+    detail = np.abs(luma - _smoothed(luma))[counted].ravel()
+    luma = luma[counted]
     places = [detail.size // 2, detail.size * 99 // 100]
     middle, sharpest = np.partition(detail, places)[places]
     width, height = image.size

@@ -93,7 +93,7 @@ class MapReader(nn.Module):
     def _inspected_windows(self, frame: Frame) -> Tensor:
         """Where the model looks in the windows of a frame: (n, 1, side, side) of 0 and 1."""
         width, height = frame.size
-        pixels = torch.from_numpy(kept_pixels(self.config.regions, height, width)).float()
+        pixels = torch.tensor(kept_pixels(self.config.regions, height, width)).float()
         pixels = F.pad(pixels, (0, max(frame.side - width, 0), 0, max(frame.side - height, 0)))
         return torch.stack([pixels[None, y : y + frame.side, x : x + frame.side] for x, y in frame.corners])
 

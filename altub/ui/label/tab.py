@@ -55,7 +55,7 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> LabelTab | None
         return None
     desk = LabelDesk(services)
     on = LabelHandlers(services, desk, is_local=is_local)
-    value, names = gr.State({}), gr.JSON([], visible=False)
+    value, scored, names = gr.State({}), gr.State(0), gr.JSON([], visible=False)
     timer = gr.Timer(POLL, active=False)
     with gr.Row(elem_id="label", equal_height=False):
         with gr.Column(scale=0, min_width=270, elem_id="label-left"):
@@ -151,8 +151,8 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> LabelTab | None
         trigger_mode="always_last",
         **QUIET,
     )
-    insight.connect(canvas, value, fields)
-    timer.tick(on.look, run, [scoring, timer], **QUIET)
+    insight.connect(canvas, value, scored, fields)
+    timer.tick(on.look, run, [scoring, timer, scored], **QUIET)
     adds = {"outputs": [canvas, value, source, scoring, timer], "show_progress_on": adding, "api_visibility": "private"}
     for field in (files, folder_files):
         field.upload(on.add_files, [field, names, new_source, value, *fields], js=NAMES_JS, **adds).then(

@@ -22,7 +22,7 @@ What the labels say, live after every label:
     cheapest_threshold(sample, cost_ratio, pixel_value=...)
     extend_calibration(model_folder, store)          good labels join the calibration, as a new version of the model
 
-And `export_labels`, `import_labels`, `write_training_set`, `back_up`, `check`. Everything raises
+And `export_labels`, `push_labels`, `import_labels`, `write_training_set`, `back_up`, `check`. Everything raises
 `LabelError` or another `AltUBError` with a sentence for the person. Calls are safe from several threads and processes;
 each is one transaction.
 """
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from altub.labels.curves import confusion, label_curves
     from altub.labels.formats import export_labels, import_labels
     from altub.labels.lists import browse
+    from altub.labels.publish import push_labels
     from altub.labels.queue import Queue
     from altub.labels.sample import read_sample
     from altub.labels.scoring import score_images
@@ -63,6 +64,7 @@ __all__ = [
     "import_labels",
     "label_curves",
     "promised_threshold",
+    "push_labels",
     "read_extension",
     "read_sample",
     "score_images",
@@ -88,6 +90,7 @@ __getattr__, __dir__ = lazy_exports(
         "import_labels": ".formats",
         "label_curves": ".curves",
         "promised_threshold": ".thresholds",
+        "push_labels": ".publish",
         "read_extension": ".calibration",
         "read_sample": ".sample",
         "score_images": ".scoring",

@@ -16,6 +16,7 @@ from altub.ui.label.choice import ALL_SOURCES, UNLABELLED
 from altub.ui.label.desk import LabelDesk
 from altub.ui.label.export import FORMAT_CHOICES
 from altub.ui.label.handlers import LabelHandlers
+from altub.ui.label.hub_card import HubCard
 from altub.ui.label.insight_panel import InsightPanel
 from altub.ui.services import Services
 
@@ -120,6 +121,7 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> LabelTab | None
                 )
                 export = gr.Button("Download", size="md", scale=0, min_width=130, elem_id="label-download")
                 file = gr.DownloadButton(visible="hidden", elem_id="label-file")
+            hub = HubCard(services, desk) if is_local else None
             with gr.Row(elem_id="label-training", elem_classes="label-card"):
                 with_good = gr.Checkbox(
                     True,
@@ -152,6 +154,8 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> LabelTab | None
         **QUIET,
     )
     insight.connect(canvas, value, scored, fields)
+    if hub is not None:
+        hub.connect(value, fields)
     timer.tick(on.look, run, [scoring, timer, scored], **QUIET)
     adds = {"outputs": [canvas, value, source, scoring, timer], "show_progress_on": adding, "api_visibility": "private"}
     for field in (files, folder_files):

@@ -102,7 +102,8 @@ def push(
             pictures |= detectability_pictures(folder, include_examples)
         texts = {name: text for name, (text, _) in pictures.items()}
         section = detectability_section(measured) if measured is not None else ""
-        card = make_card(about, detector, where.repo, licence, texts, section).encode()
+        joined = len(((config.get("calibration") or {}).get("joined") or {}).get("scores", ()))
+        card = make_card(about, detector, where.repo, licence, texts, section, joined).encode()
         card_kept = old_card is not None and not _is_ours(old_card, old_config)
         config[CARD_HASH] = hashlib.sha256(card).hexdigest()
         content = {CONFIG_FILE: _json(config), WEIGHTS_FILE: weights}

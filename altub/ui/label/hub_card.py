@@ -34,7 +34,10 @@ class HubCard:
     def __init__(self, services: Services, desk: LabelDesk) -> None:
         self.services, self.desk = services, desk
         self.task, self.pushed_to = BackgroundTask("The push"), ""
-        with gr.Accordion("Push to the Hub", open=False, elem_id="label-hub"):
+        with (
+            gr.Column(elem_classes="label-card"),
+            gr.Accordion("Push to the Hub", open=False, elem_id="label-hub"),
+        ):
             with gr.Row(elem_id="label-hub-fields"):
                 self.repo = gr.Textbox(label="Repo", placeholder="user/name", max_lines=1, elem_id="label-hub-repo")
                 self.licence = gr.Dropdown(
@@ -49,7 +52,7 @@ class HubCard:
                 info="Everybody may see the images, notes, sources and who labelled. Otherwise the repo is private.",
                 elem_id="label-hub-public",
             )
-            self.send = gr.Button("Push labels", size="md", elem_id="label-hub-push")
+            self.send = gr.Button("Push labels", size="md", scale=0, elem_id="label-hub-push")
             self.state = gr.HTML(elem_id="label-hub-state")
         self.timer = gr.Timer(POLL, active=False)
 

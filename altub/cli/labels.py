@@ -23,6 +23,7 @@ __all__ = ["register"]
 
 labels = typer.Typer(help="Images, labels and what they say; the label store is ALTUB_DB.", no_args_is_help=True)
 
+UNKNOWN = "not known: leave out images that the model was trained on"
 Source = Annotated[str | None, typer.Option(help="Only images from there.")]
 
 
@@ -158,11 +159,43 @@ def stats(
         values |= _model_values(store, model, source, wishes, confidence, use=use)
     elif any(wish is not None for wish in wishes):
         raise ConfigError("A threshold is one of a model's scores: give --model.")
-    if as_json:
-        print(json.dumps(values))
+    _show(values, as_json)
+
+
+@labels.command()
+def calibrate(
+    model: Model,
+    source: Source = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would change.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Lets good labels of images that were drawn at random join a model's calibration, as a new version of it."""
+    from altub.labels import LabelStore, extend_calibration, read_extension
+
+    store, version = LabelStore(), None
+    if dry_run:
+        found = read_extension(model, store, source)
     else:
-        for name, value in values.items():
-            print(f"{name.replace('_', ' '):<18} {_shown(value)}")
+        found, version = extend_calibration(model, store, source, author=_user())
+    if not found.knows_training:
+        print(f"Note: trained on: {UNKNOWN}.", file=sys.stderr)
+    if found.unscored:
+        print(f"Note: {found.unscored} good labels have no score yet: altub labels score.", file=sys.stderr)
+    before, after = found.thresholds
+    p_value_before, p_value = found.smallest_p_values
+    values: dict[str, Any] = {
+        "held_out": found.n_held_out,
+        "joined": found.n_joined,
+        "joined_before": found.n_before,
+        "good_labels": found.good_labels,
+        "smallest_p_value_before": p_value_before,
+        "smallest_p_value": p_value,
+        "threshold_before": before.value,
+        "threshold": after.value,
+        "promise": after.origin.promise,
+        "version": "none, nothing was saved" if version is None else f"{version.number}, in use",
+    }
+    _show(values, as_json)
 
 
 @labels.command()
@@ -218,7 +251,7 @@ def _model_values(
     seen = training_images(model)
     sample = read_sample(store, _model_sha256(model), source, exclude=seen.trained if seen else ())
     values: dict[str, Any] = {"scored": sample.scored, "unscored": sample.unscored}
-    values["trained_on"] = sample.excluded if seen else "not known: leave out images that the model was trained on"
+    values["trained_on"] = sample.excluded if seen else UNKNOWN
     values["random_labels"] = len(sample.evidence.images)
     if sample.is_defective.any() and not sample.is_defective.all():
         curves = label_curves(sample)
@@ -268,6 +301,16 @@ def _model_sha256(model: Path) -> str:
     from altub.inference.model_files import read_config
 
     return read_config(model).weights_sha256
+
+
+def _show(values: dict[str, Any], as_json: bool) -> None:
+    """Prints one value a line, or all as JSON."""
+    if as_json:
+        print(json.dumps(values))
+        return
+    width = max(18, *map(len, values))
+    for name, value in values.items():
+        print(f"{name.replace('_', ' '):<{width}} {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

@@ -67,6 +67,7 @@ def make_card(
     licence: str | None,
     pictures: Mapping[str, str],
     section: str = "",
+    joined: int = 0,
 ) -> str:
     """README.md of a repo.
 
@@ -74,6 +75,7 @@ def make_card(
         info: of the pushed model; says what kind of data it was.
         pictures: file in the repo -> what it shows, in the order of the card.
         section: a further one, Markdown, before what it was trained on.
+        joined: number of labelled good images that joined the calibration.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -128,8 +130,8 @@ then offers it under Inspect.
 ## How good it is
 {_results(measured)}
 A score counts as a defect when it lies above the threshold for the share of false alarms that is asked for (5 % unless
-said otherwise). Thresholds and p-values come from {_held_out(info)} that were never trained on; they hold for pictures
-taken in the same way as those.
+said otherwise). Thresholds and p-values come from {_held_out(info, joined)} that were never trained on; they hold for
+pictures taken in the same way as those.
 {section}
 ## What it was trained on
 
@@ -148,9 +150,10 @@ def _results(measured: Mapping[str, float]) -> str:
     return f"\nOn the category's test set, after the last epoch:\n\n| metric | value |\n|---|---|\n{rows}\n"
 
 
-def _held_out(info: ModelInfo) -> str:
+def _held_out(info: ModelInfo, joined: int) -> str:
     count = info.images and info.images.held_out
-    return f"{count} good images" if count else "good images"
+    held_out = f"{count} good images" if count else "good images"
+    return f"{held_out} and {joined} that people labelled good," if joined else held_out
 
 
 def _counts(info: ModelInfo) -> str:

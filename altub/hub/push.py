@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,14 @@ from typing import Any
 from altub.data import MVTEC_CATEGORIES
 from altub.data.catalog import SAMPLE
 from altub.errors import RunError
+from altub.hub.branches import newest_state, parse_branch, require_token
 from altub.hub.card import check_licence, make_card
 from altub.hub.checks import CARD_FILE, HISTORY_FILE, LIMITS, parse_pushed_config
 from altub.hub.detectability import detectability_pictures, detectability_section, read_detectability
-from altub.hub.errors import HubError, explain_hub_errors, not_signed_in
-from altub.hub.fetch import ANSWER_TIMEOUT, Report, Token
+from altub.hub.errors import HubError, explain_hub_errors
+from altub.hub.fetch import Report, Token
 from altub.hub.history import pack_history
 from altub.hub.pictures import card_pictures
-from altub.hub.reference import Reference, parse_reference
 from altub.inference.info import ModelInfo
 from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, parse_config, read_model
 from altub.metrics import Metrics
@@ -28,7 +27,6 @@ from altub.runs.run import Run
 __all__ = ["PushResult", "push"]
 
 CARD_HASH = "card_sha256"  # in the pushed config.json: the card that we wrote, so that an edited one is told from it
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -77,21 +75,18 @@ def push(
         HubError: the Hub refuses, cannot be reached, or has something else in that repo.
         ConfigError: the Hub does not know the licence.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi, get_token
+    from huggingface_hub import CommitOperationAdd, HfApi
 
-    where = parse_reference(repo, revision)
-    if where.revision is not None and _COMMIT.fullmatch(where.revision):
-        raise HubError("A push goes to a branch, not to a commit: leave the revision out, or name a branch.")
+    where = parse_branch(repo, revision)
     check_licence(licence)
     folder = Path(model_dir)
     config, weights = read_model(folder)
-    if token is False or (token is None and get_token() is None):
-        raise not_signed_in()
+    require_token(token)
     say = report or (lambda fraction, text: None)
     say(None, f"contacting the Hub for {where.repo}")
     api = HfApi()
     with explain_hub_errors(where.repo, "push"):
-        info = _head(api, where, private, token)
+        info = newest_state(api, where, token, private=private)
         old_config = _remote_config(where.repo, info, token)
         old_card = _remote_file(where.repo, info, CARD_FILE, token)
         say(None, "drawing the card")
@@ -107,7 +102,8 @@ def push(
             pictures |= detectability_pictures(folder, include_examples)
         texts = {name: text for name, (text, _) in pictures.items()}
         section = detectability_section(measured) if measured is not None else ""
-        card = make_card(about, detector, where.repo, licence, texts, section).encode()
+        joined = len(((config.get("calibration") or {}).get("joined") or {}).get("scores", ()))
+        card = make_card(about, detector, where.repo, licence, texts, section, joined).encode()
         card_kept = old_card is not None and not _is_ours(old_card, old_config)
         config[CARD_HASH] = hashlib.sha256(card).hexdigest()
         content = {CONFIG_FILE: _json(config), WEIGHTS_FILE: weights}
@@ -127,34 +123,6 @@ def push(
             token=token,
         )
     return PushResult(where.repo, commit.oid, commit.commit_url, commit.oid != info.sha, card_kept)
-
-
-def _head(api: Any, where: Reference, private: bool, token: Token) -> Any:
-    """The newest state of the branch; creates repo and branch if missing."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    def look(revision: str | None) -> Any:
-        return api.model_info(where.repo, revision=revision, files_metadata=True, token=token, timeout=ANSWER_TIMEOUT)
-
-    try:
-        info = look(None)
-    except GatedRepoError:
-        raise
-    except RepositoryNotFoundError:
-        api.create_repo(where.repo, private=private, exist_ok=True, token=token)
-        info = look(None)
-    if private and info.private is False:
-        raise HubError(
-            f"{where.repo} already exists and is public: push to another name, or make it private in its settings "
-            "on the Hub first. Nothing was pushed."
-        )
-    if where.revision is None:
-        return info
-    try:
-        return look(where.revision)
-    except RevisionNotFoundError:
-        api.create_branch(where.repo, branch=where.revision, exist_ok=True, token=token)
-        return look(where.revision)
 
 
 def _remote_file(repo: str, info: Any, name: str, token: Token) -> bytes | None:

@@ -38,9 +38,23 @@ from altub.errors import ConfigError, DataError, ModelError
 from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE, ROUNDING, HeldOut, Threshold
 from altub.inference.units import Unit
 
-__all__ = ["Calibration"]
+__all__ = ["Calibration", "Joined"]
 
 _LARGEST = float(np.finfo(np.float64).max)
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Good images that joined a calibration after the training; see `Calibration.extended_by`.
+
+    Attributes:
+        held_out: the calibration that they joined.
+        scores, peaks: theirs, float64 (m,), each ascending.
+    """
+
+    held_out: Calibration
+    scores: np.ndarray
+    peaks: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +68,7 @@ class Calibration:
         colour_high: map value at their bright end. Both hold for every image of this model, so that a colour
             always means the same anomaly.
         folds: 0: the images were not trained on. Else: scores of other models, that many, each without its fold.
+        joined: those of `scores` and `peaks` that came later, of good images that people labelled; None: none did.
 
     Raises:
         DataError: there is no held-out image.
@@ -65,6 +80,7 @@ class Calibration:
     colour_high: float
     peaks: np.ndarray | None = None
     folds: int = 0
+    joined: Joined | None = None
 
     def __post_init__(self) -> None:
         scores = np.array(self.scores, dtype=np.float64).ravel()
@@ -119,14 +135,46 @@ class Calibration:
         return cls(scores=scores, colour_low=low, colour_high=low + 2 * half, peaks=peaks, folds=folds)
 
     @property
+    def held_out(self) -> Calibration:
+        """The calibration of the held-out images alone, without those that joined later."""
+        return self if self.joined is None else self.joined.held_out
+
+    def extended_by(self, scores: np.ndarray, peaks: np.ndarray) -> Calibration:
+        """The held-out images together with further good images; what joined before is no part of it.
+
+        The colours and the unit of scores stay those of the held-out images, so that numbers and pictures from before
+        and after can be compared.
+
+        Args:
+            scores: (m,) of images that are exchangeable with a new good image and that the model was not trained on.
+            peaks: (m,), the maxima of their maps.
+
+        Raises:
+            ModelError: one of them is not a finite number, or there are not as many peaks as scores.
+        """
+        held_out = self.held_out
+        scores, peaks = (np.sort(np.array(values, dtype=np.float64).ravel()) for values in (scores, peaks))
+        if not scores.size:
+            return held_out
+        return Calibration(
+            scores=np.concatenate([held_out.scores, scores]),
+            colour_low=held_out.colour_low,
+            colour_high=held_out.colour_high,
+            peaks=np.concatenate([held_out.peaks, peaks]),
+            folds=held_out.folds,
+            joined=Joined(held_out, scores, peaks),
+        )
+
+    @property
     def colour_range(self) -> tuple[float, float]:
         """The map values at the dark and the bright end of the colours."""
         return self.colour_low, self.colour_high
 
     @property
     def score_unit(self) -> Unit:
-        """Of anomaly scores: 0 is the median held-out score, 1 the largest."""
-        return Unit.between(float(np.median(self.scores)), float(self.scores[-1]))
+        """Of anomaly scores: 0 is the median held-out score, 1 the largest; images that joined later do not move it."""
+        scores = self.held_out.scores
+        return Unit.between(float(np.median(scores)), float(scores[-1]))
 
     @property
     def pixel_unit(self) -> Unit:
@@ -202,6 +250,12 @@ class Calibration:
         origin, place = HeldOut(n, rate, (k + 1) / (n + 1), self.folds), n - 1 - k
         return Threshold(float(self.scores[place]), float(self.peaks[place]), origin, self._band(place))
 
+    def at_rate_of(self, threshold: Threshold | None) -> Threshold | None:
+        """The threshold of the rate that another one from held-out images was asked for; None for any other origin."""
+        if threshold is None or not isinstance(threshold.origin, HeldOut):
+            return None
+        return self.threshold(threshold.origin.requested_rate)
+
     def _band(self, place: int) -> tuple[float, float] | None:
         """From the held-out score before this place in ascending order to the one after it."""
         scores, last = self.scores.tolist(), self.scores.size - 1
@@ -213,14 +267,17 @@ class Calibration:
         return max(low, -_LARGEST), min(high, _LARGEST)
 
     def to_dict(self) -> dict[str, object]:
-        """Plain numbers that JSON keeps exactly."""
-        return {
-            "scores": self.scores.tolist(),
-            "peaks": self.peaks.tolist(),
+        """Plain numbers that JSON keeps exactly; those of images that joined are apart from the held-out ones."""
+        values: dict[str, object] = {
+            "scores": self.held_out.scores.tolist(),
+            "peaks": self.held_out.peaks.tolist(),
             "colour_low": self.colour_low,
             "colour_high": self.colour_high,
             "folds": self.folds,
         }
+        if self.joined is not None:
+            values["joined"] = {"scores": self.joined.scores.tolist(), "peaks": self.joined.peaks.tolist()}
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, object]) -> Calibration:
@@ -234,15 +291,31 @@ class Calibration:
             folds = values.get("folds", 0)  # what other versions did not write
             if type(folds) is not int or folds < 0:
                 raise ValueError("the number of folds is no number")
-            return cls(**known, peaks=values.get("peaks"), folds=folds)
+            found = cls(**known, peaks=values.get("peaks"), folds=folds)
+            return found.with_joined(values.get("joined"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 "The calibration of this model is incomplete or damaged. Fetch or train it again."
             ) from error
 
+    def with_joined(self, values: object) -> Calibration:
+        """The held-out images with the entry "joined" of `to_dict`; None is none.
+
+        Raises:
+            ModelError: the entry is damaged.
+        """
+        if values is None:
+            return self.held_out
+        try:
+            return self.extended_by(values["scores"], values["peaks"])  # type: ignore[index]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                "The labelled images in the calibration of this model are damaged. Restore another version of it."
+            ) from error
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Calibration):
             return NotImplemented
-        return self.to_dict() == other.to_dict()
+        return self is other or self.to_dict() == other.to_dict()
 
     __hash__ = None  # holds an array

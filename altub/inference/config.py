@@ -75,7 +75,7 @@ class ModelVersion(BaseModel):
     created: float = Field(ge=0, le=1e11)  # seconds since 1970
     note: str = Field("", max_length=1000)  # what changed, in words
     author: str = Field("", max_length=200)
-    kind: str = Field("changed", max_length=40)  # "trained", "threshold", "adapted" or "changed"
+    kind: str = Field("changed", max_length=40)  # "trained", "threshold", "calibration", "adapted" or "changed"
 
 
 class ModelConfig(BaseModel):

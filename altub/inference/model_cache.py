@@ -1,7 +1,8 @@
 """A few models that stay loaded, for programs that predict again and again.
 
 A loaded model stays until its weights change on the disk (`weights_sha256` in its config.json), as a running training
-replaces them after every epoch, or until others push it out. A changed threshold takes effect without loading again.
+replaces them after every epoch, or until others push it out. A changed threshold, and images that joined the
+calibration, take effect without loading again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from altub.errors import ModelError
 from altub.inference.config import ModelConfig
@@ -66,7 +66,7 @@ class ModelCache:
             with self._lock:
                 model = self._loaded.get(folder)
                 if model is not None and model.weights_sha256 == sha256:
-                    self._loaded[folder] = model = _at_threshold(model, config.threshold)
+                    self._loaded[folder] = model = _as_configured(model, config)
                     self._loaded.move_to_end(folder)
                     return model
             # No backbone is fetched because somebody looks at a model that names it: models come from anywhere.
@@ -86,16 +86,18 @@ class ModelCache:
             return model
 
 
-def _at_threshold(model: LoadedModel, wanted: dict[str, Any] | None) -> LoadedModel:
-    """The model with its own threshold as it now stands on the disk.
+def _as_configured(model: LoadedModel, config: ModelConfig) -> LoadedModel:
+    """The model with its own threshold and the images that joined its calibration as they now stand on the disk.
 
-    Its weights are shared: requests that still use the other detector keep the threshold that they began with.
+    Its weights are shared: requests that still use the other detector keep what they began with.
     """
-    threshold = None if wanted is None else Threshold.from_dict(wanted)
-    if threshold == model.detector.own_threshold:
+    threshold = None if config.threshold is None else Threshold.from_dict(config.threshold)
+    present = model.detector.require_calibration()
+    calibration = present.with_joined((config.calibration or {}).get("joined"))
+    if threshold == model.detector.own_threshold and calibration == present:
         return model
     detector = copy.copy(model.detector)
-    detector.own_threshold = threshold
+    detector.own_threshold, detector.calibration = threshold, calibration
     return LoadedModel(detector, model.weights_sha256)
 
 

@@ -120,8 +120,10 @@ class _Comparison:
     score_difference: float = 0.0
 
     def calibration(self, before: Calibration) -> Calibration:
-        """From the graph's own scores; colours stay, so that a heatmap looks as it did."""
-        return Calibration(np.array(self.scores), before.colour_low, before.colour_high, np.array(self.peaks))
+        """From the graph's own scores; colours stay, so that a heatmap looks as it did. Labelled images that joined are
+        not there to be scored again: their scores differ by less than `TOLERANCE`."""
+        held_out = Calibration(np.array(self.scores), before.colour_low, before.colour_high, np.array(self.peaks))
+        return held_out.with_joined(before.to_dict().get("joined"))
 
     def summary(self) -> dict[str, float]:
         return {"images": len(self.scores), "maps": self.map_difference, "scores": self.score_difference}

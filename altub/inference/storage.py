@@ -13,7 +13,7 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from altub.backbones import Backbone, create_backbone
 from altub.errors import ConfigError, ModelError
@@ -23,14 +23,14 @@ from altub.flows.pyramid import LATER_BUFFERS
 from altub.flows.registry import get_flow
 from altub.inference.calibration import Calibration
 from altub.inference.comparability import Comparability
-from altub.inference.config import DetectorConfig
+from altub.inference.config import DetectorConfig, ModelConfig
 from altub.inference.info import ModelInfo
 from altub.inference.model_files import parse_config, read_header, read_model, write_model
 from altub.inference.threshold import Threshold
 from altub.metrics import METRICS
 from altub.version import __version__
 
-__all__ = ["CARD_FILE", "DetectorParts", "read_parts", "write_parts"]
+__all__ = ["CARD_FILE", "DetectorParts", "read_calibration", "read_parts", "write_parts"]
 
 CARD_FILE = "README.md"
 CALIBRATION_TENSORS = ("scores", "peaks")  # of the calibration, kept as float64 beside the weights
@@ -93,12 +93,7 @@ def read_parts(folder: Path, backbone: nn.Module | None = None, *, download: boo
     try:
         shapes = _pyramid_shapes(weights)
         tensors = safetensors.torch.load(weights)
-        scores, peaks = (tensors.pop(f"calibration.{name}", None) for name in CALIBRATION_TENSORS)
-        calibration = None
-        if config.calibration is not None:
-            # Models without peaks are older: their score is the map's maximum.
-            peaks = None if peaks is None else peaks.numpy()
-            calibration = Calibration.from_dict({**config.calibration, "scores": scores.numpy(), "peaks": peaks})
+        calibration = _calibration(config, tensors)
     except (TypeError, ValueError, AttributeError, KeyError, safetensors.SafetensorError) as error:
         raise ModelError(
             f"The model in {folder} is damaged ({_first_line(error)}). Fetch or train it again."
@@ -133,6 +128,37 @@ def read_parts(folder: Path, backbone: nn.Module | None = None, *, download: boo
         ) from error
     threshold = None if config.threshold is None else Threshold.from_dict(config.threshold)
     return DetectorParts(settings, backbone, pyramid, calibration, config.info, threshold, config.comparability)
+
+
+def read_calibration(folder: Path) -> tuple[Calibration, Threshold | None, str]:
+    """The calibration of a saved model, its own threshold if it has one, and the SHA-256 of its weights.
+
+    Raises:
+        ModelError: files are missing or damaged, or the model was never calibrated.
+    """
+    content, weights = read_model(folder)
+    config = parse_config(content, folder)
+    try:
+        _pyramid_shapes(weights)
+        calibration = _calibration(config, safetensors.torch.load(weights))
+    except (TypeError, ValueError, AttributeError, KeyError, safetensors.SafetensorError) as error:
+        raise ModelError(
+            f"The model in {folder} is damaged ({_first_line(error)}). Fetch or train it again."
+        ) from error
+    if calibration is None:
+        raise ModelError("This model has no calibration: train it to its first epoch's end.")
+    threshold = None if config.threshold is None else Threshold.from_dict(config.threshold)
+    return calibration, threshold, config.weights_sha256
+
+
+def _calibration(config: ModelConfig, tensors: dict[str, Tensor]) -> Calibration | None:
+    """The calibration of a config.json with the scores and peaks beside the weights, which are taken out of those."""
+    scores, peaks = (tensors.pop(f"calibration.{name}", None) for name in CALIBRATION_TENSORS)
+    if config.calibration is None:
+        return None
+    # Models without peaks are older: their score is the map's maximum.
+    peaks = None if peaks is None else peaks.numpy()
+    return Calibration.from_dict({**config.calibration, "scores": scores.numpy(), "peaks": peaks})
 
 
 def _pyramid_shapes(weights: bytes) -> dict[str, tuple[int, ...]]:

@@ -4,9 +4,9 @@
       config.json, model.safetensors   the version in use; config.json holds its number, time and note
       versions/0001/, 0002/, ...       every version as a whole model; equal weights are one file on the disk
 
-A model that was just trained has no version. The first change (a threshold from labels, an adaptation to a changed
-line) keeps what was there as version 1 and becomes version 2. A model folder is copied, pushed and deployed without its
-versions: they belong to the machine that uses it.
+A model that was just trained has no version. The first change (a threshold from labels, labelled images that join the
+calibration, an adaptation to a changed line) keeps what was there as version 1 and becomes version 2. A model folder is
+copied, pushed and deployed without its versions: they belong to the machine that uses it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ from altub.inference.config import ModelVersion
 from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_config, read_model, replace_model
 
 if TYPE_CHECKING:
+    from altub.inference.calibration import Calibration
     from altub.inference.detector import AnomalyDetector
     from altub.inference.threshold import Threshold
 
 __all__ = [
     "VERSIONS_FOLDER",
+    "is_adapted",
     "list_versions",
     "remove_version",
     "restore_version",
+    "save_calibration",
     "save_threshold",
     "save_version",
 ]
@@ -42,6 +45,8 @@ __all__ = [
 VERSIONS_FOLDER = "versions"
 LOCK_PATIENCE = 30.0  # seconds that another change of the same model may take
 LONGEST_NOTE = 500  # characters
+# Of `Calibration.to_dict`; the held-out scores and peaks lie in the file of the weights.
+_BESIDE_THE_SCORES = ("colour_low", "colour_high", "folds", "joined")
 
 
 def list_versions(folder: str | Path) -> list[ModelVersion]:
@@ -67,7 +72,7 @@ def save_version(
         folder: of a saved model.
         note: what changed, in words.
         author: who changed it.
-        kind: "threshold", "adapted" or "changed".
+        kind: "threshold", "calibration", "adapted" or "changed".
 
     Raises:
         ModelError: there is no model in `folder`, or it is being changed by another program.
@@ -101,6 +106,54 @@ def save_threshold(folder: str | Path, threshold: Threshold | None, note: str, *
         config, weights = read_model(folder)
         config["threshold"] = None if threshold is None else threshold.to_dict()
         return _make_current(folder, config, weights, _new_version(folder, note, author, "threshold"))
+
+
+def save_calibration(
+    folder: str | Path,
+    calibration: Calibration,
+    threshold: Threshold | None,
+    note: str,
+    *,
+    weights_sha256: str,
+    author: str = "",
+) -> ModelVersion:
+    """Gives the model in `folder` a calibration that further images joined, as a new version; its weights stay.
+
+    Only config.json changes: what was measured with these weights (scores in a label store, for example) stays valid.
+
+    Args:
+        calibration: `Calibration.extended_by` of the model's own.
+        threshold: the model's own from now on; None: the calibration's at the default false-alarm rate.
+        weights_sha256: of the model that the calibration was read from.
+
+    Raises:
+        ModelError: the model was replaced since, or as from `save_version`.
+        DiskFullError: no room; the model that was there still is in use.
+    """
+    folder = Path(folder)
+    with _locked(folder):
+        config, weights = read_model(folder)
+        if config.get("weights_sha256") != weights_sha256 or config.get("calibration") is None:
+            raise ModelError(f"The model of {_name(folder)} was replaced meanwhile: try again.")
+        keep_present(folder)
+        config["calibration"] = {
+            name: value for name, value in calibration.to_dict().items() if name in _BESIDE_THE_SCORES
+        }
+        config["threshold"] = None if threshold is None else threshold.to_dict()
+        return _make_current(folder, config, weights, _new_version(folder, note, author, "calibration"))
+
+
+def is_adapted(folder: str | Path) -> bool:
+    """Do the weights of the model in `folder` come from an adaptation (`altub.training.adapt`) on this machine?"""
+    folder = Path(folder)
+    current = read_config(folder)
+    for entry in _entries(folder):
+        with suppress(ModelError):
+            known = read_config(entry)
+            adapted = known.version is not None and known.version.kind == "adapted"
+            if adapted and known.weights_sha256 == current.weights_sha256:
+                return True
+    return False
 
 
 def restore_version(folder: str | Path, number: int) -> ModelVersion:

@@ -20,11 +20,11 @@ What the labels say, live after every label:
     label_curves(sample), confusion(sample, value)       numbers to draw
     promised_threshold(sample.evidence, "recall", 0.95, pixel_value=...)     or NoPromiseError with what it takes
     cheapest_threshold(sample, cost_ratio, pixel_value=...)
-    extended_calibration(calibration, sample.evidence, store, used=seen.trained | seen.held_out)
+    extend_calibration(model_folder, store)          good labels join the calibration, as a new version of the model
 
-And `export_labels`, `import_labels`, `write_training_set`, `back_up`, `check`. Everything raises `LabelError` or
-another `AltUBError` with a sentence for the person. Calls are safe from several threads and processes; each is one
-transaction.
+And `export_labels`, `push_labels`, `import_labels`, `write_training_set`, `back_up`, `check`. Everything raises
+`LabelError` or another `AltUBError` with a sentence for the person. Calls are safe from several threads and processes;
+each is one transaction.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ from altub.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from altub.labels.backup import back_up, check
-    from altub.labels.calibration import extended_calibration
+    from altub.labels.calibration import extend_calibration, extended_calibration, extension_of, read_extension
     from altub.labels.curves import confusion, label_curves
     from altub.labels.formats import export_labels, import_labels
     from altub.labels.lists import browse
+    from altub.labels.publish import push_labels
     from altub.labels.queue import Queue
     from altub.labels.sample import read_sample
     from altub.labels.scoring import score_images
@@ -57,10 +58,14 @@ __all__ = [
     "check",
     "confusion",
     "export_labels",
+    "extend_calibration",
     "extended_calibration",
+    "extension_of",
     "import_labels",
     "label_curves",
     "promised_threshold",
+    "push_labels",
+    "read_extension",
     "read_sample",
     "score_images",
     "training_images",
@@ -79,10 +84,14 @@ __getattr__, __dir__ = lazy_exports(
         "check": ".backup",
         "confusion": ".curves",
         "export_labels": ".formats",
+        "extend_calibration": ".calibration",
         "extended_calibration": ".calibration",
+        "extension_of": ".calibration",
         "import_labels": ".formats",
         "label_curves": ".curves",
         "promised_threshold": ".thresholds",
+        "push_labels": ".publish",
+        "read_extension": ".calibration",
         "read_sample": ".sample",
         "score_images": ".scoring",
         "training_images": ".training_data",

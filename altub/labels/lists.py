@@ -42,7 +42,7 @@ _FROM = """FROM images AS i
 
 @dataclass(frozen=True)
 class ListRow:
-    """An image of a list: what the chosen model and the newest label say of it."""
+    """An image of a list: what the chosen model and the newest label say of it; p_value as in `Proposal`."""
 
     image: str
     name: str

@@ -71,7 +71,9 @@ class Proposal:
         id: number, which a label may name.
         image: SHA-256.
         model: SHA-256 of the model's weights (`weights_sha256` in its config.json).
-        score, p_value: as in `altub.inference.prediction.Prediction`.
+        score: as in `altub.inference.prediction.Prediction`.
+        p_value: the same, by the calibration of the moment at which the image was scored; images that joined the
+            calibration since make it another one, `Calibration.p_value(score)`.
         peak: largest value of the anomaly map.
         map_sha256: of the stored map; `Proposals.map` reads it.
     """

@@ -22,11 +22,9 @@ from torch import Tensor
 from altub.errors import ConfigError
 from altub.flows.alignment import Alignment, FeatureSums, align_norm, alignments_of, mean_distance
 from altub.flows.base import latent_moments
-from altub.inference.calibration import Calibration
 from altub.inference.comparability import Comparability
 from altub.inference.detector import AnomalyDetector
 from altub.inference.framing_settings import require_plain
-from altub.inference.threshold import HeldOut, Threshold
 from altub.training.calibration import calibrate_by_energies, energies_of, maps_of_energies
 
 if TYPE_CHECKING:
@@ -112,7 +110,8 @@ def adapt_detector(
     if final.needs_energies:
         final.calibrate_scales(crossed)
     passes.calibrate(final, crossed)
-    final.own_threshold = _same_rate(detector, final.calibration)
+    # One from labels or by hand lost its meaning.
+    final.own_threshold = final.require_calibration().at_rate_of(detector.own_threshold)
     after = passes.scores(final, crossed)
     return Adapted(final.eval().requires_grad_(False), before, after, passes.layout_distance(sums))
 
@@ -231,12 +230,6 @@ class _Passes:
 def _totals(sums: Sequence[Sequence[FeatureSums]]) -> list[FeatureSums]:
     """Per scale the sums of all parts."""
     return [reduce(add, parts) for parts in zip(*sums, strict=True)]
-
-
-def _same_rate(detector: AnomalyDetector, calibration: Calibration) -> Threshold | None:
-    """The threshold of the rate that the detector's own one promised; one from labels or by hand lost its meaning."""
-    own = detector.own_threshold
-    return calibration.threshold(own.origin.requested_rate) if own and isinstance(own.origin, HeldOut) else None
 
 
 def _alignment(way: Way) -> Alignment | None:

@@ -71,3 +71,34 @@ def test_what_cannot_be_is_one_sentence(altub, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("x")
     ended = altub("labels", "add", tmp_path / "text.png")
     assert ended.code == 2 and "Skipped: " in ended.err
+
+
+def test_labelled_good_images_join_the_calibration(altub, data_folder: Path, trained_run: Run, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained_run.model_dir, run / "model")
+    shutil.copy(trained_run.path / "data.json", run)
+    ask = ("labels", "calibrate", "--model", run / "model")
+    altub("labels", "add", data_folder / "weave" / "test", "--source", "line")
+    altub(*ask).assert_refused("No image is labelled good")
+    altub("labels", "import", data_folder / "weave", "--who", "ann")
+    altub(*ask).assert_refused("None of the 16 good labels has a score of this version")
+    altub("labels", "score", "--model", run / "model", "--device", "cpu")
+
+    wanted = json.loads(altub(*ask, "--dry-run", "--json").out)
+    assert read_config(run / "model").version is None and "nothing was saved" in wanted["version"]
+    ended = altub(*ask, "--json")
+    values = json.loads(ended.out)
+    # Of 16 good images 8 were trained on and 4 are held out.
+    assert (values["held_out"], values["joined"], values["joined_before"], values["good_labels"]) == (4, 4, 0, 16)
+    assert (values["smallest_p_value_before"], values["smallest_p_value"]) == (1 / 5, 1 / 9)
+    assert "8 held-out good images" in values["promise"] and values["version"] == "2, in use"
+    assert {**values, "version": ""} == {**wanted, "version": ""} and ended.err == ""
+    shown = json.loads(altub("threshold", "--model", run / "model", "--json").out)
+    assert shown["score"] == values["threshold"] and shown["promise"] == values["promise"]
+    assert "calibration, " in altub("versions", run / "model").out
+    altub(*ask).assert_refused("Nothing changes: the 4 good labels")
+    altub(*ask, "--source", "nowhere").assert_refused("No image is labelled good")
+    altub("versions", run / "model", "--restore", "1")
+    (run / "data.json").unlink()
+    ended = altub(*ask)
+    assert "Note: trained on: not known" in ended.err and "joined                  16" in ended.out

@@ -136,7 +136,7 @@ class Forks:
 
     def close(self) -> None:
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(60)  # torch takes seconds to end on a machine that does much else
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 __all__ = [
+    "DATASET_SUFFIXES",
     "LFS_SUFFIXES",
     "TOKENS",
     "Hub",
@@ -30,6 +31,8 @@ __all__ = [
 #: Token -> user.
 TOKENS = {"hf_secretTokenOfAnna0123456789": "anna", "hf_secretTokenOfBen0123456789": "ben"}
 LFS_SUFFIXES = (".safetensors",)
+#: Of data sets, whose .gitattributes on the Hub names pictures too.
+DATASET_SUFFIXES = (*LFS_SUFFIXES, ".png", ".jpg")
 
 
 @dataclass

@@ -49,6 +49,9 @@ def test_section_of_these_weights_alone(measured: Detectability, tmp_path: Path)
     hits = sum(trial.hit for trial in measured.trials)
     assert f"| 0.25 | spot | {hits} of 60 |" in card and "Synthetic defects are not real ones" in card
     assert card.index("How good it is") < card.index("Smallest defects") < card.index("What it was trained on")
+    assert "people labelled good" not in card
+    card = make_card(ModelInfo(category="weave"), untrained().config, "anna/weave", "mit", {}, joined=12)
+    assert "p-values come from good images and 12 that people labelled good, that were never trained on" in card
     (tmp_path / FOLDER / "detectability.json").write_text("[]")
     assert read_detectability(tmp_path, WEIGHTS) is None
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.hub.state import LFS_SUFFIXES, Hub, Stored, base, error, find, key, may_write, state_of
+from tests.hub.state import DATASET_SUFFIXES, LFS_SUFFIXES, Hub, Stored, base, error, find, key, may_write, state_of
 
 __all__ = ["routes"]
 
@@ -32,7 +32,8 @@ def routes(hub: Hub) -> list[Route]:
         answer = []
         for file in (await request.json())["files"]:
             stored = files.get(file["path"])
-            mode = "lfs" if file["path"].endswith(LFS_SUFFIXES) else "regular"
+            suffixes = DATASET_SUFFIXES if request.path_params["kind"] == "datasets" else LFS_SUFFIXES
+            mode = "lfs" if file["path"].endswith(suffixes) else "regular"
             answer.append(
                 {
                     "path": file["path"],

@@ -7,6 +7,7 @@ import pytest
 
 from altub.errors import ConfigError, DataError, ModelError
 from altub.inference.calibration import Calibration
+from altub.inference.threshold import Threshold
 
 
 def calibration(scores: object) -> Calibration:
@@ -201,3 +202,34 @@ def test_non_finite_scores_and_ranges_are_refused(bad: float) -> None:
 def test_damaged_entries_are_refused(values: dict) -> None:
     with pytest.raises(ModelError, match="incomplete or damaged"):
         Calibration.from_dict(values)
+
+
+def test_images_that_join_make_p_values_finer_and_can_be_told_from_the_held_out_ones() -> None:
+    held_out = Calibration(np.arange(19.0), colour_low=-1.0, colour_high=40.0, peaks=np.arange(19.0) + 0.5)
+    once = held_out.extended_by(np.array([30.0, 2.5]), np.array([31.0, 3.0]))
+    assert once.scores.size == once.peaks.size == 21 and once.held_out == held_out != once
+    assert (once.p_value(29.0), once.p_value(31.0)) == (2 / 22, 1 / 22)
+    assert once.threshold(1 / 22).pixel_value == 31.0
+    assert (once.colour_range, once.score_unit) == (held_out.colour_range, held_out.score_unit)
+    # Again with more of them: those from before do not count twice.
+    again = once.extended_by(np.array([30.0, 2.5, 4.0]), np.array([31.0, 3.0, 5.0]))
+    assert again == held_out.extended_by(np.array([4.0, 2.5, 30.0]), np.array([3.0, 5.0, 31.0]))
+    assert again.extended_by(np.empty(0), np.empty(0)) is again.held_out
+    restored = Calibration.from_dict(json.loads(json.dumps(again.to_dict())))
+    assert restored == again and restored.scores.size == 22 and restored.held_out == held_out
+    assert "joined" not in held_out.to_dict(), "a model without labels is written as before"
+
+
+@pytest.mark.parametrize("joined", [{"scores": [1.0]}, {"scores": [1.0], "peaks": [1.0, 2.0]}, [1.0], "x"])
+def test_damaged_joined_images_are_refused(joined: object) -> None:
+    values = Calibration(np.arange(3.0), colour_low=0.0, colour_high=1.0).to_dict()
+    with pytest.raises(ModelError, match="damaged"):
+        Calibration.from_dict({**values, "joined": joined})
+    with pytest.raises(ModelError, match="not finite"):
+        Calibration.from_dict({**values, "joined": {"scores": [float("nan")], "peaks": [1.0]}})
+
+
+def test_the_same_rate_by_another_calibration() -> None:
+    few, many = (Calibration(np.arange(n, dtype=float), colour_low=0.0, colour_high=1.0) for n in (9, 99))
+    assert many.at_rate_of(few.threshold(0.05)) == many.threshold(0.05)
+    assert many.at_rate_of(None) is None and many.at_rate_of(Threshold.fixed(1, 1)) is None

@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from altub.errors import ConfigError, ModelError
@@ -14,12 +15,15 @@ from altub.inference import versions
 from altub.inference.detector import AnomalyDetector
 from altub.inference.model_cache import ModelCache
 from altub.inference.model_files import CONFIG_FILE, WEIGHTS_FILE, read_config
+from altub.inference.storage import read_calibration
 from altub.inference.threshold import Labels, Threshold
 from altub.inference.versions import (
     VERSIONS_FOLDER,
+    is_adapted,
     list_versions,
     remove_version,
     restore_version,
+    save_calibration,
     save_threshold,
     save_version,
 )
@@ -177,3 +181,48 @@ def test_a_loaded_model_takes_the_new_threshold_without_loading_again(model_dir:
     after = models.get(model_dir).detector
     assert after.threshold == THRESHOLD and before.threshold == old and after.pyramid is before.pyramid
     assert models.get(model_dir).detector is after
+
+
+def joined(folder: Path, scores: list[float]) -> str:
+    """Lets images with these scores join the calibration; the SHA-256 of the weights."""
+    calibration, own, sha256 = read_calibration(folder)
+    extended = calibration.extended_by(np.array(scores), np.array(scores))
+    save_calibration(folder, extended, own, f"{len(scores)} joined", weights_sha256=sha256, author="ann")
+    return sha256
+
+
+def test_images_join_the_calibration_as_a_version_of_the_same_weights(model_dir: Path, tmp_path: Path) -> None:
+    models = ModelCache(device="cpu")
+    before = models.get(model_dir).detector
+    n, weights = before.calibration.scores.size, (model_dir / WEIGHTS_FILE).read_bytes()
+    sha256 = joined(model_dir, [90.0, 91.0])
+    assert (model_dir / WEIGHTS_FILE).read_bytes() == weights and read_config(model_dir).weights_sha256 == sha256
+    version = read_config(model_dir).version
+    assert (version.kind, version.author, version.note) == ("calibration", "ann", "2 joined")
+    # A loaded model takes them without loading again, and gives them back.
+    after = models.get(model_dir).detector
+    assert after.calibration.p_value(90.5) == 2 / (n + 3) and after.pyramid is before.pyramid
+    assert before.calibration.scores.size == n and models.get(model_dir).detector is after
+    # What is loaded and saved again is the same model: with as many held-out images, in the same file of weights.
+    loaded = AnomalyDetector.load(model_dir, "cpu")
+    assert loaded.calibration == after.calibration and loaded.threshold == loaded.calibration.threshold()
+    loaded.save(tmp_path / "again")
+    assert (tmp_path / "again" / WEIGHTS_FILE).read_bytes() == weights
+    assert read_calibration(tmp_path / "again")[0].held_out == before.calibration
+    joined(model_dir, [90.0, 91.0, 92.0])
+    assert AnomalyDetector.load(model_dir, "cpu").calibration.scores.size == n + 3
+    restore_version(model_dir, 1)
+    assert models.get(model_dir).detector.calibration == before.calibration
+    with pytest.raises(ModelError, match="replaced meanwhile"):
+        save_calibration(model_dir, loaded.calibration, None, "", weights_sha256="0" * 64)
+
+
+def test_an_adapted_model_is_known_by_its_weights(model_dir: Path) -> None:
+    assert not is_adapted(model_dir)
+    detector = AnomalyDetector.load(model_dir, "cpu")
+    detector.pyramid.bases[0].mean.data += 1
+    save_version(model_dir, detector, "", kind="adapted")
+    save_threshold(model_dir, THRESHOLD, "")
+    assert is_adapted(model_dir)
+    restore_version(model_dir, 1)
+    assert not is_adapted(model_dir)

@@ -124,12 +124,17 @@ def _peeked(chosen: Evidence, target: Target) -> float | None:
     return None
 
 
+def false_alarm_rate(value: float) -> float:
+    """The true share of good images above a threshold."""
+    return float(norm.sf(value))
+
+
 def _is_broken(value: float | None, target: Target) -> bool:
     if value is None:
         return False
     if target == "recall":
         return bool(norm.sf(value, loc=SHIFT) < LEVELS[target])
-    return bool(norm.sf(value) > LEVELS[target])
+    return false_alarm_rate(value) > LEVELS[target]
 
 
 def main() -> None:

@@ -17,8 +17,9 @@ from PIL import Image
 
 from altub.cli.app import app
 from altub.errors import ConfigError, ImageError, ModelError
+from altub.inference.calibration import Calibration
 from altub.inference.detector import AnomalyDetector
-from altub.inference.onnx_export import TOLERANCE, export_onnx
+from altub.inference.onnx_export import TOLERANCE, _Comparison, export_onnx
 from altub.inference.onnx_graph import onnx_graph
 from altub.inference.regions import Region
 from altub.inference.threshold import Threshold
@@ -80,6 +81,13 @@ def test_its_thresholds_are_those_of_its_own_scores(
     np.testing.assert_allclose(runtime.calibration.scores, held_out, rtol=TOLERANCE, atol=TOLERANCE)
     assert record.model == json.loads((trained_run.model_dir / "config.json").read_text())["weights_sha256"]
     assert record.compared["images"] == len(held_out) and record.compared["maps"] < TOLERANCE
+
+
+def test_labelled_images_stay_in_a_calibration_by_the_runtime() -> None:
+    before = Calibration(np.arange(3.0), colour_low=0.0, colour_high=9.0).extended_by(np.array([7.0]), np.array([8.0]))
+    found = _Comparison([0.5, 1.5, 2.5], [0.5, 1.5, 2.5]).calibration(before)
+    assert found.scores.tolist() == [0.5, 1.5, 2.5, 7.0] and found.peaks.tolist() == [0.5, 1.5, 2.5, 8.0]
+    assert found.held_out.scores.size == 3 and found.colour_range == before.colour_range
 
 
 def test_it_runs_where_there_is_no_torch(exported: Path, data_folder: Path, tmp_path: Path) -> None:

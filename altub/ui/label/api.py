@@ -87,7 +87,7 @@ class LabelEndpoints:
             report |= {
                 "proposal": proposal.id,
                 "score": proposal.score,
-                "p_value": proposal.p_value,
+                "p_value": model.calibration.p_value(proposal.score),
                 "verdict": "defect" if is_defect else "good",
             }
         return str(self._copy(image.sha256, image.suffix)), report

@@ -18,6 +18,7 @@ __all__ = ["curve_chart", "score_chart"]
 WIDTH, HEIGHT = 340, 250
 LEFT, TOP, RIGHT, BOTTOM = 42, 14, 12, 40  # room around the panel
 MOST_BINS = 36
+ROW, GAP, CHARACTER = 14, 5, 6.8  # height of a row of names, their distance from lines, width of a letter at most
 ACROSS, DOWN = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 
@@ -52,11 +53,11 @@ def score_chart(good: np.ndarray, defect: np.ndarray, thresholds: Sequence[tuple
                 f'height="{height:.1f}"><title>{count} {kind}, {a:.3g} to {b:.3g}</title></rect>'
             )
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{middle}" y2="{middle}"/>')
-    for place, (name, value) in enumerate(thresholds):
-        at, side = x(value), "end" if x(value) > LEFT + ACROSS / 2 else "start"
+    for row, (name, at, side) in enumerate(_flags([(name, x(value)) for name, value in thresholds])):
+        top = TOP + ROW * row
         parts.append(
-            f'<line class="threshold" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{TOP + DOWN}"/>'
-            f'<text x="{at + (-5 if side == "end" else 5):.1f}" y="{TOP + 10 + 14 * place}" text-anchor="{side}" '
+            f'<line class="threshold" x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{TOP + DOWN}"/>'
+            f'<text x="{at + (-GAP if side == "end" else GAP):.1f}" y="{top + 10}" text-anchor="{side}" '
             f'class="name">{escape(name)}</text>'
         )
     for tick in nice_ticks(low, high):
@@ -67,6 +68,21 @@ def score_chart(good: np.ndarray, defect: np.ndarray, thresholds: Sequence[tuple
     )
     words = f"Scores of {good.size} good and {defect.size} defective labels, from {low:.3g} to {high:.3g}"
     return _figure("Scores", f"{good.size} good, {defect.size} defective", words, parts, "score")
+
+
+def _flags(lines: list[tuple[str, float]]) -> list[tuple[str, float, str]]:
+    """Names of at most two vertical lines as flags, the top one first: (name, x, "start" for a flag to the right).
+
+    Each name has a row of its own, where its line begins. Flags to one side lie such that the line of a lower one is
+    not under the name of a higher one: to the right the leftmost line is the highest. Where both names have room on no
+    common side, their lines are at opposite edges, and the names lie between them.
+    """
+    lines = sorted(lines, key=lambda line: line[1])
+    if all(x + GAP + CHARACTER * len(name) <= LEFT + ACROSS for name, x in lines):
+        return [(name, x, "start") for name, x in lines]
+    if all(x - GAP - CHARACTER * len(name) >= LEFT for name, x in lines):
+        return [(name, x, "end") for name, x in reversed(lines)]
+    return [(name, x, "end" if x > LEFT + ACROSS / 2 else "start") for name, x in lines]
 
 
 def curve_chart(

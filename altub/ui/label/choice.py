@@ -25,11 +25,17 @@ ALL_SOURCES = "*"
 
 @dataclass(frozen=True)
 class Model:
-    """The chosen model. sha256: of its weights."""
+    """The chosen model.
+
+    Attributes:
+        sha256: of its weights.
+        threshold: in use; `own_threshold` is None where that is the calibration's.
+    """
 
     run: Run
     sha256: str
     threshold: Threshold
+    own_threshold: Threshold | None
     calibration: Calibration
     score_unit: str
 
@@ -46,7 +52,14 @@ def load_model(models: ModelCache, run_id: str | None) -> Model | None:
     loaded = models.get(run.model_dir)
     detector = loaded.detector
     calibration = detector.require_calibration()
-    return Model(run, loaded.weights_sha256, detector.threshold, calibration, detector.config.score_unit)
+    return Model(
+        run,
+        loaded.weights_sha256,
+        detector.threshold,
+        detector.own_threshold,
+        calibration,
+        detector.config.score_unit,
+    )
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,10 @@ class LabelHandlers:
         )
 
     def look(self, run_id: Any) -> tuple:
-        """How the scoring goes; once per tick."""
+        """How the scoring goes, once per tick; at its end something new for those who show what scores say."""
         self.services.scorer.go_on()
-        return self._progress()
+        shown, timer = self._progress()
+        return shown, timer, gr.skip() if timer.active else next(_REVISIONS)
 
     def list_models(self, run_id: Any) -> Any:
         """The models, when the tab is opened again."""

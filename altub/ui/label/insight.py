@@ -15,6 +15,7 @@ from altub.inference.threshold import Threshold
 from altub.labels import (
     cheapest_threshold,
     confusion,
+    extension_of,
     label_curves,
     promised_threshold,
     read_sample,
@@ -29,7 +30,7 @@ from altub.ui.label.charts import curve_chart, score_chart
 from altub.ui.label.choice import Model
 from altub.ui.watch import stamp
 
-__all__ = ["GOALS", "RATIOS", "Goal", "found_threshold", "insight_html", "sample_of"]
+__all__ = ["GOALS", "RATIOS", "Goal", "extension_html", "found_threshold", "insight_html", "sample_of"]
 
 GOALS = (
     ("The model's own", "own"),
@@ -99,11 +100,40 @@ def found_threshold(sample: LabelSample, model: Model, goal: Goal) -> Threshold:
     )
 
 
-def insight_html(store: LabelStore, model: Model | None, source: str | None, goal: Goal) -> tuple[str, bool]:
-    """All of it as HTML, and whether there is a threshold that can become the model's."""
+def extension_html(store: LabelStore, model: Model, source: str | None, sample: LabelSample) -> tuple[str, bool]:
+    """What it would change that good labels join the model's calibration, or why none can; and whether some can."""
+    seen = _seen(model.run.model_dir, stamp(model.run.path / "data.json"))
+    known = model.calibration, model.own_threshold, model.sha256
+    try:
+        found = extension_of(model.run.model_dir, *known, store, sample, source, seen)
+    except LabelError as error:
+        return f"<p>{escape(str(error))}</p>", False
+    before, after = found.smallest_p_values
+    values = [threshold.value for threshold in found.thresholds]
+    moved = f" Threshold {values[0]:.4g} → {values[1]:.4g}." if values[0] != values[1] else ""
+    now = f" ({found.n_before} are in)" if found.n_before else ""
+    return (
+        f"<p>{found.n_held_out} held-out and {found.n_joined} randomly drawn good images{now}: smallest p-value "
+        f"{before:.2g} → {after:.2g}.{moved}</p>",
+        True,
+    )
+
+
+def insight_html(
+    store: LabelStore,
+    model: Model | None,
+    source: str | None,
+    goal: Goal,
+    known: tuple[LabelSample, bool] | None = None,
+) -> tuple[str, bool]:
+    """All of it as HTML, and whether there is a threshold that can become the model's.
+
+    Args:
+        known: what `sample_of` said of them, where it was asked already.
+    """
     if model is None:
         return _empty("Choose a model to see what the labels say of it."), False
-    sample, knows_training = sample_of(store, model, source)
+    sample, knows_training = known or sample_of(store, model, source)
     n_good, n_defect = int((~sample.is_defective).sum()), int(sample.is_defective.sum())
     if not n_good or not n_defect:
         missing = "good" if not n_good else "defective"

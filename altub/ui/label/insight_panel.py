@@ -11,10 +11,19 @@ import gradio as gr
 from altub.errors import AltUBError, ConfigError, LabelError
 from altub.inference.model_files import read_config
 from altub.inference.versions import list_versions, restore_version, save_threshold
+from altub.labels import extend_calibration
 from altub.ui.errors import notice, show_errors
 from altub.ui.label.choice import Choice, load_model
 from altub.ui.label.desk import EXPIRED, LabelDesk
-from altub.ui.label.insight import GOALS, RATIOS, Goal, found_threshold, insight_html, sample_of
+from altub.ui.label.insight import (
+    GOALS,
+    RATIOS,
+    Goal,
+    extension_html,
+    found_threshold,
+    insight_html,
+    sample_of,
+)
 from altub.ui.services import Services
 
 __all__ = ["InsightPanel"]
@@ -57,13 +66,18 @@ class InsightPanel:
                     [], label="Versions", allow_custom_value=True, visible=False, elem_id="label-versions"
                 )
                 self.restore = gr.Button("Restore", size="md", visible=False, elem_id="label-restore")
+            with gr.Row(elem_id="label-calibration"):
+                self.extend = gr.Button(
+                    "Extend calibration", size="md", interactive=False, visible=False, elem_id="label-extend"
+                )
+                self.extension = gr.HTML(apply_default_css=False, elem_id="label-extension")
 
-    def connect(self, canvas: gr.HTML, value: gr.State, fields: list[Any]) -> None:
-        """Wires the panel to the canvas, the state of the page and the fields of the queue."""
+    def connect(self, canvas: gr.HTML, value: gr.State, scored: gr.State, fields: list[Any]) -> None:
+        """Wires the panel to the canvas, the state of the page, the ends of scorings and the fields of the queue."""
         goal = [self.goal, self.recall, self.rate, self.ratio, self.confidence]
         inputs = [value, *fields, *goal]
-        shown = [self.view, self.use, self.versions, self.restore]
-        for event in (canvas.labelled, value.change):
+        shown = [self.view, self.use, self.versions, self.restore, self.extension, self.extend]
+        for event in (canvas.labelled, value.change, scored.change):
             event(self.look, inputs, shown, trigger_mode="always_last", **QUIET)
         self.goal.input(self.choose_goal, self.goal, goal[1:], **QUIET).then(self.look, inputs, shown, **QUIET)
         gr.on(
@@ -79,7 +93,8 @@ class InsightPanel:
         )
         changes = {"outputs": [canvas, value, *shown], "api_visibility": "private", "show_progress_on": self.view}
         self.use.click(self.use_threshold, inputs, **changes)
-        self.restore.click(self.restore_threshold, [self.versions, *inputs], **changes)
+        self.restore.click(self.restore_version, [self.versions, *inputs], **changes)
+        self.extend.click(self.extend_calibration, inputs, **changes)
 
     # Handlers.
 
@@ -87,20 +102,26 @@ class InsightPanel:
         """All of the panel; an error becomes its text."""
         fields, goal = everything[:5], everything[5:]
         if self._who(value) is None:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return tuple(gr.skip() for _ in range(6))
+        versions, extension, extendable = ([], None), "", False
         try:
-            choice = _choice(fields)
+            choice, store = _choice(fields), self.services.labels
             model = load_model(self.services.models, choice.run_id)
-            html, usable = insight_html(self.services.labels, model, choice.source, Goal.of(*goal))
-            versions = _version_choices(model.run.model_dir) if model else ([], None)
+            known = sample_of(store, model, choice.source) if model else None
+            html, usable = insight_html(store, model, choice.source, Goal.of(*goal), known)
+            if model and known:
+                extension, extendable = extension_html(store, model, choice.source, known[0])
+                versions = _version_choices(model.run.model_dir)
         except AltUBError as error:
-            html, usable, versions = f'<p class="insight-empty">{notice(error)}</p>', False, ([], None)
+            html, usable = f'<p class="insight-empty">{notice(error)}</p>', False
         choices, current = versions
         return (
             html,
             gr.Button(interactive=usable),
             gr.Dropdown(choices=choices, value=current, visible=len(choices) > 1),
             gr.Button(visible=len(choices) > 1),
+            extension,
+            gr.Button(interactive=extendable, visible=bool(extension)),
         )
 
     @staticmethod
@@ -136,8 +157,22 @@ class InsightPanel:
         gr.Info(notice(f"Version {version.number} is in use. {threshold.origin.promise}"))
         return self._changed(value, everything)
 
+    @show_errors("Calibration not extended")
+    def extend_calibration(self, value: Any, *everything: Any) -> tuple:
+        """Lets randomly drawn good labels join the model's calibration, as a new version."""
+        who = self._who(value)
+        if who is None:
+            raise LabelError(EXPIRED)
+        choice = _choice(everything[:5])
+        model = load_model(self.services.models, choice.run_id)
+        if model is None:
+            raise ConfigError("Choose a model first.")
+        found, version = extend_calibration(model.run.model_dir, self.services.labels, choice.source, author=who)
+        gr.Info(notice(f"Version {version.number} is in use. {found.note}"))
+        return self._changed(value, everything)
+
     @show_errors("Version not restored")
-    def restore_threshold(self, number: Any, value: Any, *everything: Any) -> tuple:
+    def restore_version(self, number: Any, value: Any, *everything: Any) -> tuple:
         """Puts another version of the model in use."""
         choice = _choice(everything[:5])
         model = load_model(self.services.models, choice.run_id)

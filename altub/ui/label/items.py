@@ -86,7 +86,7 @@ def proposal_json(store: LabelStore, model: Model | None, image: StoredImage) ->
         "id": proposal.id,
         "score": proposal.score,
         "threshold": model.threshold.value,
-        "p_value": proposal.p_value,
+        "p_value": calibration.p_value(proposal.score),  # by the present calibration, which may be a newer one
         "verdict": "defect" if model.threshold.is_exceeded_by(proposal.score) else "good",
         "heat": data_uri(heat_layer(anomaly_map, *calibration.colour_range)),
         "runs": runs,

@@ -16,6 +16,7 @@ from altub.ui.label.choice import ALL_SOURCES, UNLABELLED
 from altub.ui.label.desk import LabelDesk
 from altub.ui.label.export import FORMAT_CHOICES
 from altub.ui.label.handlers import LabelHandlers
+from altub.ui.label.hub_card import HubCard
 from altub.ui.label.insight_panel import InsightPanel
 from altub.ui.services import Services
 
@@ -55,7 +56,7 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> LabelTab | None
         return None
     desk = LabelDesk(services)
     on = LabelHandlers(services, desk, is_local=is_local)
-    value, names = gr.State({}), gr.JSON([], visible=False)
+    value, scored, names = gr.State({}), gr.State(0), gr.JSON([], visible=False)
     timer = gr.Timer(POLL, active=False)
     with gr.Row(elem_id="label", equal_height=False):
         with gr.Column(scale=0, min_width=270, elem_id="label-left"):
@@ -120,6 +121,7 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> LabelTab | None
                 )
                 export = gr.Button("Download", size="md", scale=0, min_width=130, elem_id="label-download")
                 file = gr.DownloadButton(visible="hidden", elem_id="label-file")
+            hub = HubCard(services, desk) if is_local else None
             with gr.Row(elem_id="label-training", elem_classes="label-card"):
                 with_good = gr.Checkbox(
                     True,
@@ -151,8 +153,10 @@ def build(services: Services, tab: gr.Tab, *, is_local: bool) -> LabelTab | None
         trigger_mode="always_last",
         **QUIET,
     )
-    insight.connect(canvas, value, fields)
-    timer.tick(on.look, run, [scoring, timer], **QUIET)
+    insight.connect(canvas, value, scored, fields)
+    if hub is not None:
+        hub.connect(value, fields)
+    timer.tick(on.look, run, [scoring, timer, scored], **QUIET)
     adds = {"outputs": [canvas, value, source, scoring, timer], "show_progress_on": adding, "api_visibility": "private"}
     for field in (files, folder_files):
         field.upload(on.add_files, [field, names, new_source, value, *fields], js=NAMES_JS, **adds).then(

@@ -23,10 +23,10 @@ from altub.ui.offers import find_model
 __all__ = ["build_versions", "versions_table"]
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-KINDS = {"trained": "training", "threshold": "threshold", "adapted": "adaptation"}
+KINDS = {"trained": "training", "threshold": "threshold", "adapted": "adaptation", "calibration": "calibration"}
 ABOUT = (
-    "Every change of the threshold and every adaptation to new images makes a version. Any of them can be put in use "
-    "again; nothing is lost."
+    "Every change of the threshold or the calibration and every adaptation to new images makes a version. Any of them "
+    "can be put in use again; nothing is lost."
 )
 
 

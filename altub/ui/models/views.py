@@ -6,6 +6,7 @@ from html import escape
 
 from altub.hub import HubModel, Listing
 from altub.ui.background import BackgroundTask
+from altub.ui.html.tasks import problem_html, running_html, task_html
 
 __all__ = ["NONE_YET", "NO_LOGIN", "NO_RUN", "listing_html", "task_html"]
 
@@ -18,26 +19,12 @@ NO_TOKEN = (
 NO_LOGIN = "Pushing is disabled, since others can use this page too: push from the machine that it runs on."
 
 
-def task_html(task: BackgroundTask, url: str = "") -> str:
-    """How a push or a pull is going; `url` is the address of the commit once it is done."""
-    if task.state == "idle":
-        return ""
-    if task.state == "running":
-        return _progress(task)
-    if task.state == "failed":
-        return _problem(task.text)
-    link = ""
-    if url.startswith(("https://", "http://")):
-        link = f' <a href="{escape(url)}" target="_blank" rel="noopener">Show the commit</a>'
-    return f'<p class="hub-note done">{escape(task.text)}{link}</p>'
-
-
 def listing_html(task: BackgroundTask, found: Listing | None, is_local: bool) -> str:
     """The models on the Hub, or how their list is being loaded."""
     if task.is_running:
-        return _progress(task)
+        return running_html(task)
     if task.state == "failed":
-        return _problem(task.text)
+        return problem_html(task.text)
     return NONE_YET if found is None else _models(found, is_local)
 
 
@@ -55,14 +42,6 @@ def _models(found: Listing, is_local: bool) -> str:
     own = "".join(map(_row, found.own)) or f'<p class="hub-note">{none_own}</p>'
     public = "".join(map(_row, found.public)) or '<p class="hub-note">No public models yet.</p>'
     return f"<h4>{who}</h4>{own}<h4>Public</h4>{public}"
-
-
-def _progress(task: BackgroundTask) -> str:
-    return f'<p class="hub-note">{escape(task.text or "starting")} …</p><div class="hub-bar"><i></i></div>'
-
-
-def _problem(text: str) -> str:
-    return f'<p class="hub-note problem">{escape(text)}</p>'
 
 
 def _row(model: HubModel) -> str:

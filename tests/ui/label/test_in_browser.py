@@ -178,7 +178,9 @@ def test_a_day_at_the_desk(visit, server, trained_run: Run, thirty: list[Path], 
         median = statistics.median(times)
         print(f"\nverdict to next picture: median {median:.0f} ms of {len(times)}; {pace:.0f} images a minute")
     threshold_from_a_target(page, server.runs / trained_run.id / "model")
+    good_labels_join_the_calibration(page, server.runs / trained_run.id / "model")
     export_to_mvtec_layout(page, masks)
+    scores_that_come_later(page, store, thirty[0].with_name("later.png"))
     train_on_the_labels(page, server)
     assert visitor.complaints == [] and visitor.outside == []
 
@@ -195,6 +197,31 @@ def threshold_from_a_target(page: playwright_api.Page, model: Path) -> None:
     page.click("#label-use-threshold")
     wait_until(lambda: read_config(model).threshold is not None)
     expect(page.locator("#label-versions")).to_be_visible()
+
+
+def good_labels_join_the_calibration(page: playwright_api.Page, model: Path) -> None:
+    """By the keyboard, and as a version that stands above the one of the threshold."""
+    line, button = page.locator("#label-extension"), page.get_by_role("button", name="Extend calibration")
+    expect(line).to_contain_text(f"4 held-out and {EACH} randomly drawn good images: smallest p-value 0.2 → 0.05.")
+    threshold = read_config(model).threshold
+    button.focus()
+    page.keyboard.press("Enter")
+    wait_until(lambda: read_config(model).version.kind == "calibration")
+    expect(line).to_contain_text(f"Nothing changes: the {EACH} good labels")
+    expect(button).to_be_disabled()
+    assert read_config(model).threshold == threshold, "one from labels stays"
+    assert len(read_config(model).calibration["joined"]["scores"]) == EACH
+    expect(page.locator("#label-versions input")).to_have_value(re.compile(r"^3 .*in use.*joined 4 held-out"))
+
+
+def scores_that_come_later(page: playwright_api.Page, store: LabelStore, path: Path) -> None:
+    """An image that has no score yet: the panel says so no longer when it has been scored, without another label."""
+    Image.new("RGB", (64, 64), (99, 101, 103)).save(path)
+    page.set_input_files("#label-files input[type=file]", [path])
+    page.wait_for_function(f"{DESK}.altub?.session.current?.name === '{path.name}'")
+    wait_until(lambda: not store.proposals.missing(next(iter(store.proposals.models()))))
+    expect(page.locator("#label-scoring")).not_to_contain_text("Scoring")
+    expect(page.locator("#label-insight-view")).not_to_contain_text("no score yet")
 
 
 def export_to_mvtec_layout(page: playwright_api.Page, masks: dict[str, np.ndarray]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 import zipfile
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,8 +28,10 @@ from altub.ui.label.export import write_archive
 from altub.ui.label.handlers import LabelHandlers
 from altub.ui.label.insight import Goal, _point, insight_html
 from altub.ui.label.insight_panel import InsightPanel
+from altub.ui.label.items import proposal_json
 from altub.ui.services import Services
 from altub.ui.to_label import add_images
+from tests.labels.conftest import picture
 
 FIELDS = ("weave-run", "unlabelled", "nearest", ALL_SOURCES, "")
 OWN = ("own", 95, 5, 7, 90)
@@ -101,6 +105,34 @@ def test_charts_hold_extremes() -> None:
     assert drawn.count("<circle") == 1 and "nan" not in drawn
 
 
+def boxes(svg: str) -> tuple[list[tuple[float, float, float, float]], list[tuple[float, float]]]:
+    """Of the names in a chart of scores (left, top, right, bottom), each at least as wide as it is drawn, and of its
+    thresholds (x, top)."""
+    names = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(start|end)" class="name">([^<]+)<', svg)
+    found = []
+    for x, y, side, name in names:
+        width = 6.5 * len(unescape(name))  # of letters of 11 px
+        left = float(x) - (width if side == "end" else 0)
+        found.append((left, float(y) - 10, left + width, float(y) + 3))
+    lines = re.findall(r'class="threshold" x1="([\d.]+)" x2="[\d.]+" y1="([\d.]+)"', svg)
+    return found, [(float(x), float(top)) for x, top in lines]
+
+
+@pytest.mark.parametrize("low", [0.0, 0.1, 0.45, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize("step", [0.0, 0.002, 0.05, 0.2, 0.24, 0.3, 1.0])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_names_of_thresholds_never_overlap(low: float, step: float, swapped: bool) -> None:
+    values = [low, min(low + step, 1.0)]
+    lines = list(zip(("new", "model's own"), values[::-1] if swapped else values, strict=True))
+    names, drawn = boxes(score_chart(np.array([0.0, 0.4]), np.array([0.6, 1.0]), lines))
+    assert len(names) == len(drawn) == 2
+    (a, b) = names
+    assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1], (a, b)
+    for left, _, right, bottom in names:
+        assert left >= 42 and right <= 340 - 12 + 1e-6
+        assert not any(left < x < right and top < bottom for x, top in drawn), "a line strikes a name through"
+
+
 def test_a_threshold_becomes_the_models_own_and_the_old_one_comes_back(labelled: Services) -> None:
     desk = LabelDesk(labelled)
     with gr.Blocks():
@@ -112,12 +144,12 @@ def test_a_threshold_becomes_the_models_own_and_the_old_one_comes_back(labelled:
     assert changed.threshold.origin.kind == "labels" and changed.threshold.value != model.threshold.value
     version = read_config(model.run.model_dir).version
     assert (version.number, version.author) == (2, "Ann") and "50 %" in version.note
-    panel.restore_threshold("1", value, *FIELDS, *OWN)
+    panel.restore_version("1", value, *FIELDS, *OWN)
     assert load_model(labelled.models, "weave-run").threshold == model.threshold
     assert [one.number for one in list_versions(model.run.model_dir)] == [1, 2]
     for wrong in ("9", "x", None):
         with pytest.raises(gr.Error):
-            panel.restore_threshold(wrong, value, *FIELDS, *OWN)
+            panel.restore_version(wrong, value, *FIELDS, *OWN)
     with pytest.raises(gr.Error, match="restarted"):
         panel.use_threshold({"token": "guess"}, *FIELDS, "recall", 50, 5, 7, 90)
 
@@ -179,3 +211,53 @@ def test_programs_take_images_and_label_them(services: Services) -> None:
     for _ in range(7):
         on.next("robot", "", "", "", request)
     assert on.next("robot", "", "", "", request) == (None, {"left": 7, "image": None})
+
+
+def test_good_labels_join_the_calibration_and_leave_again(services: Services) -> None:
+    desk = LabelDesk(services)
+    with gr.Blocks():
+        panel = InsightPanel(services, desk)
+    value, store = {"token": desk.enter("Ann")}, services.labels
+    goal = (*FIELDS, *OWN)
+    *_, line, button = panel.look(value, *goal)
+    assert "No image is labelled good" in line and button.visible and not button.interactive
+    with pytest.raises(gr.Error, match="No image is labelled good"):
+        panel.extend_calibration(value, *goal)
+    for image in store.images.all():
+        good = image.name.startswith("good")
+        store.labels.add(image.sha256, "Ann", "good" if good else "defect")
+    model = load_model(services.models, "weave-run")
+    *_, line, button = panel.look(value, *goal)
+    assert "4 held-out and 4 randomly drawn good images: smallest p-value 0.2 → 0.11." in line and button.interactive
+
+    image = next(image for image in store.images.all() if image.name.startswith("good"))
+    before = proposal_json(store, model, image)["p_value"]
+    *_, line, button = panel.extend_calibration(value, *goal)
+    assert "Nothing changes: the 4 good labels" in line and not button.interactive
+    changed = load_model(services.models, "weave-run")
+    assert changed.calibration.scores.size == 8 and changed.threshold.origin.n == 8 and changed.sha256 == model.sha256
+    version = read_config(model.run.model_dir).version
+    assert (version.number, version.author, version.kind) == (2, "Ann", "calibration")
+    # What the page says of an image follows the new calibration, without scoring it again.
+    after = proposal_json(store, changed, image)
+    assert after["p_value"] == changed.calibration.p_value(after["score"]) != before
+    panel.restore_version("1", value, *goal)
+    assert load_model(services.models, "weave-run").calibration == model.calibration
+    with pytest.raises(gr.Error, match="restarted"):
+        panel.extend_calibration({"token": "guess"}, *goal)
+    with pytest.raises(gr.Error, match="Choose a model"):
+        panel.extend_calibration(value, "", *goal[1:])
+    assert panel.look(value, "", *goal[1:])[4] == "" and not panel.look(value, "", *goal[1:])[5].visible
+
+
+def test_the_panel_looks_again_when_scoring_has_ended(services: Services) -> None:
+    on = LabelHandlers(services, LabelDesk(services), is_local=False)
+    services.labels.images.add(picture(1))
+    hold = threading.Event()
+    services.scorer.task.start(lambda report, should_stop: str(hold.wait(60)))
+    _, timer, again = on.look("weave-run")
+    assert timer.active and "value" not in again, "nothing new while it goes on"
+    hold.set()
+    services.scorer.task.wait(60)
+    ends = [on.look("weave-run") for _ in range(2)]
+    assert not ends[0][1].active and ends[0][2] != ends[1][2]

@@ -141,6 +141,24 @@ def test_a_large_loss_is_refused_unless_accepted(
     assert done.size == done.file.stat().st_size and done.quantised.loss is not None
 
 
+def test_what_is_not_finite_is_not_written(
+    folder: Path,
+    detector: AnomalyDetector,
+    images: dict[str, list],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = onnx.load(folder / "int8.onnx")
+    (last,) = (node for node in graph.graph.node if "score" in node.output)
+    last.output[:] = ["whole" if name == "score" else name for name in last.output]
+    for kind, given, made in (("Sub", "whole", "nothing"), ("Div", "nothing", "score")):  # 0 / 0
+        graph.graph.node.append(onnx.helper.make_node(kind, [given, given], [made]))
+    monkeypatch.setattr(int8_export, "quantised", lambda *_: (graph, ["any"]))
+    with pytest.raises(ModelError, match="not finite: export it in float32"):
+        _export(detector, tmp_path / "m.onnx", images, accept_loss=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_test_images_the_loss_is_unknown(
     detector: AnomalyDetector, images: dict[str, list], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

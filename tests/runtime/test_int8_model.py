@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from altub.evaluation import int8_export
 from altub.evaluation.int8_export import Int8Export, export_int8
 from altub.evaluation.metrics import image_auroc, pixel_auroc
 from altub.inference.detector import AnomalyDetector
+from altub.inference.onnx_graph import onnx_graph
 from altub.inference.onnx_int8 import BACKBONE, FLOW, convolutions
 from altub.inference.threshold import Threshold
 from altub.runs.run import Run
@@ -58,8 +61,11 @@ def images(trained_run: Run, data_folder: Path) -> dict[str, list]:
 
 
 @pytest.fixture(scope="module")
-def detector(trained_run: Run) -> AnomalyDetector:
-    return AnomalyDetector.load(trained_run.model_dir, "cpu")
+def detector(trained_run: Run) -> Iterator[AnomalyDetector]:
+    """Its graph is traced once: that is most of an export's time, and the same for all of these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("altub.inference.onnx_export.onnx_graph", cache(onnx_graph))
+        yield AnomalyDetector.load(trained_run.model_dir, "cpu")
 
 
 def _predict(runtime: OnnxDetector, sources: list) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from altub.inference.onnx_graph import ScoringGraph, onnx_graph
 from altub.inference.onnx_record import RECORD_KEY, OnnxRecord
 from altub.runtime import OnnxDetector
 
-__all__ = ["TOLERANCE", "OnnxExport", "export_onnx"]
+__all__ = ["TOLERANCE", "OnnxExport", "export_onnx", "require_suffix", "with_record"]
 
 #: Largest difference between torch and the exported graph, relative to max(1, |value|), in maps and scores.
 TOLERANCE = 1e-3
@@ -75,8 +75,7 @@ def export_onnx(
     """
     file = Path(file)
     calibration = detector.require_calibration()
-    if file.suffix != ".onnx":
-        raise ConfigError(f"{file.name} must end in .onnx.")
+    require_suffix(file)
     config = detector.config
     require_plain(config, "exported to ONNX")
     proto = onnx_graph(detector)
@@ -93,7 +92,7 @@ def export_onnx(
     )
     with tempfile.TemporaryDirectory() as folder, explain_full_disk(Path(folder)):
         trial = Path(folder) / "model.onnx"
-        trial.write_bytes(_with_record(proto, record))
+        trial.write_bytes(with_record(proto, record))
         found = _compare(detector, OnnxDetector.load(trial), held_out, progress)
     if max(found.map_difference, found.score_difference) > TOLERANCE:
         raise ModelError(
@@ -104,7 +103,7 @@ def export_onnx(
     if held_out and not calibration.folds:  # of a cross-calibration the images that were held out are a small part
         record = replace(record, calibration=found.calibration(calibration), calibrated_with="onnxruntime")
     record = replace(record, compared=found.summary())
-    content = _with_record(proto, record)
+    content = with_record(proto, record)
     with explain_full_disk(file):
         file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, content)
@@ -164,7 +163,14 @@ def _difference(wanted: np.ndarray, found: np.ndarray) -> float:
     return float(difference.max()) if np.isfinite(difference).all() else float("inf")
 
 
-def _with_record(proto: object, record: OnnxRecord) -> bytes:
+def require_suffix(file: Path) -> None:
+    """Raises ConfigError for a name that no program takes for an ONNX file."""
+    if file.suffix != ".onnx":
+        raise ConfigError(f"{file.name} must end in .onnx.")
+
+
+def with_record(proto: object, record: OnnxRecord) -> bytes:
+    """The content of a file that holds this graph (ModelProto) and this record."""
     for entry in list(proto.metadata_props):
         if entry.key == RECORD_KEY:
             proto.metadata_props.remove(entry)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from altub.inference.detector import AnomalyDetector
 
-__all__ = ["ScoringGraph", "onnx_graph"]
+__all__ = ["NEEDS", "ScoringGraph", "onnx_graph", "quiet"]
 
 LARGEST_BATCH = 4096  # images; the exporter wants a bound
 NEEDS = "ONNX export needs two packages: pip install onnx onnxscript"
@@ -62,7 +62,7 @@ def onnx_graph(detector: AnomalyDetector) -> ModelProto:
     graph = ScoringGraph(detector).cpu().eval()
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             program = torch.onnx.export(
                 graph,
                 (torch.rand(2, 3, size, size),),
@@ -82,8 +82,8 @@ def onnx_graph(detector: AnomalyDetector) -> ModelProto:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints its steps, warns of its own internals, and logs what it does not need."""
+def quiet() -> Iterator[None]:
+    """Exporter and quantiser print their steps, warn of their own internals, and log what they do not need."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         before = logging.root.manager.disable

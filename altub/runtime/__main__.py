@@ -46,6 +46,8 @@ def _rows(chosen: argparse.Namespace) -> Iterator[Row]:
     detector = OnnxDetector.load(chosen.model, threads=chosen.threads)
     rate = chosen.false_alarm_rate
     threshold = detector.threshold if rate is None else detector.calibration.threshold(rate)
+    if detector.record.quantised is not None:
+        print(f"Note: {detector.record.quantised}", file=sys.stderr)
     if threshold.warning:
         print(f"Note: {threshold.warning}", file=sys.stderr)
     images = collect_images(chosen.images, skip=chosen.masks)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +21,10 @@ from altub.inference.regions import Region
 from altub.inference.threshold import Threshold
 from altub.runs.run import Run
 from altub.runtime import OnnxDetector
-from tests.conftest import REPOSITORY
 from tests.inference.detectors import calibrated, untrained
+from tests.runtime.torchless import run_without_torch
 
 onnx = pytest.importorskip("onnx")
-
-#: What the runtime may import beside itself: folders of site-packages.
-ALLOWED = (
-    *("numpy", "numpy.libs", "PIL", "pillow.libs", "onnxruntime", "flatbuffers", "google", "packaging"),
-    *("pydantic", "pydantic_core", "annotated_types", "typing_extensions.py", "typing_inspection"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -92,29 +82,13 @@ def test_labelled_images_stay_in_a_calibration_by_the_runtime() -> None:
 
 def test_it_runs_where_there_is_no_torch(exported: Path, data_folder: Path, tmp_path: Path) -> None:
     """A Python that finds only what the runtime may need."""
-    site = tmp_path / "site"
-    site.mkdir()
-    packages = Path(find_spec("numpy").submodule_search_locations[0]).parent
-    for name in ALLOWED:
-        if (packages / name).exists():
-            (site / name).symlink_to(packages / name)
-    (site / "altub").symlink_to(REPOSITORY / "altub")
     images = tmp_path / "images"
     images.mkdir()
     for name in ("good", "blot"):
         Image.open(data_folder / f"weave/test/{name}/000.png").save(images / f"{name}.png")
     (images / "broken.png").write_bytes(b"none")
-    code = (
-        f"import sys; sys.path[:] = [entry for entry in sys.path if 'site-packages' not in entry] + [{str(site)!r}]\n"
-        "from altub.runtime.__main__ import main\n"
-        "try:\n    import torch\nexcept ImportError:\n    sys.exit(main(sys.argv[1:]))\n"
-        "sys.exit('there is torch')"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     arguments = [str(exported), str(images), "--output", str(tmp_path / "s.csv"), "--masks", str(tmp_path / "masks")]
-    ended = subprocess.run(
-        [sys.executable, "-S", "-c", code, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    ended = run_without_torch(tmp_path, arguments)
     assert ended.returncode == 0, ended.stderr
     assert "Skipped: " in ended.stderr
     rows = {Path(row["image"]).stem: row for row in csv.DictReader((tmp_path / "s.csv").open())}

@@ -95,7 +95,7 @@ def predict(
     check_format("Maps", maps, MAP_FORMATS)
     engine = _engine(on, model, workers, device, report)
     found = collect_images(images, skip=output)
-    detector = AnomalyDetector.load(model, device)
+    detector = AnomalyDetector.load(model, device, for_scoring=True)
     threshold = threshold_at(detector, false_alarm_rate)
     if threshold.warning:
         print(f"Note: {threshold.warning}", file=sys.stderr)

@@ -190,7 +190,7 @@ class Worker:
                 f"The Ray worker on {host} has no folder {printable(work['here'])}: images, model and output must be "
                 "at the same paths on every machine."
             ) from error
-        detector = AnomalyDetector.load(work["model"], work["device"])
+        detector = AnomalyDetector.load(work["model"], work["device"], for_scoring=True)
         if detector.fingerprint() != work["fingerprint"]:
             raise ModelError(f"The model in {work['model']} on {host} is another one: use one folder for all machines.")
         threshold = Threshold.from_dict(work["threshold"])

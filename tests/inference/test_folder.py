@@ -54,7 +54,8 @@ def test_a_killed_prediction_goes_on_and_ends_with_the_same_table(
     drawn = {path: path.stat().st_mtime_ns for entry in before.values() if entry["row"]["overlay"]
              for path in [out / entry["row"]["overlay"]]}  # fmt: skip
 
-    detector, images = AnomalyDetector.load(trained_run.model_dir, "cpu"), collect_images([pictures])
+    detector = AnomalyDetector.load(trained_run.model_dir, "cpu", for_scoring=True)  # as `predict` does
+    images = collect_images([pictures])
     predicted: list[int] = []
     compute = detector.compute_maps
     monkeypatch.setattr(

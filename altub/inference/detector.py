@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from altub.backbones import Backbone
 from altub.backbones.folding import fold_batch_norms, lay_channels_last
 from altub.data import ImageSource, opened_in_chunks, to_tensor
+from altub.data.images.tensors import squashed
 from altub.device import choose_device
 from altub.errors import ConfigError, ImageError, ModelError
 from altub.flows import FlowPyramid
@@ -164,14 +165,22 @@ class AnomalyDetector(MapReader):
         with closing(self.predict_many([image], image_size=image_size)) as predictions:
             return next(predictions)
 
-    def predict_many(self, images: Sequence[ImageSource], *, image_size: int | None = None) -> Iterator[Prediction]:
-        """`predict` for each image in order, some at a time. A score does not depend on its neighbours."""
-        calibration = self.require_calibration()
+    def predict_many(
+        self,
+        images: Sequence[ImageSource],
+        *,
+        image_size: int | None = None,
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> Iterator[Prediction]:
+        """`predict` for each image in order, some at a time. A score does not depend on its neighbours.
+
+        Args:
+            sizes: (width, height) of the images' own, where they were read reduced (`read_enough`).
+        """
+        calibration, own_sizes = self.require_calibration(), iter(sizes or ())
         for opened in self.open_images(images):
-            sizes = [image.size for image in opened]
-            maps, scales = self.raw_maps(opened, image_size)
-            reasons = [self.reasons(image) for image in opened]
-            for size, anomaly_map, scale_maps, why in zip(sizes, maps, scales, reasons, strict=True):
+            own = [next(own_sizes, image.size) for image in opened]
+            for size, (anomaly_map, scale_maps, why) in zip(own, self.look_at(opened, image_size, own), strict=True):
                 score = self.score(scale_maps)
                 yield Prediction.from_maps(
                     anomaly_map,
@@ -184,9 +193,39 @@ class AnomalyDetector(MapReader):
                     regions=self.config.regions,
                 )
 
+    def look_at(
+        self,
+        images: Sequence[Image.Image],
+        image_size: int | None = None,
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor, tuple[str, ...]]]:
+        """Of RGB images the map (h, w) and the scales (scales, h, w), as from `raw_maps`, and why the image cannot be
+        compared with the training images (empty where it can).
+
+        Args:
+            image_size, sizes: as of `predict_many`.
+        """
+        framing = Framing.of(self.config, image_size)
+        self.backbone.check_image_size(framing.side, framing.side)
+        # Scaled once for both: of a photo of 9 million pixels it takes as long as decoding.
+        shown = [squashed(image, framing.side) for image in images] if framing.is_plain else None
+        maps, scales = self.raw_maps(shown or images, image_size)
+        for place, (image, anomaly_map, scale_maps) in enumerate(zip(images, maps, scales, strict=True)):
+            why: tuple[str, ...] = ()
+            if self.comparability is not None:
+                small, size = shown and shown[place], sizes and sizes[place]
+                why = self.comparability.reasons(image, small=small, size=size)
+            yield anomaly_map, scale_maps, why
+
     def reasons(self, image: Image.Image) -> tuple[str, ...]:
         """Why an image (RGB) cannot be compared with the training images; empty where it can."""
         return () if self.comparability is None else self.comparability.reasons(image)
+
+    def read_enough(self, image_size: int | None = None) -> int | None:
+        """Side in pixels of what the model sees of a photo, which may be read reduced (`altub.data.images.pending`);
+        None: photos are wanted at their own size, for tiles or an aspect ratio that is kept."""
+        framing = Framing.of(self.config, image_size)
+        return framing.side if framing.is_plain else None
 
     def open_images(self, images: Iterable[ImageSource]) -> Iterator[list[Image.Image]]:
         """The images in RGB as the model reads them, some at a time; they are closed when the next ones are asked for.

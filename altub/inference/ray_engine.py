@@ -96,6 +96,7 @@ class RayEngine:
             "fingerprint": predictor.detector.fingerprint(),
             "device": self.device,
             "image_size": predictor.image_size,
+            "reduced": predictor.reduced,
             "folder": str(writer.folder.absolute()),
             "threshold": writer.threshold.to_dict(),
             "formats": {"overlays": writer.overlays, "maps": writer.maps, "masks": writer.masks},
@@ -196,7 +197,7 @@ class Worker:
         threshold = Threshold.from_dict(work["threshold"])
         # Never closed: closing writes the table, which is the asking process's.
         writer = PredictionWriter(work["folder"], detector.require_calibration(), threshold, **work["formats"])
-        self._predictor = ChunkPredictor(detector, writer, work["image_size"])
+        self._predictor = ChunkPredictor(detector, writer, work["image_size"], reduced=work["reduced"])
         return self._predictor
 
 

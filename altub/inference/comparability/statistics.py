@@ -12,6 +12,8 @@ import math
 import numpy as np
 from PIL import Image
 
+from altub.data.images.tensors import squashed
+
 __all__ = ["picture_statistics"]
 
 _FLOOR = 0.1  # grey levels: what is added before a logarithm; well below one step of 8 bits
@@ -24,7 +26,9 @@ _FREQUENCIES, _PLACES = np.arange(5, 8), np.arange(_BLOCK)
 _HIGHEST = np.float32(0.5 * np.cos(np.pi * (_PLACES[:, None] + 0.5) * _FREQUENCIES / _BLOCK))
 
 
-def picture_statistics(image: Image.Image, side: int) -> dict[str, float]:
+def picture_statistics(
+    image: Image.Image, side: int, *, small: Image.Image | None = None, size: tuple[int, int] | None = None
+) -> dict[str, float]:
     """The numbers of one picture, by name.
 
     colour: log(1 + mean chroma), chroma being the largest minus the smallest channel of a pixel. red, blue: means of
@@ -36,13 +40,16 @@ def picture_statistics(image: Image.Image, side: int) -> dict[str, float]:
     Args:
         image: RGB, at its own size.
         side: of the square that it is scaled to, in pixels: the model's input size.
+        small: the image at that size, where the caller has it; it takes longer to scale than the numbers take.
+        size: (width, height) of its own, where the image was read reduced. JPEG's blocks, of which nothing is left
+            then, count as not there.
 
     Example:
         >>> numbers = picture_statistics(Image.new("RGB", (64, 32), (200, 100, 100)), 32)
         >>> numbers["red"], round(numbers["aspect"], 2)
         (100.0, 0.69)
     """
-    small = image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BILINEAR)
+    small = squashed(image, side) if small is None else small
     red, green, blue = (np.asarray(channel) for channel in small.split())
     chroma = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     means = [float(channel.mean()) for channel in (red, green, blue)]
@@ -50,7 +57,7 @@ def picture_statistics(image: Image.Image, side: int) -> dict[str, float]:
     detail = np.abs(luma - _smoothed(luma)).ravel()
     places = [detail.size // 2, detail.size * 99 // 100]
     middle, sharpest = np.partition(detail, places)[places]
-    width, height = image.size
+    width, height = size or image.size
     return {
         "colour": math.log1p(float(chroma.mean())),
         "red": means[0] - means[1],
@@ -62,7 +69,7 @@ def picture_statistics(image: Image.Image, side: int) -> dict[str, float]:
         "detail": math.log(_FLOOR + float(detail.mean())),
         "noise": math.log(_FLOOR + float(middle)),
         "edges": math.log(_FLOOR + float(sharpest)),
-        "blocks": _blocks(image),
+        "blocks": _blocks(image) if size is None or size == image.size else 0.0,
         "aspect": math.log(width / height),
     }
 

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -148,21 +148,24 @@ class _Side:
         self.who, self.job, self.start = who, job, start
 
     def __enter__(self) -> Self:
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
-        try:
-            self._process = self.start(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True)
-        except BaseException:
-            self._errors.close()
-            raise
-        self._tell(self.job)
-        self._heard("ready")
+        with ExitStack() as stack:
+            self._errors: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
+            self._process = self.start(text=True, **pipes)
+            stack.callback(self._end)
+            self._tell(self.job)
+            self._heard("ready")
+            self._kept = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()
+        self._kept.close()
+
+    def _end(self) -> None:
+        with suppress(BrokenPipeError):  # it has ended by itself
+            self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
-        self._errors.close()
 
     def ask(self, images: int) -> dict[str, Any]:
         """Seconds of so many images."""
@@ -173,11 +176,9 @@ class _Side:
         return told
 
     def _tell(self, values: dict[str, Any]) -> None:
-        try:
+        with suppress(BrokenPipeError):  # it has ended; there will be no answer
             self._process.stdin.write(json.dumps(values) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has ended; there will be no answer
 
     def _heard(self, kind: str) -> dict[str, Any]:
         for line in self._process.stdout:

@@ -106,7 +106,7 @@ class InferenceBench:
         return row
 
     def _ours(self, stack: ExitStack, job: dict[str, Any]) -> _Side:
-        environment = {"OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        environment = {"OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"}  # as of the command line
         return stack.enter_context(
             _Side("Ours", job, lambda **pipes: spawn(__name__, environment=environment, **pipes))
         )
@@ -114,6 +114,7 @@ class InferenceBench:
     def _peer(self, stack: ExitStack, job: dict[str, Any]) -> _Side:
         command = [str(self.peer_python), "-I", str(self.peer_script)]  # -I: finds nothing of ours
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        environment.pop("OMP_WAIT_POLICY", None)  # our command line has set it: the peer has its default
 
         def start(**pipes: Any) -> subprocess.Popen[str]:
             try:

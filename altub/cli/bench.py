@@ -44,19 +44,32 @@ def bench(
     image_size: Annotated[int, typer.Option(min=32, help="Pixels, of both.")] = 128,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of ours.", show_default="as in `train`")] = None,
     peer_python: Annotated[
-        Path | None, typer.Option(metavar="PYTHON", help="A Python with anomalib, which trains its FastFlow.")
+        Path | None, typer.Option(metavar="PYTHON", help="A Python with anomalib, whose FastFlow trains or scores.")
     ] = None,
     peer_epochs: Annotated[int, typer.Option(min=1, help="Of the peer.")] = 8,
     scoring: Annotated[
         Path | None, typer.Option(metavar="MODEL", help="Score small files by `predict` with this model.")
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Files of --scoring.")] = 10_000,
+    inference: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="Score one file and batches with this model, beside a peer's."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Our coupling step and training epoch beside FrEIA's block and the published loop, at equal mathematics; or, with
     --load, the page with many clients at once: errors, wrong answers, latency, memory and files left. Exit code 1 if
-    it broke a bound. --time-to-quality trains ours and a peer until they are equally good; --scoring predicts many
-    files."""
+    it broke a bound. --time-to-quality trains ours and a peer until they are equally good; --inference scores beside a
+    peer; --scoring predicts many files."""
+    if inference is not None:
+        from altub.evaluation.bench import InferenceBench
+
+        tell = (lambda line: None) if as_json else print
+        given = {"model": inference, "peer_python": peer_python, "tell": tell}
+        measured = InferenceBench(threads=threads, repeats=repeats, **given).run()
+        if as_json:
+            print(json.dumps(measured))
+        return
     if scoring is not None:
         from altub.evaluation.bench import measure_scoring
 

@@ -70,6 +70,13 @@ def predict(
         str, typer.Option(help="Format of maps: tiff (raw values), png (16 bits, 1000 times the unit) or none.")
     ] = "tiff",
     masks: Annotated[bool, typer.Option(help="Write masks.")] = True,
+    decode: Annotated[
+        str,
+        typer.Option(
+            help="full, or reduced: large JPEGs at a part of their size, faster, with slightly other scores; needs "
+            "--overlays none."
+        ),
+    ] = "full",
     report: Annotated[bool, typer.Option("--report", help="Also write report.html, with all pictures in it.")] = False,
     on: Annotated[
         str, typer.Option(help="Where: here, in this process, or ray, on the workers of a Ray cluster.")
@@ -93,9 +100,13 @@ def predict(
         raise DataError(f"{existing} is a file, not a folder: give another --output.")
     check_format("Overlays", overlays, OVERLAY_FORMATS)
     check_format("Maps", maps, MAP_FORMATS)
+    if decode not in ("full", "reduced"):
+        raise ConfigError(f"Images are not decoded {decode!r}: use --decode full or reduced.")
+    if decode == "reduced" and (overlays != "none" or report):
+        raise ConfigError("--decode reduced leaves no image to draw on: add --overlays none, without --report.")
     engine = _engine(on, model, workers, device, report)
     found = collect_images(images, skip=output)
-    detector = AnomalyDetector.load(model, device)
+    detector = AnomalyDetector.load(model, device, for_scoring=True)
     threshold = threshold_at(detector, false_alarm_rate)
     if threshold.warning:
         print(f"Note: {threshold.warning}", file=sys.stderr)
@@ -118,6 +129,7 @@ def predict(
             maps=maps,
             masks=masks,
             report=f"{detector.info.category} · {detector.config.backbone}" if report else None,
+            reduced=decode == "reduced",
             engine=engine,
             on_row=on_row,
             on_resume=bar.resume,

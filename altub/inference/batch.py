@@ -284,8 +284,7 @@ def inspect_images(
     pixel_range = detector.config.pixel_range
     for chunk in opened_in_chunks(sources, lambda source: source.path, pixel_range=pixel_range):
         photos = [photo for _, photo in chunk if isinstance(photo, Image.Image)]
-        maps, scales = detector.raw_maps(photos) if photos else ([], [])
-        results = iter(zip(maps, scales, strict=True))
+        results = detector.look_at(photos) if photos else iter(())
         for source, photo in chunk:
             number = first_number + len(items)
             if isinstance(photo, Image.Image):
@@ -309,11 +308,12 @@ def _keep(
     photo: Image.Image,
     anomaly_map: torch.Tensor,
     scales: torch.Tensor,
+    reasons: tuple[str, ...],
 ) -> Inspected:
     score, calibration = detector.score(scales), detector.require_calibration()
     with explain_full_disk(folder / f"{number}.npy"):
         np.save(folder / f"{number}.npy", torch.cat([anomaly_map[None], scales]).numpy())
-    size, reasons = photo.size, detector.reasons(photo)
+    size = photo.size
     strips = (strip for _, strip in enlarged_strips(anomaly_map.numpy(), size))
     level = peak_level(anomaly_map.numpy(), np.inf)
     areas = MarkedAreas.measure(strips, [*calibration.peaks, level])

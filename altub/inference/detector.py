@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from altub.backbones import Backbone
 from altub.backbones.folding import fold_batch_norms, lay_channels_last
 from altub.data import ImageSource, opened_in_chunks, to_tensor
+from altub.data.images.tensors import squashed
 from altub.device import choose_device
 from altub.errors import ConfigError, ImageError, ModelError
 from altub.flows import FlowPyramid
@@ -32,6 +33,7 @@ from altub.inference.framing import Frame, Framing
 from altub.inference.info import ModelInfo
 from altub.inference.map_reader import MapReader
 from altub.inference.prediction import Prediction
+from altub.inference.quick_flow import QuickEnergies
 from altub.inference.storage import DetectorParts, read_parts, write_parts
 from altub.inference.threshold import Threshold
 
@@ -89,6 +91,7 @@ class AnomalyDetector(MapReader):
         self.calibration, self.info, self.map_source = calibration, info or ModelInfo(), map_source
         self.own_threshold = own_threshold
         self.comparability = comparability
+        self._quick: QuickEnergies | None = None
 
     @property
     def device(self) -> torch.device:
@@ -118,11 +121,13 @@ class AnomalyDetector(MapReader):
         return self.calibration
 
     def optimise(self) -> AnomalyDetector:
-        """Brings the backbone into the form that scores fastest on its device; maps stay the same to rounding. For a
-        detector that shares its backbone with no other. Returns itself."""
+        """Brings backbone and flows into the form that scores fastest on their device; maps stay the same to rounding.
+        For a detector that shares its backbone with no other. Returns itself."""
         side = Framing.of(self.config).side
         fold_batch_norms(self.backbone, side)
         lay_channels_last(self.backbone, side)
+        if self.device.type == "cpu" and not self.config.log_det_weight:
+            self._quick = QuickEnergies(self.pyramid)
         return self
 
     def fingerprint(self) -> str:
@@ -142,9 +147,13 @@ class AnomalyDetector(MapReader):
     @torch.no_grad()
     def maps_from_features(self, features: Sequence[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Feature pyramid to the anomaly map (N, H, W) at `size` and its scales (N, scales, H, W)."""
-        pyramid = self.pyramid
-        energies = pyramid.energy_maps(pyramid.normalise(features), self.config.log_det_weight)
-        return self.maps_from_energies(energies, size)
+        return self.maps_from_energies(self._energies(features), size)
+
+    def _energies(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Per scale (N, h, w)."""
+        normalised = self.pyramid.normalise(features)
+        quick = None if self._quick is None else self._quick(self.pyramid, normalised)
+        return self.pyramid.energy_maps(normalised, self.config.log_det_weight) if quick is None else quick
 
     # From images to predictions.
 
@@ -164,14 +173,22 @@ class AnomalyDetector(MapReader):
         with closing(self.predict_many([image], image_size=image_size)) as predictions:
             return next(predictions)
 
-    def predict_many(self, images: Sequence[ImageSource], *, image_size: int | None = None) -> Iterator[Prediction]:
-        """`predict` for each image in order, some at a time. A score does not depend on its neighbours."""
-        calibration = self.require_calibration()
+    def predict_many(
+        self,
+        images: Sequence[ImageSource],
+        *,
+        image_size: int | None = None,
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> Iterator[Prediction]:
+        """`predict` for each image in order, some at a time. A score does not depend on its neighbours.
+
+        Args:
+            sizes: (width, height) of the images' own, where they were read reduced (`read_enough`).
+        """
+        calibration, own_sizes = self.require_calibration(), iter(sizes or ())
         for opened in self.open_images(images):
-            sizes = [image.size for image in opened]
-            maps, scales = self.raw_maps(opened, image_size)
-            reasons = [self.reasons(image) for image in opened]
-            for size, anomaly_map, scale_maps, why in zip(sizes, maps, scales, reasons, strict=True):
+            own = [next(own_sizes, image.size) for image in opened]
+            for size, (anomaly_map, scale_maps, why) in zip(own, self.look_at(opened, image_size, own), strict=True):
                 score = self.score(scale_maps)
                 yield Prediction.from_maps(
                     anomaly_map,
@@ -184,9 +201,39 @@ class AnomalyDetector(MapReader):
                     regions=self.config.regions,
                 )
 
+    def look_at(
+        self,
+        images: Sequence[Image.Image],
+        image_size: int | None = None,
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor, tuple[str, ...]]]:
+        """Of RGB images the map (h, w) and the scales (scales, h, w), as from `raw_maps`, and why the image cannot be
+        compared with the training images (empty where it can).
+
+        Args:
+            image_size, sizes: as of `predict_many`.
+        """
+        framing = Framing.of(self.config, image_size)
+        self.backbone.check_image_size(framing.side, framing.side)
+        # Scaled once for both: of a photo of 9 million pixels it takes as long as decoding.
+        shown = [squashed(image, framing.side) for image in images] if framing.is_plain else None
+        maps, scales = self.raw_maps(shown or images, image_size)
+        for place, (image, anomaly_map, scale_maps) in enumerate(zip(images, maps, scales, strict=True)):
+            why: tuple[str, ...] = ()
+            if self.comparability is not None:
+                small, size = shown and shown[place], sizes and sizes[place]
+                why = self.comparability.reasons(image, small=small, size=size)
+            yield anomaly_map, scale_maps, why
+
     def reasons(self, image: Image.Image) -> tuple[str, ...]:
         """Why an image (RGB) cannot be compared with the training images; empty where it can."""
         return () if self.comparability is None else self.comparability.reasons(image)
+
+    def read_enough(self, image_size: int | None = None) -> int | None:
+        """Side in pixels of what the model sees of a photo, which may be read reduced (`altub.data.images.pending`);
+        None: photos are wanted at their own size, for tiles or an aspect ratio that is kept."""
+        framing = Framing.of(self.config, image_size)
+        return framing.side if framing.is_plain else None
 
     def open_images(self, images: Iterable[ImageSource]) -> Iterator[list[Image.Image]]:
         """The images in RGB as the model reads them, some at a time; they are closed when the next ones are asked for.
@@ -224,11 +271,7 @@ class AnomalyDetector(MapReader):
         return maps.float().cpu(), scales.float().cpu()
 
     def _framed_maps(self, image: Image.Image, frame: Frame) -> tuple[Tensor, Tensor]:
-        pyramid, weight = self.pyramid, self.config.log_det_weight
-        energies = (
-            pyramid.energy_maps(pyramid.normalise(self.backbone(tiles.to(self.device))), weight)
-            for tiles in frame.tiles(image)
-        )
+        energies = (self._energies(self.backbone(tiles.to(self.device))) for tiles in frame.tiles(image))
         values, scales = self.maps_of_tiles(energies, frame)
         return values.float().cpu(), scales.float().cpu()
 
@@ -277,14 +320,17 @@ class AnomalyDetector(MapReader):
         backbone: nn.Module | None = None,
         map_source: MapSource | None = None,
         download: bool = True,
+        for_scoring: bool = False,
     ) -> AnomalyDetector:
-        """The detector that `save` wrote, predicting bit for bit the same on the same kind of machine.
+        """The detector that `save` wrote, predicting bit for bit the same on the same kind of machine, or to rounding
+        `for_scoring`.
 
         Args:
             backbone: in place of the one that the model names, with the very same weights: a module of your own, or
                 what `Backbone.from_module` made of it.
             map_source: see the class.
             download: the backbone's weights may be fetched from the Hub where they are not on this machine.
+            for_scoring: in the form that scores fastest (`optimise`), where that was measured to pay: on a CPU.
 
         Raises:
             ModelError: files are missing, damaged, or of a newer format.
@@ -303,7 +349,8 @@ class AnomalyDetector(MapReader):
             own_threshold=parts.threshold,
             comparability=parts.comparability,
         )
-        return detector.to(target).eval().requires_grad_(False)
+        detector = detector.to(target).eval().requires_grad_(False)
+        return detector.optimise() if for_scoring and map_source is None and target.type == "cpu" else detector
 
     @classmethod
     def from_pretrained(

@@ -172,15 +172,16 @@ class PredictionWriter:
     def write(self, name: str, image_name: str, image: Image.Image, prediction: Prediction) -> Row:
         """`add` under a file name of its own, without keeping the row; several threads may write at the same time."""
         verdict = prediction.at(self.threshold) if self.masks else prediction.verdict(self.threshold)
-        size = _reduced(image.size) if self.reduce_large else image.size
-        if size != image.size:
-            image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
+        size = prediction.image_size  # the image may have been read reduced
+        size = _reduced(size) if self.reduce_large else size
         row = verdict_row(image_name, prediction.score, prediction.p_value, verdict, self.calibration) | {
             "overlay": None if self.overlays == "none" else f"overlays/{name}.{OVERLAY_FORMATS[self.overlays]}",
             "map": None if self.maps == "none" else f"maps/{name}.{MAP_FORMATS[self.maps]}",
             "mask": f"masks/{name}_mask.png" if self.masks else None,
         }
         if row["overlay"]:
+            if size != image.size:
+                image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
             shown = draw_verdict(image, prediction, verdict, self.calibration, **self._look)
             with self._writing(row["overlay"]) as file:
                 write_overlay(shown, file, self.overlays)

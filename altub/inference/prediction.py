@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from altub.plots.enlarge import enlarged, enlarged_strips
+from altub.plots.enlarge import blocks_above, enlarged, enlarged_strips
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,7 +126,7 @@ class Prediction:
     def at(self, threshold: Threshold) -> MaskedVerdict:
         """Verdict, mask and marked area at this threshold."""
         width, height = self.image_size
-        mask = np.empty((height, width), bool)
+        mask = np.zeros((height, width), bool)
         verdict = self._verdict(threshold, mask)
         return MaskedVerdict(**vars(verdict), mask=mask)
 
@@ -135,24 +135,25 @@ class Prediction:
         return self._verdict(threshold, None)
 
     def _verdict(self, threshold: Threshold, mask: np.ndarray | None) -> Verdict:
-        level, (marked, highest) = threshold.pixel_value, self._mark(threshold.pixel_value, mask)
-        is_anomalous = threshold.is_exceeded_by(self.score)
+        level = threshold.pixel_value
+        marked, is_anomalous = self._mark(level, mask), threshold.is_exceeded_by(self.score)
         if is_anomalous and not marked:
+            highest = max(float(strip.max()) for _, strip in enlarged_strips(self.model_map, self.image_size))
             level = peak_level(self.model_map, highest)
-            marked, _ = self._mark(level, mask)
+            marked = self._mark(level, mask)
         width, height = self.image_size
         share, borderline = marked / (width * height), threshold.is_borderline(self.score)
         return Verdict(is_anomalous, share, threshold, borderline, level, self.reasons)
 
-    def _mark(self, level: float, mask: np.ndarray | None) -> tuple[int, float]:
-        """Fills the mask with what is above the level; how many pixels that is, and the highest value."""
-        marked, highest = 0, -np.inf
-        for top, strip in enlarged_strips(self.model_map, self.image_size):
-            above = strip > level  # compared in float32
-            marked, highest = marked + int(np.count_nonzero(above)), max(highest, float(strip.max()))
+    def _mark(self, level: float, mask: np.ndarray | None) -> int:
+        """Fills the mask, all False, with what is above the level; how many pixels that is."""
+        marked = 0
+        for top, left, block in blocks_above(self.model_map, self.image_size, level):
+            above = block > level  # compared in float32
+            marked += int(np.count_nonzero(above))
             if mask is not None:
-                mask[top : top + len(strip)] = above
-        return marked, highest
+                mask[top : top + above.shape[0], left : left + above.shape[1]] = above
+        return marked
 
 
 def peak_level(model_map: np.ndarray, highest: float) -> float:

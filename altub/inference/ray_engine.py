@@ -96,6 +96,7 @@ class RayEngine:
             "fingerprint": predictor.detector.fingerprint(),
             "device": self.device,
             "image_size": predictor.image_size,
+            "reduced": predictor.reduced,
             "folder": str(writer.folder.absolute()),
             "threshold": writer.threshold.to_dict(),
             "formats": {"overlays": writer.overlays, "maps": writer.maps, "masks": writer.masks},
@@ -190,13 +191,13 @@ class Worker:
                 f"The Ray worker on {host} has no folder {printable(work['here'])}: images, model and output must be "
                 "at the same paths on every machine."
             ) from error
-        detector = AnomalyDetector.load(work["model"], work["device"])
+        detector = AnomalyDetector.load(work["model"], work["device"], for_scoring=True)
         if detector.fingerprint() != work["fingerprint"]:
             raise ModelError(f"The model in {work['model']} on {host} is another one: use one folder for all machines.")
         threshold = Threshold.from_dict(work["threshold"])
         # Never closed: closing writes the table, which is the asking process's.
         writer = PredictionWriter(work["folder"], detector.require_calibration(), threshold, **work["formats"])
-        self._predictor = ChunkPredictor(detector, writer, work["image_size"])
+        self._predictor = ChunkPredictor(detector, writer, work["image_size"], reduced=work["reduced"])
         return self._predictor
 
 

@@ -83,7 +83,7 @@ def measure_latency(
     """
     rng = np.random.default_rng(0)
     pictures = [Image.fromarray(rng.integers(0, 255, (SIDE, SIDE, 3), np.uint8)) for _ in range(min(files, 4))]
-    detector = AnomalyDetector.load(model, device)
+    detector = AnomalyDetector.load(model, device, for_scoring=True)  # as the watch does
     with tempfile.TemporaryDirectory(prefix="altub-latency-") as name:
         folder, output = Path(name) / "in", Path(name) / "out"
         folder.mkdir()

@@ -10,6 +10,8 @@ import pytest
 
 from altub.evaluation import bench
 from altub.evaluation.bench.quality import QualityBench
+from altub.evaluation.bench.scoring_peer import InferenceBench
+from altub.runs.run import Run
 from tests.conftest import SIDE
 
 EPOCH = {"epoch": 1, "pixel_auroc": 0.9, "seconds": 30.0, "evaluating": 2.0, "cpu_seconds": 50.0}
@@ -51,3 +53,18 @@ def test_the_start(altub, monkeypatch: pytest.MonkeyPatch) -> None:
         "import altub      0.10 s",
         "page answers    Gradio is not installed",
     ]
+
+
+def test_scoring_beside_a_peer(altub, trained_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[InferenceBench] = []
+
+    def run(self: InferenceBench) -> dict[str, object]:
+        told.append(self)
+        self.tell("a line")
+        return {"rows": []}
+
+    monkeypatch.setattr(InferenceBench, "run", run)
+    options = ("bench", "--inference", trained_run.model_dir, "--threads", 3, "--repeats", 2, "--peer-python", "py")
+    assert altub(*options).out == "a line\n"
+    assert json.loads(altub(*options, "--json").out) == {"rows": []}
+    assert [(one.threads, one.repeats, one.peer_python) for one in told] == [(3, 2, Path("py"))] * 2

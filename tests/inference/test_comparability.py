@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +141,11 @@ def test_a_damaged_one_is_refused(model_dir: Path, value: object) -> None:
     (model_dir / CONFIG_FILE).write_text(json.dumps(config))
     with pytest.raises(ModelError, match="is damaged"):
         AnomalyDetector.load(model_dir, "cpu")
+
+
+def test_numbers_of_an_image_that_was_read_reduced_or_is_scaled_already() -> None:
+    whole = part(3, 400)
+    small = whole.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    assert picture_statistics(whole, SIDE, small=small) == picture_statistics(whole, SIDE)
+    found = picture_statistics(whole.reduce(2), SIDE, size=(500, 400))
+    assert found["blocks"] == 0.0 and found["aspect"] == pytest.approx(math.log(500 / 400))

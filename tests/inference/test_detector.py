@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import shutil
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from torch import Tensor
+from torch import Tensor, nn
 
 from altub.backbones import create_backbone
 from altub.data import load_category, read_image
@@ -321,3 +322,25 @@ def test_optimised_for_scoring_the_maps_stay(name: str) -> None:
     assert detector.optimise() is detector
     for ours, wanted in zip(detector.compute_maps(images), before, strict=True):
         torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_loaded_for_scoring_gives_the_same_scores_whatever_is_in_the_batch(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    backbone = create_backbone("resnet18.tv_in1k", pretrained=False, image_size=SIDE)
+    images = [
+        Image.fromarray(np.random.default_rng(seed).integers(0, 255, (SIDE, SIDE, 3), np.uint8)) for seed in range(5)
+    ]
+    folder = calibrated(untrained(backbone=backbone), images).save(tmp_path / "model")
+    plain = AnomalyDetector.load(folder, "cpu", backbone=backbone)
+    quick = AnomalyDetector.load(folder, "cpu", backbone=copy.deepcopy(backbone), for_scoring=True)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in plain.backbone.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in quick.backbone.modules())
+    together = list(quick.predict_many(images))
+    for prediction, wanted in zip(together, plain.predict_many(images), strict=True):
+        assert prediction.score == pytest.approx(wanted.score, rel=1e-5)
+    for image, prediction in zip(images, together, strict=True):
+        assert quick.predict(image).score == pytest.approx(prediction.score, rel=1e-6)
+    elsewhere = AnomalyDetector.load(
+        folder, "cpu", backbone=backbone, for_scoring=True, map_source=lambda images, size: plain.compute_maps(images)
+    )
+    assert any(isinstance(module, nn.BatchNorm2d) for module in elsewhere.backbone.modules()), "it computes no maps"

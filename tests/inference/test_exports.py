@@ -57,7 +57,7 @@ class StubDetector:
     def fingerprint(self) -> str:
         return "stub"
 
-    def predict_many(self, images, *, image_size):
+    def predict_many(self, images, *, image_size, sizes):
         self.calls.append(len(images))
         for image in images:
             values = np.full((image.height, image.width), np.asarray(image).mean() / 255 - 1, np.float32)

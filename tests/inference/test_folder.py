@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from altub.errors import DiskFullError
+from altub.errors import ConfigError, DiskFullError
 from altub.inference.detector import AnomalyDetector
 from altub.inference.exports import collect_images
 from altub.inference.folder import predict_to_folder
@@ -54,7 +54,8 @@ def test_a_killed_prediction_goes_on_and_ends_with_the_same_table(
     drawn = {path: path.stat().st_mtime_ns for entry in before.values() if entry["row"]["overlay"]
              for path in [out / entry["row"]["overlay"]]}  # fmt: skip
 
-    detector, images = AnomalyDetector.load(trained_run.model_dir, "cpu"), collect_images([pictures])
+    detector = AnomalyDetector.load(trained_run.model_dir, "cpu", for_scoring=True)  # as `predict` does
+    images = collect_images([pictures])
     predicted: list[int] = []
     compute = detector.compute_maps
     monkeypatch.setattr(
@@ -152,3 +153,47 @@ def test_work_in_threads_is_in_order_and_bounded() -> None:
     with pytest.raises(ValueError, match="no"):
         list(run_in_order(fails, range(30), threads=1, discard=discarded.append))
     assert discarded == [3], "taken, never begun"
+
+
+def test_reduced_decoding_gives_nearly_the_same_scores_and_pictures_of_the_whole_size(
+    trained_run: Run, data_folder: Path, tmp_path: Path
+) -> None:
+    detector = AnomalyDetector.load(trained_run.model_dir, "cpu", for_scoring=True)
+    (tmp_path / "in").mkdir()
+    for number, path in enumerate(sorted((data_folder / "weave/test").rglob("*.png"))):
+        exif = Image.Exif()
+        exif[0x0112] = 6 if number % 2 else 1  # turned by a quarter
+        large = Image.open(path).convert("RGB").resize((700, 560), Image.Resampling.BICUBIC)
+        large.save(tmp_path / "in" / f"{number}.jpg", quality=95, exif=exif)
+    images = collect_images([tmp_path / "in"])
+    rows: dict[bool, list[dict]] = {False: [], True: []}
+    for reduced, found in rows.items():
+        out = tmp_path / str(reduced)
+        predict_to_folder(detector, images, out, overlays="none", maps="png", reduced=reduced, on_row=found.append)
+    spread = max(row["score"] for row in rows[False]) - min(row["score"] for row in rows[False])
+    for whole, row in zip(rows[False], rows[True], strict=True):
+        assert abs(row["score"] - whole["score"]) < 0.05 * spread and row["verdict"] == whole["verdict"]
+        assert (row["score"] != whole["score"]) and row["map"] == whole["map"]
+        for picture in (row["map"], row["mask"]):
+            size = Image.open(tmp_path / "True" / picture).size
+            assert size == Image.open(tmp_path / "False" / picture).size and sorted(size) == [560, 700]
+    with pytest.raises(ConfigError, match="show images at their own size"):
+        predict_to_folder(detector, images, tmp_path / "o", reduced=True)
+
+
+def test_a_journal_of_whole_images_is_not_gone_on_with_by_reduced_ones(trained_run: Run, tmp_path: Path) -> None:
+    detector = AnomalyDetector.load(trained_run.model_dir, "cpu", for_scoring=True)
+    images = collect_images([write_pictures(tmp_path / "in", 20)])
+    kept: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        if done >= 16:
+            raise KeyboardInterrupt
+
+    for reduced in (False, True, True):
+        with pytest.raises(KeyboardInterrupt):
+            predict_to_folder(
+                detector, images, tmp_path / "o", overlays="none", maps="none", reduced=reduced, on_resume=kept.append,
+                progress=stop,
+            )  # fmt: skip
+    assert kept == [16], "by the same decoding only"

@@ -79,7 +79,7 @@ def test_a_worker_gives_the_rows_of_one_process(
 ) -> None:
     without_ray(monkeypatch)
     jobs = [Job(path, f"{path.parent.name}-{path.stem}") for path in sorted(pictures.rglob("*.png"))[110:130]]
-    detector = AnomalyDetector.load(trained_run.model_dir, "cpu")
+    detector = AnomalyDetector.load(trained_run.model_dir, "cpu", for_scoring=True)
     writer = PredictionWriter(tmp_path / "a", detector.require_calibration(), detector.threshold, maps="png")
     expected = [entry for done in in_threads(jobs, ChunkPredictor(detector, writer)) for entry in done]
 

@@ -35,6 +35,9 @@ _CHEAP_SCANS = 10
 _ORIENTATION, _TRANSPOSED = 0x0112, range(2, 9)  # EXIF; 1 is upright
 _ACROSS = range(5, 9)  # of them those that exchange width and height
 
+#: Times the size that is wanted, to which a JPEG is decoded at least: what scales it from there smooths it well enough.
+MARGIN = 2
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -44,20 +47,34 @@ class Rules:
         max_pixels: images with more are refused.
         pixel_range: white of deep images; see `altub.data.images.depth`.
         fit: scale down to within this many pixels in width and height; None: the image's own size.
+        enough: a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as `MARGIN` times this many
+            pixels are left in width and height; None: at its own size.
         apart: decode in another process what may take long.
     """
 
     max_pixels: int
     pixel_range: PixelRange | None = None
     fit: int | None = None
+    enough: int | None = None
     apart: bool = True
 
     @classmethod
     def of(
-        cls, *, max_pixels: int | None = None, pixel_range: PixelRange | None = None, fit: int | None = None
+        cls,
+        *,
+        max_pixels: int | None = None,
+        pixel_range: PixelRange | None = None,
+        fit: int | None = None,
+        enough: int | None = None,
     ) -> Rules:
         """The same with `settings.max_pixels` where `max_pixels` is None."""
-        return cls(settings.max_pixels() if max_pixels is None else max_pixels, pixel_range, fit)
+        return cls(settings.max_pixels() if max_pixels is None else max_pixels, pixel_range, fit, enough)
+
+    @property
+    def least(self) -> int | None:
+        """Pixels of width and height that a JPEG must still have when it is decoded; None: all of its own."""
+        least = self.fit or self.enough
+        return None if least is None else MARGIN * least
 
 
 class Pending(ABC):
@@ -173,14 +190,18 @@ class _PendingFile(Pending):
         if self.rules.apart and self.may_take_long:
             rules = self.rules
             return decode_in_process(
-                self._encoded, max_pixels=rules.max_pixels, pixel_range=rules.pixel_range, fit=rules.fit
+                self._encoded,
+                max_pixels=rules.max_pixels,
+                pixel_range=rules.pixel_range,
+                fit=rules.fit,
+                enough=rules.enough,
             )
         return super().read()
 
     def load(self) -> Image.Image:
         with _explained(self.name, self.rules.max_pixels):
-            if self.rules.fit is not None and self._image.format in ("JPEG", "MPO"):
-                self._image.draft(None, (2 * self.rules.fit, 2 * self.rules.fit))
+            if (least := self.rules.least) is not None and self._image.format in ("JPEG", "MPO"):
+                self._image.draft(None, (least, least))
             self._image.load()
             check_size(self._image.size, self.rules.max_pixels, self.name)
             return _upright(self._image, self._image.format)

@@ -111,7 +111,7 @@ _lock = threading.Lock()
 
 
 def decode_in_process(
-    encoded: Encoded, *, max_pixels: int, pixel_range: PixelRange | None, fit: int | None
+    encoded: Encoded, *, max_pixels: int, pixel_range: PixelRange | None, fit: int | None, enough: int | None = None
 ) -> Image.Image:
     """Upright 8-bit grey ("L") or "RGB".
 
@@ -125,6 +125,7 @@ def decode_in_process(
         "max_pixels": max_pixels,
         "pixel_range": None if pixel_range is None else asdict(pixel_range),
         "fit": fit,
+        "enough": enough,
     }
     seconds = settings.decode_seconds()
     for fresh in (False, True):  # an idle process may have ended in this very moment

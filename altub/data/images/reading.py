@@ -91,6 +91,11 @@ class ImageChunk(Generic[T]):
     pixels: int
     files: ExitStack
 
+    def own_sizes(self) -> list[tuple[int, int] | None]:
+        """(width, height) of each image's own, upright, whatever it was decoded at; None for what cannot be read. To be
+        asked while the images are open."""
+        return [_own_size(undecoded) for _, undecoded in self.entries]
+
     @contextmanager
     def decoded(self) -> Iterator[list[tuple[T, Image.Image | ImageError]]]:
         """Each item with its image, or with what is wrong with it, for as long as the block lasts."""
@@ -113,11 +118,18 @@ class ImageChunk(Generic[T]):
 
 
 def image_chunks(
-    items: Iterable[T], source_of: Callable[[T], ImageSource], *, pixel_range: PixelRange | None = None
+    items: Iterable[T],
+    source_of: Callable[[T], ImageSource],
+    *,
+    pixel_range: PixelRange | None = None,
+    enough: int | None = None,
 ) -> Iterator[ImageChunk[T]]:
     """The items in order, up to `CHUNK_IMAGES` at a time, and a large image alone; none is decoded yet.
 
     The same items give the same chunks. Whoever leaves early closes the `files` of the last one.
+
+    Args:
+        enough: as of `Rules`; None: every image at its own size.
     """
     chunk: list[tuple[T, Pending | ImageError]] = []
     pixels, files = 0, ExitStack()
@@ -125,7 +137,7 @@ def image_chunks(
         file = ExitStack()
         try:
             undecoded: Pending | ImageError = file.enter_context(
-                pending(source_of(item), Rules.of(pixel_range=pixel_range))
+                pending(source_of(item), Rules.of(pixel_range=pixel_range, enough=enough))
             )
         except ImageError as error:
             undecoded = error
@@ -182,6 +194,13 @@ def read_deep(source: ImageSource | BinaryIO) -> np.ndarray | None:
     """
     with pending(source, Rules.of()) as undecoded, BUDGET.hold(undecoded.pixels):
         return undecoded.deep_values()
+
+
+def _own_size(undecoded: Pending | ImageError) -> tuple[int, int] | None:
+    try:
+        return None if isinstance(undecoded, ImageError) else undecoded.upright_size
+    except ImageError:  # damaged EXIF data, for which decoding gave an error too
+        return None
 
 
 def _rgb(undecoded: Pending) -> Image.Image:

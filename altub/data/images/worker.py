@@ -44,7 +44,8 @@ def main() -> int:
 
 def _answer(request: dict[str, Any], source: Path | BinaryIO, answers: BinaryIO) -> None:
     given = request["pixel_range"]
-    rules = Rules(request["max_pixels"], PixelRange(**given) if given else None, request["fit"], apart=False)
+    white = PixelRange(**given) if given else None
+    rules = Rules(request["max_pixels"], white, request["fit"], request["enough"], apart=False)
     try:
         with pending(source, rules) as undecoded:
             image = undecoded.read()

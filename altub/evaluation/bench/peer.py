@@ -1,4 +1,4 @@
-"""The other side of a training to equal quality: anomalib's FastFlow, run by a Python that has anomalib.
+"""The other side of a comparison: anomalib's FastFlow, trained or scoring, run by a Python that has anomalib.
 
 A script that needs nothing of AltUB. The model, its loss and its optimiser are anomalib's (`FastflowModel`,
 `FastflowLoss`, Adam 1e-3, weight decay 1e-5, batches of 32 in random order); the loop is the plain one. Two things make
@@ -8,14 +8,23 @@ It is told what to train by one line of JSON on stdin, and prints lines of JSON 
 
     {"train": [path, ...], "test": [[path, mask path or null], ...], "image_size": 128, "epochs": 8, "threads": 2,
      "backbone": "resnet18", "weights": path of a safetensors file, "seed": 0}
+
+Or what to score, whereupon it waits for orders (`altub.evaluation.bench.scoring_peer`). Its flow then has random
+weights, which cost the same as trained ones; it runs in inference mode, as under Lightning, and decodes in as many
+threads as it computes in:
+
+    {"files": [path, ...], "image_size": 256, "threads": 2, "backbone": "resnet18", "weights": path}
 """
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,12 +42,18 @@ def _say(**values: Any) -> None:
     print(json.dumps({**values, "cpu_seconds": time.process_time()}), flush=True)
 
 
+def _pixels(file: Any, side: int) -> np.ndarray:
+    """(side, side, 3) of a path or an open file."""
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
+
+
 def _images(paths: list[str], side: int) -> torch.Tensor:
     """(N, 3, side, side), normalised."""
-    found = []
-    for path in paths:
-        with Image.open(path) as image:
-            found.append(np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)))
+    return _normalised([_pixels(path, side) for path in paths])
+
+
+def _normalised(found: list[np.ndarray]) -> torch.Tensor:
     pixels = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).float().div_(255)
     return (pixels - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]
 
@@ -73,12 +88,31 @@ def _model(job: dict[str, Any]) -> Any:
     return model
 
 
+def _serve(job: dict[str, Any]) -> None:
+    """Scores as many files as a line asks for, and says how long that took."""
+    side, model = job["image_size"], _model(job).eval()
+    files = [Path(path).read_bytes() for path in job["files"]]
+    with ThreadPoolExecutor(job["threads"]) as pool, torch.inference_mode():
+        _say(kind="ready")
+        for line in sys.stdin:
+            count = json.loads(line)["images"]
+            began, cpu_began = time.perf_counter(), time.process_time()
+            pixels = list(pool.map(lambda content: _pixels(io.BytesIO(content), side), files[:count]))
+            found = model(_normalised(pixels))
+            scores, maps = found.pred_score.tolist(), found.anomaly_map.reshape(count, side, side).numpy()
+            seconds, cpu = time.perf_counter() - began, time.process_time() - cpu_began
+            _say(kind="scored", images=len(scores), pixels=maps.size, seconds=seconds, cpu=cpu)
+
+
 def _main() -> None:
     loss_of = import_module("anomalib.models.image.fastflow.loss").FastflowLoss()
     _say(kind="imported")
     job = json.loads(sys.stdin.readline())
     torch.set_num_threads(job["threads"])
-    torch.manual_seed(job["seed"])
+    torch.manual_seed(job.get("seed", 0))
+    if "files" in job:
+        _serve(job)
+        return
     side, model = job["image_size"], _model(job)
     optimizer = torch.optim.Adam(model.parameters(), lr=_LR, weight_decay=_WEIGHT_DECAY)
     trained = _images(job["train"], side)

@@ -26,7 +26,7 @@ from altub.files import printable
 from altub.runs.launchers.process import spawn
 from altub.settings import weights_root
 
-__all__ = ["Epoch", "QualityBench", "Side", "targets"]
+__all__ = ["PEER_SCRIPT", "Epoch", "QualityBench", "Side", "parsed", "peer_backbone", "targets"]
 
 PEER_SCRIPT = Path(__file__).with_name("peer.py")
 PEER_BACKBONES = ("resnet18", "wide_resnet50_2")  # of anomalib's FastFlow, at any image size
@@ -132,14 +132,7 @@ class QualityBench:
 
     def _peer_job(self, category: Category) -> dict[str, Any]:
         """What the peer is told."""
-        backbone = self.backbone.partition(".")[0]
-        if backbone not in PEER_BACKBONES:
-            raise ConfigError(f"The peer has no backbone {self.backbone!r}: use one of {', '.join(PEER_BACKBONES)}.")
-        weights = None if weights_root() is None else weights_root() / f"{self.backbone}.safetensors"
-        if weights is None or not weights.is_file():
-            raise ConfigError(
-                f"The peer needs the weights as a file: set ALTUB_WEIGHTS to a folder with {self.backbone}.safetensors."
-            )
+        backbone, weights = peer_backbone(self.backbone)
         samples = [*category.train, *category.test]
         if any(sample.image is not None or sample.mask is not None for sample in samples):
             raise DataError(f"Category {self.category} is not made of image files, which is what the peer reads.")
@@ -173,6 +166,23 @@ class QualityBench:
         return {"OMP_NUM_THREADS": str(self.threads)}
 
 
+def peer_backbone(name: str) -> tuple[str, Path]:
+    """The peer's name of a backbone of ours, and the file with its weights.
+
+    Raises:
+        ConfigError: the peer does not have it, or its weights are no file on this machine.
+    """
+    backbone = name.partition(".")[0]
+    if backbone not in PEER_BACKBONES:
+        raise ConfigError(f"The peer has no backbone {name!r}: use one of {', '.join(PEER_BACKBONES)}.")
+    weights = None if weights_root() is None else weights_root() / f"{name}.safetensors"
+    if weights is None or not weights.is_file():
+        raise ConfigError(
+            f"The peer needs the weights as a file: set ALTUB_WEIGHTS to a folder with {name}.safetensors."
+        )
+    return backbone, weights
+
+
 def _follow(
     who: str,
     process: subprocess.Popen[str],
@@ -190,7 +200,7 @@ def _follow(
         except BrokenPipeError:
             pass  # it has ended; its exit code says so below
         for line in process.stdout:
-            told, now = _parsed(line), time.monotonic() - began
+            told, now = parsed(line), time.monotonic() - began
             if told.get("kind") == "imported":
                 imports = now
             elif told.get("kind") == "epoch" and told["pixel_auroc"] is not None:
@@ -204,7 +214,7 @@ def _follow(
     return Side(imports, tuple(epochs))
 
 
-def _parsed(line: str) -> dict[str, Any]:
+def parsed(line: str) -> dict[str, Any]:
     """The values of a line; none of one that a library printed."""
     try:
         found = json.loads(line)

@@ -87,7 +87,7 @@ def measure_scoring(model: Path, images: int = 10_000, threads: int = 2) -> Scor
         Others as from `AnomalyDetector.load`.
     """
     torch.set_num_threads(threads)
-    detector = AnomalyDetector.load(model, "cpu")
+    detector = AnomalyDetector.load(model, "cpu", for_scoring=True)
     drawn = [_drawn(index) for index in range(min(images, DRAWN))]
     model_rate, model_cpu_seconds = _model_speed(detector, drawn, min(images, MODEL_IMAGES))
     with tempfile.TemporaryDirectory(prefix="altub-bench-") as folder:

@@ -55,15 +55,20 @@ class Comparability(BaseModel):
         }
         return cls(images=len(pictures), side=side, limits=limits, regions=tuple(regions))
 
-    def reasons(self, image: Image.Image) -> tuple[str, ...]:
+    def reasons(
+        self, image: Image.Image, *, small: Image.Image | None = None, size: tuple[int, int] | None = None
+    ) -> tuple[str, ...]:
         """Why an image is not comparable, one sentence for each kind of difference; empty where it is.
 
         Args:
             image: RGB, at its own size.
+            small, size: as of `picture_statistics`; a `small` of another side is not used.
         """
+        if small is not None and small.size != (self.side, self.side):
+            small = None
         found: dict[str, str] = {}
         inside = kept_pixels(self.regions, self.side, self.side) if self.regions else None
-        numbers = picture_statistics(image, self.side, inside)
+        numbers = picture_statistics(image, self.side, inside, small=small, size=size)
         for name, statistic in STATISTICS.items():
             limit = self.limits.get(name)
             if limit is not None and statistic.family not in found and limit.excludes(numbers[name]):

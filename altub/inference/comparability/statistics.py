@@ -12,6 +12,8 @@ import math
 import numpy as np
 from PIL import Image
 
+from altub.data.images.tensors import squashed
+
 __all__ = ["picture_statistics"]
 
 _FLOOR = 0.1  # grey levels: what is added before a logarithm; well below one step of 8 bits
@@ -25,7 +27,14 @@ _FREQUENCIES, _PLACES = np.arange(5, 8), np.arange(_BLOCK)
 _HIGHEST = np.float32(0.5 * np.cos(np.pi * (_PLACES[:, None] + 0.5) * _FREQUENCIES / _BLOCK))
 
 
-def picture_statistics(image: Image.Image, side: int, inside: np.ndarray | None = None) -> dict[str, float]:
+def picture_statistics(
+    image: Image.Image,
+    side: int,
+    inside: np.ndarray | None = None,
+    *,
+    small: Image.Image | None = None,
+    size: tuple[int, int] | None = None,
+) -> dict[str, float]:
     """The numbers of one picture, by name.
 
     colour: log(1 + mean chroma), chroma being the largest minus the smallest channel of a pixel. red, blue: means of
@@ -38,13 +47,16 @@ def picture_statistics(image: Image.Image, side: int, inside: np.ndarray | None 
         image: RGB, at its own size.
         side: of the square that it is scaled to, in pixels: the model's input size.
         inside: bool (side, side), the pixels of it that count; None: all. Blocks and aspect are always the picture's.
+        small: the image at that size, where the caller has it; it takes longer to scale than the numbers take.
+        size: (width, height) of its own, where the image was read reduced. JPEG's blocks, of which nothing is left
+            then, count as not there.
 
     Example:
         >>> numbers = picture_statistics(Image.new("RGB", (64, 32), (200, 100, 100)), 32)
         >>> numbers["red"], round(numbers["aspect"], 2)
         (100.0, 0.69)
     """
-    small = image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BILINEAR)
+    small = squashed(image, side) if small is None else small
     if inside is not None:  # nothing outside may show in the differences to the surroundings either
         small = Image.composite(small, Image.new("RGB", small.size, _PLAIN), Image.fromarray(inside))
     counted = slice(None) if inside is None else inside
@@ -56,7 +68,7 @@ def picture_statistics(image: Image.Image, side: int, inside: np.ndarray | None 
     luma = luma[counted]
     places = [detail.size // 2, detail.size * 99 // 100]
     middle, sharpest = np.partition(detail, places)[places]
-    width, height = image.size
+    width, height = size or image.size
     return {
         "colour": math.log1p(float(chroma.mean())),
         "red": means[0] - means[1],
@@ -68,7 +80,7 @@ def picture_statistics(image: Image.Image, side: int, inside: np.ndarray | None 
         "detail": math.log(_FLOOR + float(detail.mean())),
         "noise": math.log(_FLOOR + float(middle)),
         "edges": math.log(_FLOOR + float(sharpest)),
-        "blocks": _blocks(image),
+        "blocks": _blocks(image) if size is None or size == image.size else 0.0,
         "aspect": math.log(width / height),
     }
 

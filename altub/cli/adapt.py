@@ -37,7 +37,11 @@ def adapt(
     ] = None,
     most: Annotated[int, typer.Option(min=1, help="Largest number of images; the last ones by name.")] = 64,
     way: Annotated[
-        str | None, typer.Option(help="What follows the images, such as norm-position or base; default: the best.")
+        str | None,
+        typer.Option(
+            help="What follows the images: base, norm-full, norm-full+base, norm-position, norm-channel, "
+            "norm-channel+base, norm-position+base or flow; default: the best."
+        ),
     ] = None,
     data: Annotated[str | None, typer.Option(help="Data whose test set is evaluated before and after.")] = None,
     category: Annotated[str | None, typer.Option(help="Its category.")] = None,
@@ -45,10 +49,11 @@ def adapt(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Adapts a model to how good parts look today, in seconds; the flow stays."""
+    """Adapts a model to how good parts look today, in seconds; only --way flow trains the flow, which takes minutes."""
     from altub.cli.progress import CountBar
     from altub.inference.detector import AnomalyDetector
     from altub.line.adapt import adapt as adapt_model
+    from altub.training.adaptation import passes_of
 
     if (good is None) == (labels is None):
         raise ConfigError("Say where the good images are: either --good FOLDER or --labels SOURCE.")
@@ -57,7 +62,10 @@ def adapt(
     images = _from_folder(good, most, out) if good is not None else _from_labels(labels or "", most)
     test = _test_set(data, category)
     detector = AnomalyDetector.load(model, device)
-    with CountBar("images") as bar:
+    if way == "flow":
+        times = passes_of("flow", len(images)) / passes_of("base", len(images))
+        print(f"Note: training the flow takes about {times:.0f} times as long as the way base.", file=sys.stderr)
+    with CountBar("passes") as bar:
         done = adapt_model(detector, images, way=way, refuse=not force, progress=bar.update)
     metrics = {"before": _measured(detector, test), "after": _measured(done.detector, test)} if test else None
     where = _save(done, model, out)

@@ -73,7 +73,7 @@ def train_epochs(
                     nll = updates.step(batch, whose, epoch, global_step, progress, push)
                     if not all(map(math.isfinite, nll)):
                         raise ModelError(
-                            f"The loss became infinite or NaN in epoch {epoch} of {epochs}: lower the learning rate "
-                            "of the training."
+                            f"The loss became infinite or NaN in epoch {epoch} of {epochs}: train with a lower "
+                            "learning rate; where a model is adapted, choose another way than flow."
                         )
                 yield epoch, len(chosen)

@@ -16,12 +16,12 @@ from altub.ui.choices import Choices
 from altub.ui.dropped import NAMES_JS, dropped_sources
 from altub.ui.errors import notice, show_errors
 from altub.ui.folders import named_folder
+from altub.ui.html.times import duration
 from altub.ui.line.adapt_views import report_html
 from altub.ui.line.adapt_work import Pending, PendingModels, adapt_model, from_folder, from_labels, keep
 from altub.ui.line.drift_card import QUIET, DriftCard
 from altub.ui.offers import find_model
 from altub.ui.services import Services
-from altub.ui.train.status import duration
 
 __all__ = ["AdaptHandlers", "build_adapt"]
 

@@ -49,7 +49,7 @@ def adapt(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Adapts a model to how good parts look today, in seconds; only --way flow trains the flow, which takes minutes."""
+    """Adapts a model to how good parts look today, in seconds; --way flow trains the flow too, about a minute."""
     from altub.cli.progress import CountBar
     from altub.inference.detector import AnomalyDetector
     from altub.line.adapt import adapt as adapt_model
@@ -64,7 +64,11 @@ def adapt(
     detector = AnomalyDetector.load(model, device)
     if way == "flow":
         times = passes_of("flow", len(images)) / passes_of("base", len(images))
-        print(f"Note: training the flow takes about {times:.0f} times as long as the way base.", file=sys.stderr)
+        print(
+            f"Note: training the flow takes up to {times:.0f} times as long as the way base: 32 images at 256 px about a "
+            "minute on two cores.",
+            file=sys.stderr,
+        )
     with CountBar("passes") as bar:
         done = adapt_model(detector, images, way=way, refuse=not force, progress=bar.update)
     metrics = {"before": _measured(detector, test), "after": _measured(done.detector, test)} if test else None

@@ -52,8 +52,8 @@ def adapt(
     """Adapts a model to how good parts look today, in seconds; --way flow trains the flow too, about a minute."""
     from altub.cli.progress import CountBar
     from altub.inference.detector import AnomalyDetector
+    from altub.line.adapt import FLOW_TIME
     from altub.line.adapt import adapt as adapt_model
-    from altub.training.adaptation import passes_of
 
     if (good is None) == (labels is None):
         raise ConfigError("Say where the good images are: either --good FOLDER or --labels SOURCE.")
@@ -63,12 +63,7 @@ def adapt(
     test = _test_set(data, category)
     detector = AnomalyDetector.load(model, device)
     if way == "flow":
-        times = passes_of("flow", len(images)) / passes_of("base", len(images))
-        print(
-            f"Note: training the flow takes up to {times:.0f} times as long as the way base: 32 images at 256 px about a "
-            "minute on two cores.",
-            file=sys.stderr,
-        )
+        print(f"Note: training the flow takes {FLOW_TIME}.", file=sys.stderr)
     with CountBar("passes") as bar:
         done = adapt_model(detector, images, way=way, refuse=not force, progress=bar.update)
     metrics = {"before": _measured(detector, test), "after": _measured(done.detector, test)} if test else None

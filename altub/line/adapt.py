@@ -26,13 +26,17 @@ from altub.inference.detector import AnomalyDetector
 from altub.inference.info import ModelInfo
 from altub.line.moves import Move, base_moves, flow_moves, norm_moves
 from altub.settings import feature_memory_bytes
-from altub.training.adaptation import Adapted, Way, adapt_detector, usable_ways
+from altub.training.adaptation import Adapted, Way, adapt_detector, passes_of, usable_ways
 from altub.training.features import FeatureStore
 
-__all__ = ["LEAST_IMAGES", "Adaptation", "AdaptationReport", "UnlikeGoodPartsError", "adapt"]
+__all__ = ["FLOW_TIME", "LEAST_IMAGES", "Adaptation", "AdaptationReport", "UnlikeGoodPartsError", "adapt"]
 
 LEAST_IMAGES = 8
 PLENTY = 32  # images; more change little
+FLOW_TIME = (  # docs/results-adaptation.md
+    f"up to {passes_of('flow', PLENTY) / passes_of('base', PLENTY):.0f} times as long as the base: 32 images at 256 px "
+    "about a minute on two cores"
+)
 EXTREME = 8.0  # robust standard deviations above the median: such a score is no part of the others
 OTHER_PART = 8.0  # of `Adapted.layout_distance`; on bottle strong shifts reach 4, other parts begin at 13
 NAMED = 3  # files that a message names

@@ -48,7 +48,7 @@ def test_a_model_is_adapted_to_a_folder_or_to_good_labels(
 
 def test_the_flow_is_trained_where_it_is_asked_for(altub, line_run: Run, today: Path, tmp_path: Path) -> None:
     ended = altub("adapt", "--model", line_run.model_dir, "--good", today, "--out", tmp_path / "new", "--way", "flow")
-    assert ended.code == 0 and "takes up to 9 times as long as the way base" in ended.err, ended
+    assert ended.code == 0 and "takes up to 9 times as long as the base" in ended.err, ended
     assert "After (flow)" in ended.out and "The weights of the flow moved by" in ended.out
 
 

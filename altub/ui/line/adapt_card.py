@@ -10,7 +10,7 @@ import gradio as gr
 
 from altub.errors import ConfigError, DataError, RunError
 from altub.files import printable
-from altub.training.adaptation import passes_of
+from altub.line.adapt import FLOW_TIME
 from altub.training.time_left import TimeLeft
 from altub.ui.choices import Choices
 from altub.ui.dropped import NAMES_JS, dropped_sources
@@ -43,11 +43,7 @@ WAY_TITLES: dict[str, str] = {
     "norm-channel+base": "Norm: channels, then base",
     "flow": "Flow, then base (slow)",
 }
-SLOW = passes_of("flow", 1) / passes_of("base", 1)
-WAY_INFO = (
-    f"The flow is trained, which takes up to {SLOW:.0f} times as long as the base: 32 images at 256 px about a minute on "
-    "two cores."
-)
+WAY_INFO = f"The flow is trained, which takes {FLOW_TIME}."
 FIELDS = {"folder": "line-adapt-folder", "run": "line-run", "way": "line-adapt-way"}
 OWNER_ONLY = "Only the owner of this page can adapt its models."
 

@@ -37,7 +37,11 @@ def adapt(
     ] = None,
     most: Annotated[int, typer.Option(min=1, help="Largest number of images; the last ones by name.")] = 64,
     way: Annotated[
-        str | None, typer.Option(help="What follows the images, such as norm-position or base; default: the best.")
+        str | None,
+        typer.Option(
+            help="What follows the images: base, norm-full, norm-full+base, norm-position, norm-channel, "
+            "norm-channel+base, norm-position+base or flow; default: the best."
+        ),
     ] = None,
     data: Annotated[str | None, typer.Option(help="Data whose test set is evaluated before and after.")] = None,
     category: Annotated[str | None, typer.Option(help="Its category.")] = None,
@@ -45,9 +49,10 @@ def adapt(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Adapts a model to how good parts look today, in seconds; the flow stays."""
+    """Adapts a model to how good parts look today, in seconds; --way flow trains the flow too, about a minute."""
     from altub.cli.progress import CountBar
     from altub.inference.detector import AnomalyDetector
+    from altub.line.adapt import FLOW_TIME
     from altub.line.adapt import adapt as adapt_model
 
     if (good is None) == (labels is None):
@@ -57,7 +62,9 @@ def adapt(
     images = _from_folder(good, most, out) if good is not None else _from_labels(labels or "", most)
     test = _test_set(data, category)
     detector = AnomalyDetector.load(model, device)
-    with CountBar("images") as bar:
+    if way == "flow":
+        print(f"Note: training the flow takes {FLOW_TIME}.", file=sys.stderr)
+    with CountBar("passes") as bar:
         done = adapt_model(detector, images, way=way, refuse=not force, progress=bar.update)
     metrics = {"before": _measured(detector, test), "after": _measured(done.detector, test)} if test else None
     where = _save(done, model, out)

@@ -1,4 +1,4 @@
-"""A model follows the line: adapted to today's good images in seconds, with a report of before and after.
+"""A model follows the line: adapted to today's good images, with a report of before and after.
 
     adaptation = adapt(detector, ["today/001.png", ...])
     print("\\n".join(adaptation.report.sentences()))
@@ -24,15 +24,19 @@ from altub.errors import DataError
 from altub.files import printable
 from altub.inference.detector import AnomalyDetector
 from altub.inference.info import ModelInfo
-from altub.line.moves import Move, base_moves, norm_moves
+from altub.line.moves import Move, base_moves, flow_moves, norm_moves
 from altub.settings import feature_memory_bytes
-from altub.training.adaptation import Adapted, Way, adapt_detector, usable_ways
+from altub.training.adaptation import Adapted, Way, adapt_detector, passes_of, usable_ways
 from altub.training.features import FeatureStore
 
-__all__ = ["LEAST_IMAGES", "Adaptation", "AdaptationReport", "UnlikeGoodPartsError", "adapt"]
+__all__ = ["FLOW_TIME", "LEAST_IMAGES", "Adaptation", "AdaptationReport", "UnlikeGoodPartsError", "adapt"]
 
 LEAST_IMAGES = 8
 PLENTY = 32  # images; more change little
+FLOW_TIME = (  # docs/results-adaptation.md
+    f"up to {passes_of('flow', PLENTY) / passes_of('base', PLENTY):.0f} times as long as the base: 32 images at 256 px "
+    "about a minute on two cores"
+)
 EXTREME = 8.0  # robust standard deviations above the median: such a score is no part of the others
 OTHER_PART = 8.0  # of `Adapted.layout_distance`; on bottle strong shifts reach 4, other parts begin at 13
 NAMED = 3  # files that a message names
@@ -55,6 +59,7 @@ class AdaptationReport:
         scores_after: (n,) by models that had not seen the image.
         base: how far it moved, per feature scale, the finest first.
         norm: the same of the features' moments in front of the flow; empty where the norm keeps none.
+        flow: per scale, how far its weights moved, as a share of their size.
         seconds: that it took.
         notes: sentences on what looks wrong.
     """
@@ -69,6 +74,7 @@ class AdaptationReport:
     promise: str
     base: tuple[Move, ...]
     norm: tuple[Move, ...]
+    flow: tuple[float, ...]
     seconds: float
     notes: tuple[str, ...] = ()
 
@@ -105,6 +111,9 @@ class AdaptationReport:
             if any(move.mean or move.log_std for move in moves):
                 steps = ", ".join(f"{move.mean:.2f} / {move.log_std:.2f}" for move in moves)
                 lines.append(f"{what} moved by mean / log sigma, scale by scale: {steps}.")
+        if any(self.flow):
+            steps = ", ".join(f"{100 * step:.2f} %" for step in self.flow)
+            lines.append(f"The weights of the flow moved by these shares of their size, scale by scale: {steps}.")
         return [*lines, *self.notes, f"It took {self.seconds:.1f} s."]
 
 
@@ -122,6 +131,7 @@ def adapt(
     *,
     way: Way | None = None,
     refuse: bool = True,
+    seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Adaptation:
     """Adapts a copy of a detector to images of good parts as they look today.
@@ -130,14 +140,16 @@ def adapt(
         images: at least 8, of good parts only; 32 are plenty.
         way: what follows; None: the best that the model's norm allows (docs/results-adaptation.md).
         refuse: raise where the images do not look like good parts; else the report's notes say so.
-        progress: called with the passes of images through the model that are done, and all.
+        seed: of the flow's training (way "flow"); the other ways have nothing random.
+        progress: called with the passes of images through the model that are done, and all. What it raises ends the
+            adaptation.
 
     Raises:
         DataError: fewer than 8 images.
         UnlikeGoodPartsError: they do not look like good parts, or some of them do not.
         ImageError: one cannot be read.
-        ConfigError: the model's norm does not allow this way.
-        ModelError: the model was never calibrated.
+        ConfigError: there is no such way, or the model does not allow it.
+        ModelError: the model was never calibrated, or gives no finite score or loss.
     """
     began = time.monotonic()
     samples = Category.from_images("today", images).train
@@ -165,7 +177,7 @@ def adapt(
             try:
                 for _ in store.fill():
                     pass
-                adapted = adapt_detector(detector, store, chosen, workers, progress=progress)
+                adapted = adapt_detector(detector, store, chosen, workers, seed=seed, progress=progress)
             finally:
                 store.close()
     finally:
@@ -186,6 +198,7 @@ def adapt(
         promise=after.warning or after.origin.promise,
         base=base_moves(detector.pyramid, adapted.detector.pyramid),
         norm=norm_moves(detector.pyramid, adapted.detector.pyramid),
+        flow=flow_moves(detector.pyramid, adapted.detector.pyramid),
         seconds=time.monotonic() - began,
         notes=notes,
     )

@@ -1,4 +1,4 @@
-"""How far an adaptation moved a model, channel by channel: its base, and the features' moments before the flow."""
+"""How far an adaptation moved a model: its base and the features' moments before the flow by channel, its flow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from altub.flows.alignment import alignments_of, training_moments
 from altub.flows.pyramid import FlowPyramid
 
-__all__ = ["Move", "base_moves", "norm_moves"]
+__all__ = ["Move", "base_moves", "flow_moves", "norm_moves"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,18 @@ def base_moves(before: FlowPyramid, after: FlowPyramid) -> tuple[Move, ...]:
         )
         for old, new in zip(before.bases, after.bases, strict=True)
     )
+
+
+@torch.no_grad()
+def flow_moves(before: FlowPyramid, after: FlowPyramid) -> tuple[float, ...]:
+    """Per scale the length of the step of all weights of the flow, as a share of their own; all 0 where none moved."""
+    found = []
+    for old, new in zip(before.heads, after.heads, strict=True):
+        pairs = [(a.double(), b.double()) for a, b in zip(old.parameters(), new.parameters(), strict=True)]
+        step = sum(float((b - a).square().sum()) for a, b in pairs)
+        size = sum(float(a.square().sum()) for a, _ in pairs)
+        found.append((step / size) ** 0.5 if size else 0.0)
+    return tuple(found)
 
 
 @torch.no_grad()

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import typer
 
 from altub.data import Category, Sample, load_category
@@ -34,6 +33,7 @@ from altub.runs.run import Run
 from altub.training.adaptation import WAYS, Way, adapt_detector
 from altub.training.data_record import DataRecord
 from altub.training.features import FeatureStore
+from altub.training.short import Part
 
 __all__ = ["Outcome", "main", "study"]
 
@@ -113,22 +113,16 @@ def study(
                 store.close()
 
 
-class _Subset:
+class _Subset(Part):
     """Some images of a store, in the form of one."""
 
     def __init__(self, store: FeatureStore, images: Sequence[int]) -> None:
-        self._store, self._images = store, list(images)
+        super().__init__(store, images)
         self.shapes, self.image_size, self.device = store.shapes, store.image_size, store.device
         self.describes = False  # scores alone are judged here, whole pictures are not
 
-    def __len__(self) -> int:
-        return len(self._images)
-
     def describe(self) -> Iterator[int]:
         return iter(())
-
-    def batch(self, indices: Sequence[int]) -> list[torch.Tensor]:
-        return self._store.batch([self._images[index] for index in indices])
 
 
 def _store(detector: AnomalyDetector, samples: Sequence[Sample], name: str, size: float, spill: Path) -> FeatureStore:

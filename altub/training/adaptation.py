@@ -1,4 +1,4 @@
-"""A trained detector brought to today's images: norm and base follow, the flow stays, the calibration is new.
+"""A trained detector brought to today's images: norm, base or flow follow, the calibration is new.
 
 The calibration comes from the same few images, but never from a model that has seen them: the images are divided into
 folds, each fold is scored by a model that was adapted to the others (cross-conformal predictors, arXiv:1208.0806). The
@@ -9,37 +9,59 @@ false-alarm rate is the promised one is measured (docs/results-adaptation.md), n
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
-from altub.errors import ConfigError
+from altub.backbones.catalogue import usual_flow_lr
+from altub.device import autocast
+from altub.errors import ConfigError, DataError
 from altub.flows.alignment import Alignment, FeatureSums, align_norm, alignments_of, mean_distance
 from altub.flows.base import latent_moments
+from altub.flows.registry import get_flow
 from altub.inference.comparability import Comparability
 from altub.inference.detector import AnomalyDetector
 from altub.inference.framing_settings import require_plain
 from altub.training.calibration import calibrate_by_energies, energies_of, maps_of_energies
+from altub.training.config import TrainingConfig, make_config
+from altub.training.short import Part, train_epochs
+from altub.training.steps import Alternation
 
 if TYPE_CHECKING:
     from altub.device import Workers
     from altub.flows.pyramid import FlowPyramid
     from altub.training.features import FeatureStore
 
-__all__ = ["WAYS", "Adapted", "Way", "adapt_detector", "usable_ways"]
+__all__ = ["FLOW_EPOCHS", "WAYS", "Adapted", "Way", "adapt_detector", "passes_of", "usable_ways"]
 
-Way = Literal["base", "norm-full", "norm-position", "norm-channel", "norm-channel+base", "norm-position+base"]
+Way = Literal[
+    "base",
+    "norm-full",
+    "norm-full+base",
+    "norm-position",
+    "norm-channel",
+    "norm-channel+base",
+    "norm-position+base",
+    "flow",
+]
 WAYS: tuple[Way, ...] = get_args(Way)
 
 FOLDS = 4
 BATCH = 8  # images at a time; only speed and memory depend on it
 BASE_PRIOR = 8  # of n images the base's moments count n / (n + 8), the rest is the old base
+FLOW_EPOCHS = 4  # of training the flow on today's images; then its base follows
+FLOW_RATE = 0.1  # their learning rate, as a share of the one that the model was trained with
+FLOW_BATCH = 8  # images in one step
+TRAINED = 3  # passes that training on an image takes as long as: forward, and backward to weights and inputs
 
 
 @dataclass(frozen=True)
@@ -63,8 +85,18 @@ class Adapted:
 
 def usable_ways(pyramid: FlowPyramid) -> tuple[Way, ...]:
     """The ways that this model's norms allow, the better ones first; "base" is always one."""
-    possible = set.intersection(*(set(alignments_of(norm)) for norm in pyramid.norms))
-    return tuple(way for way in WAYS if _alignment(way) is None or _alignment(way) in possible)
+    possible: set[Alignment | None] = {None}
+    possible |= set.intersection(*(set(alignments_of(norm)) for norm in pyramid.norms))
+    trainable = any(True for _ in pyramid.flow_parameters())  # a head of one's own may have no weights
+    return tuple(way for way in WAYS if _alignment(way) in possible and (way != "flow" or trainable))
+
+
+def passes_of(way: Way, count: int) -> int:
+    """How many passes of an image through the flow this way takes with `count` images: about what its time goes by."""
+    # Each image is scored by the model as it was and by one that has not seen it. It moves the models of all folds but
+    # its own, and the last one.
+    trained = FLOW_EPOCHS * TRAINED if way == "flow" else 0
+    return count * (2 + FOLDS * (trained + _moves_base(way)))
 
 
 def adapt_detector(
@@ -73,26 +105,32 @@ def adapt_detector(
     way: Way,
     workers: Workers,
     *,
+    seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Adapted:
     """Adapts a copy of a detector to the images of a store, all of them good; the detector stays as it is.
 
     Args:
         store: filled; its images in any order.
-        way: what follows the images: the feature norm, the base, or the norm and then the base.
-        progress: called with the passes of images through the model that are done, and all.
+        way: what follows the images: the feature norm, the base, the norm and then the base, or the flow and then the
+            base.
+        seed: of the order of the images in the flow's training; the other ways have nothing random.
+        progress: called with the passes of images through the model that are done, and all (`passes_of`). What it
+            raises ends the adaptation.
 
     Raises:
-        ConfigError: the model's norm does not allow this way.
-        ModelError: the model gives no finite score for one of the images.
+        ConfigError: there is no such way, or this model does not allow it.
+        DataError: too few images to train a flow on.
+        ModelError: the model gives no finite score for one of the images, or no finite loss.
     """
     require_plain(detector.config, "adapted")
-    if way not in usable_ways(detector.pyramid):
-        raise ConfigError(
-            f"This model has no way {way}: its feature norm ({detector.config.flow.norm}) keeps no moments that could "
-            f"follow. Choose one of {', '.join(usable_ways(detector.pyramid))}."
+    _require_way(detector, way)
+    if way == "flow" and len(store) < 2 * FOLDS:
+        raise DataError(
+            f"{len(store)} images are too few to train the flow on: add images of good parts, {2 * FOLDS} at least, or "
+            "adapt by the way base."
         )
-    passes = _Passes(detector, store, workers, way, progress)
+    passes = _Passes(detector, store, workers, way, seed, progress)
     before = passes.scores(detector, passes.energies(detector.pyramid, range(len(store))))
     sums = passes.feature_sums()
     energies: list[list[Tensor]] = [[] for _ in store.shapes]
@@ -125,15 +163,15 @@ class _Passes:
         store: FeatureStore,
         workers: Workers,
         way: Way,
+        seed: int,
         progress: Callable[[int, int], None],
     ) -> None:
-        self.original, self.store, self.workers, self.way = detector, store, workers, way
+        self.original, self.store, self.workers, self.way, self.seed = detector, store, workers, way, seed
         self.progress, self.done = progress, 0
         count = len(store)
         # Every FOLDS-th image: pictures taken one after the other are alike, and each fold has some of every hour.
         self.folds = [list(range(start, count, FOLDS)) for start in range(min(FOLDS, count))]
-        by_base = FOLDS * count if "base" in way else 0  # each fold's base sees the other folds, the last one all
-        self.total = 2 * count + by_base
+        self.total = passes_of(way, count)
 
     def _batches(self, images: Iterable[int]) -> Iterator[list[Tensor]]:
         images = list(images)
@@ -176,9 +214,21 @@ class _Passes:
         if alignment is not None:
             for norm, total in zip(pyramid.norms, _totals(sums), strict=True):
                 align_norm(norm, total, alignment)
-        if "base" in self.way:
+        if self.way == "flow":
+            self._train_flow(pyramid, images)
+        if _moves_base(self.way):
             self._move_bases(pyramid, images)
         return pyramid
+
+    def _train_flow(self, pyramid: FlowPyramid, images: Sequence[int]) -> None:
+        """Trains the flows further on these images, under the bases that they have."""
+        config = _flow_config(self.original, len(images), self.seed)
+        # In fp32 whatever the training was in: the same on every machine, and the images are few.
+        precision = partial(autocast, self.store.device, "fp32")
+        updates = Alternation(config, pyramid, precision, self.workers)
+        for _, count in train_epochs(updates, Part(self.store, images), config.epochs):
+            self._count(TRAINED * count)
+        pyramid.requires_grad_(False)
 
     def layout_distance(self, sums: Sequence[Sequence[FeatureSums]]) -> float | None:
         """See `Adapted`."""
@@ -234,4 +284,46 @@ def _totals(sums: Sequence[Sequence[FeatureSums]]) -> list[FeatureSums]:
 
 def _alignment(way: Way) -> Alignment | None:
     first = way.partition("+")[0]
-    return None if first == "base" else first.removeprefix("norm-")
+    return first.removeprefix("norm-") if first.startswith("norm-") else None
+
+
+def _moves_base(way: Way) -> bool:
+    # AltUB's alternation, one turn each: where the flow has moved, the base follows it.
+    return way == "flow" or way.endswith("base")
+
+
+def _require_way(detector: AnomalyDetector, way: str) -> None:
+    """
+    Raises:
+        ConfigError: there is no such way, or this model does not allow it.
+    """
+    usable = usable_ways(detector.pyramid)
+    if way in usable:
+        return
+    choice = f"Choose one of {', '.join(usable)}."
+    if way not in WAYS:
+        raise ConfigError(f"There is no way {way!r}. {choice}")
+    if way == "flow":
+        raise ConfigError(f"This model has no way flow: its flow has no weights that could be trained. {choice}")
+    raise ConfigError(
+        f"This model has no way {way}: its feature norm ({detector.config.flow.norm}) keeps no moments that could "
+        f"follow. {choice}"
+    )
+
+
+def _flow_config(detector: AnomalyDetector, count: int, seed: int) -> TrainingConfig:
+    """The settings by which a flow is trained on `count` images of today: its own, at a small rate, the base fixed."""
+    config, trained = detector.config, None
+    with suppress(ValidationError):  # of a later version, or of settings that its model was not trained by
+        trained = TrainingConfig.of_model(detector.info)
+    usual = usual_flow_lr(config.backbone) or get_flow(config.flow.kind).usual_lr
+    return make_config(
+        category=detector.info.category,
+        flow=config.flow.model_dump(),
+        epochs=FLOW_EPOCHS,
+        batch_size=math.ceil(count / math.ceil(count / FLOW_BATCH)),  # equal ones: a small rest is a noisy gradient
+        lr=FLOW_RATE * ((trained and trained.lr) or usual),
+        weight_decay=trained.weight_decay if trained else None,
+        base={"base_update": "off"},  # while the flow is trained; see `_move_bases`
+        seed=seed,
+    )

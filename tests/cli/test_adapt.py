@@ -46,12 +46,18 @@ def test_a_model_is_adapted_to_a_folder_or_to_good_labels(
     assert (model / "model.safetensors").read_bytes() == (line_run.model_dir / "model.safetensors").read_bytes()
 
 
+def test_the_flow_is_trained_where_it_is_asked_for(altub, line_run: Run, today: Path, tmp_path: Path) -> None:
+    ended = altub("adapt", "--model", line_run.model_dir, "--good", today, "--out", tmp_path / "new", "--way", "flow")
+    assert ended.code == 0 and "takes up to 9 times as long as the base" in ended.err, ended
+    assert "After (flow)" in ended.out and "The weights of the flow moved by" in ended.out
+
+
 def test_what_cannot_be_adapted_to_is_refused(altub, line_run: Run, today: Path, tmp_path: Path) -> None:
     out = tmp_path / "new"
     start = ("adapt", "--model", line_run.model_dir, "--out", out)
     altub(*start).assert_refused("either --good FOLDER or --labels SOURCE")
     altub(*start, "--good", today, "--most", 7).assert_refused("7 images are too few")
-    altub(*start, "--good", today, "--way", "flow").assert_refused("no way flow: .*Choose one of base, norm-full")
+    altub(*start, "--good", today, "--way", "flows").assert_refused("no way 'flows'. Choose one of base, norm-full")
     altub(*start, "--good", today, "--data", "sample").assert_refused("both --data and --category")
     for index, image in enumerate(parts(2, 6, shift=STRONG, blot=True)):
         image.save(today / f"x{index}.png")

@@ -106,7 +106,7 @@ def test_every_kind_of_training_heeds_them(
 
 def test_an_adapted_model_heeds_them(limited: Run, images: list[Image.Image]) -> None:
     detector = AnomalyDetector.load(limited.model_dir, "cpu")
-    for way in ("base", "norm-full"):
+    for way in ("base", "norm-full", "flow"):
         clean = adapt(detector, images, way=way, refuse=False).detector
         found = adapt(detector, [spoiled(image) for image in images], way=way, refuse=False).detector
         assert found.predict(images[0]).score == clean.predict(images[0]).score

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from altub.errors import ConfigError, DataError, RunError
 from altub.files import printable
+from altub.line.adapt import FLOW_TIME
+from altub.training.time_left import TimeLeft
 from altub.ui.choices import Choices
 from altub.ui.dropped import NAMES_JS, dropped_sources
 from altub.ui.errors import notice, show_errors
 from altub.ui.folders import named_folder
+from altub.ui.html.times import duration
 from altub.ui.line.adapt_views import report_html
 from altub.ui.line.adapt_work import Pending, PendingModels, adapt_model, from_folder, from_labels, keep
 from altub.ui.line.drift_card import QUIET, DriftCard
@@ -23,9 +28,23 @@ __all__ = ["AdaptHandlers", "build_adapt"]
 UPLOAD, FOLDER, LABELS = "upload", "folder", "labels"
 ALL_SOURCES = "*"
 ABOUT = (
-    "Good parts look different today? 8 images of good parts, better 32, bring the model to them in seconds. The flow "
-    "is not trained; nothing changes until you keep the result, and any version can be put back on the Models tab."
+    "Good parts look different today? 8 images of good parts, better 32, bring the model to them in seconds. "
+    "Nothing changes until you keep the result, and any version can be put back on the Models tab."
 )
+AUTOMATIC = "auto"
+WAY_TITLES: dict[str, str] = {
+    AUTOMATIC: "Automatic (best measured)",
+    "base": "Base",
+    "norm-full": "Norm: mean and covariance",
+    "norm-full+base": "Norm, then base",
+    "norm-position": "Norm: positions",
+    "norm-channel": "Norm: channels",
+    "norm-position+base": "Norm: positions, then base",
+    "norm-channel+base": "Norm: channels, then base",
+    "flow": "Flow, then base (slow)",
+}
+WAY_INFO = f"The flow is trained, which takes {FLOW_TIME}."
+FIELDS = {"folder": "line-adapt-folder", "run": "line-run", "way": "line-adapt-way"}
 OWNER_ONLY = "Only the owner of this page can adapt its models."
 
 
@@ -51,7 +70,7 @@ class AdaptHandlers:
             gr.Dropdown(choices=choices, value=ALL_SOURCES, visible=kind == LABELS),
         ]
 
-    @show_errors("Not adapted", duration=None, fields={"folder": "line-adapt-folder", "run": "line-run"})
+    @show_errors("Not adapted", duration=None, fields=FIELDS)
     def adapt(
         self,
         files: list[str] | None,
@@ -61,6 +80,7 @@ class AdaptHandlers:
         labels: Any,
         run_id: Any,
         token: Any,
+        way: Any = AUTOMATIC,
         progress: gr.Progress = gr.Progress(),
     ) -> list[Any]:
         """Adapts a copy of the model; the one before that nobody decided on is discarded."""
@@ -69,6 +89,8 @@ class AdaptHandlers:
         if not isinstance(run_id, str) or not run_id:
             raise RunError("Choose a model.").at("run")
         run = find_model(run_id)
+        if not isinstance(way, str) or way not in WAY_TITLES:
+            raise ConfigError("Choose what follows the images.").at("way")
         if kind == UPLOAD:
             if not files:
                 raise DataError("There are no images yet: drop images of good parts as they look today.")
@@ -82,9 +104,8 @@ class AdaptHandlers:
             raise ConfigError("Say where the images are.")
         self.pending.drop(token)
         progress(0, desc="Reading the images")
-        pending = adapt_model(
-            self.services.models, run, sources, lambda done, total: progress(done / total, desc="Adapting")
-        )
+        chosen = None if way == AUTOMATIC else way
+        pending = adapt_model(self.services.models, run, sources, _shown_on(progress), chosen)
         return [self.pending.put(pending), *self._shown(pending)]
 
     def _shown(self, pending: Pending) -> list[Any]:
@@ -123,6 +144,22 @@ class AdaptHandlers:
         return ["", words, gr.Row(visible=False), gr.Button(interactive=True), gr.Checkbox(value=False, visible=False)]
 
 
+def _shown_on(progress: gr.Progress) -> Callable[[int, int], None]:
+    """Shows the passes that are done, and the time that the others take."""
+    left: TimeLeft | None = None
+
+    def show(done: int, total: int) -> None:
+        nonlocal left
+        now = time.monotonic()
+        if left is None:
+            left = TimeLeft(done, total, now)
+        seconds = left.step(done, now)
+        words = f", about {duration(seconds)} left" if seconds >= 1 else ""
+        progress(done / total, desc=f"Adapting{words}")
+
+    return show
+
+
 def build_adapt(services: Services, drift: DriftCard, *, may_change: bool, is_local: bool) -> None:
     """Lays the card out and connects it; arguments as of `AdaptHandlers`."""
     on = AdaptHandlers(services, may_change=may_change, is_local=is_local)
@@ -152,6 +189,13 @@ def build_adapt(services: Services, drift: DriftCard, *, may_change: bool, is_lo
             visible=False,
             elem_id="line-adapt-labels",
         )
+        way = Choices(
+            [(title, name) for name, title in WAY_TITLES.items()],
+            value=AUTOMATIC,
+            label="What follows",
+            info=WAY_INFO,
+            elem_id="line-adapt-way",
+        )
         begin = gr.Button("Adapt", variant="primary", size="md", elem_id="line-adapt-begin")
         report = gr.HTML(elem_id="line-adapt-report")
         with gr.Row(visible=False, elem_id="line-adapt-decide") as decide:
@@ -162,7 +206,7 @@ def build_adapt(services: Services, drift: DriftCard, *, may_change: bool, is_lo
     kind.input(on.choose, kind, [files, folder, labels], **QUIET)
     begin.click(
         on.adapt,
-        [files, names, kind, folder, labels, drift.run, token],
+        [files, names, kind, folder, labels, drift.run, token, way],
         shown,
         js=NAMES_JS,
         api_visibility="private",

@@ -141,6 +141,9 @@ def _moves(report: AdaptationReport) -> str:
             '<th scope="col">Scale</th><th scope="col">Mean moved</th><th scope="col">log σ moved</th>'
             f'<th scope="col">Channels, sorted</th></tr></thead><tbody>{rows}</tbody></table></div>'
         )
+    if any(report.flow):
+        steps = ", ".join(f"{100 * step:.2f} %" for step in report.flow)
+        parts.append(f'<h4>Flow</h4><p class="hint">Its weights moved by {steps} of their size, scale by scale.</p>')
     return "".join(parts)
 
 

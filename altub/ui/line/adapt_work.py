@@ -23,6 +23,7 @@ from altub.inference.versions import save_version
 from altub.labels import LabelStore
 from altub.line.adapt import Adaptation, adapt
 from altub.runs.run import Run
+from altub.training.adaptation import Way
 
 __all__ = ["MOST", "Pending", "PendingModels", "adapt_model", "from_folder", "from_labels", "keep"]
 
@@ -101,12 +102,17 @@ def from_labels(store: LabelStore, source: str | None) -> list[Source]:
 
 
 def adapt_model(
-    models: ModelCache, run: Run, sources: Sequence[Source], progress: Callable[[int, int], None]
+    models: ModelCache,
+    run: Run,
+    sources: Sequence[Source],
+    progress: Callable[[int, int], None],
+    way: Way | None = None,
 ) -> Pending:
     """Adapts a copy of a run's model. Images that cannot be read are left out; those that do not look like good parts
-    are a doubt, on which a person decides.
+    are a doubt, on which a person decides. Without a way it is the best that the model allows.
 
     Raises:
+        ConfigError: the model does not allow this way.
         DataError: fewer than 8 images that can be read.
         ModelError: the model cannot be used.
     """
@@ -118,7 +124,7 @@ def adapt_model(
                 usable.append(source)
         except ImageError as error:
             skipped.append(_renamed(str(error), [source]))
-    adaptation = adapt(model.detector, [source.path for source in usable], refuse=False, progress=progress)
+    adaptation = adapt(model.detector, [source.path for source in usable], way=way, refuse=False, progress=progress)
     doubts = tuple(_renamed(note, usable) for note in adaptation.report.notes)
     return Pending(run, model, adaptation, tuple(skipped), doubts)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
+from altub.ui.html.times import duration
 from altub.ui.watch import RunView
 
-__all__ = ["duration", "first_steps", "no_run_card", "now_line", "status_card"]
+__all__ = ["first_steps", "no_run_card", "now_line", "status_card"]
 
 _WORDS = {
     "queued": "Queued",
@@ -71,18 +72,6 @@ def first_steps() -> str:
         "<li><b>Watch.</b> Losses, the learned base and heatmaps of test images appear here after every epoch. "
         "Then open Inspect and drop images on the model.</li></ol></div>"
     )
-
-
-def duration(seconds: float) -> str:
-    """A time span in the two largest units that matter."""
-    seconds = max(0, round(seconds))
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds:02d} s" if minutes < 10 else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
 
 
 def _stage(view: RunView) -> str:

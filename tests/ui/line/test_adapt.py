@@ -8,7 +8,17 @@ import gradio as gr
 import pytest
 
 from altub.inference.versions import list_versions
-from altub.ui.line.adapt_card import ALL_SOURCES, FOLDER, LABELS, UPLOAD, AdaptHandlers
+from altub.training.adaptation import WAYS
+from altub.ui.line.adapt_card import (
+    ALL_SOURCES,
+    AUTOMATIC,
+    FOLDER,
+    LABELS,
+    UPLOAD,
+    WAY_TITLES,
+    AdaptHandlers,
+    _shown_on,
+)
 from altub.ui.line.drift_card import EVERYTHING, DriftHandlers
 from tests.line.parts import STRONG, parts, write_parts
 from tests.ui.line.conftest import Line
@@ -64,6 +74,27 @@ def test_images_of_a_folder_and_of_labels(line: Line, today: Path) -> None:
     token, report, *_ = on.adapt(None, [], LABELS, "", "line 3", "line-run", "")
     assert "9 of 9" in report
     assert "Discarded" in on.discard(token)[1] and list_versions(line.run.model_dir) == []
+
+
+def test_what_follows_is_a_choice(line: Line, today: Path) -> None:
+    on = handlers(line)
+    assert set(WAY_TITLES) == {AUTOMATIC, *WAYS}
+    report = on.adapt(None, [], FOLDER, str(today), None, "line-run", "", "flow")[1]
+    assert "<h4>Flow</h4>" in report and "Adapted by flow" in report
+    assert "<h4>Flow</h4>" not in on.adapt(None, [], FOLDER, str(today), None, "line-run", "", "norm-full")[1]
+    for unknown in ("none", None, ["flow"]):
+        with pytest.raises(gr.Error, match="Choose what follows"):
+            on.adapt(None, [], FOLDER, str(today), None, "line-run", "", unknown)
+
+
+def test_the_time_left_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    show = _shown_on(lambda share, desc: told.append((share, desc)))
+    for second, done in ((0, 10), (10, 20), (20, 30), (180, 190)):
+        monkeypatch.setattr("altub.ui.line.adapt_card.time.monotonic", lambda second=second: second)
+        show(done, 190)
+    assert told[0] == (10 / 190, "Adapting") and told[-1] == (1, "Adapting")
+    assert told[1][1] == "Adapting, about 2 min 50 s left" and told[2][1] == "Adapting, about 2 min 40 s left"
 
 
 def test_images_that_do_not_look_good_are_named_and_kept_only_on_purpose(line: Line, tmp_path: Path) -> None:

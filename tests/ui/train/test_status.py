@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from altub.runs.run import Run
 from altub.training.config import TrainingConfig
-from altub.ui.train.status import duration, status_card
+from altub.ui.train.status import status_card
 from altub.ui.watch import RunWatch
 
 
@@ -33,10 +31,3 @@ def test_the_queue_is_told(small_config: TrainingConfig, tmp_path: Path) -> None
         view = RunWatch(tmp_path).view("second")
         assert view.position == 1
         assert "next in the queue" in status_card(view)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 s"), (59.4, "59 s"), (61, "1 min 01 s"), (1800, "30 min"), (7300, "2 h 01 min")]
-)
-def test_durations(seconds: float, words: str) -> None:
-    assert duration(seconds) == words

@@ -24,7 +24,7 @@ def config(small_config: TrainingConfig, tmp_path_factory: pytest.TempPathFactor
     write_category(root / "weave", good=20)
     images = 28  # in all
     assert 4 * VALUES * images > 1 << 20 > 2 * VALUES * images
-    return variant(small_config, data=str(root), epochs=2)
+    return variant(small_config, data=str(root), epochs=2, feature_format="auto")
 
 
 @pytest.mark.parametrize(("mebibytes", "expected"), [(100, "fp32"), (1, "fp16"), (0, "fp32")])

@@ -32,7 +32,7 @@ def test_a_batch_says_bit_for_bit_what_the_detector_predicts(batch, runs_folder,
     large = tmp_path / "large.png"
     Image.open(sources[0].path).resize((150, 90)).save(large)
     batch, _ = add_to_batch(services, "me", batch.run_id, [Source(large, "large.png")])
-    detector = AnomalyDetector.load(find_model(batch.run_id).model_dir, "cpu")
+    detector = AnomalyDetector.load(find_model(batch.run_id).model_dir, "cpu", for_scoring=True)
     assert batch.calibration.rates() == (1 / 5, 2 / 5), "all that four held-out images tell apart"
     for position, rate in enumerate(batch.calibration.rates()):
         threshold = threshold_at(batch, position)

@@ -26,6 +26,7 @@ from altub.data.images.tensors import squashed
 from altub.device import choose_device
 from altub.errors import ConfigError, ImageError, ModelError
 from altub.flows import FlowPyramid
+from altub.flows.quick_flow import QuickEnergies
 from altub.inference.calibration import Calibration
 from altub.inference.comparability import Comparability
 from altub.inference.config import DetectorConfig
@@ -33,7 +34,6 @@ from altub.inference.framing import Frame, Framing
 from altub.inference.info import ModelInfo
 from altub.inference.map_reader import MapReader
 from altub.inference.prediction import Prediction
-from altub.inference.quick_flow import QuickEnergies
 from altub.inference.storage import DetectorParts, read_parts, write_parts
 from altub.inference.threshold import Threshold
 

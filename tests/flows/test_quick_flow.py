@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from altub.flows import FlowConfig, FlowPyramid
-from altub.inference.quick_flow import QuickEnergies
+from altub.flows.quick_flow import QuickEnergies
 from tests.inference.detectors import untrained
 
 SHAPES = ((7, 9, 11), (12, 4, 4))

@@ -23,7 +23,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from altub.flows import FlowPyramid
 from altub.flows.base import DiagonalGaussian
 from altub.flows.coupling import (
     CACHED_ELEMENTS,
@@ -34,6 +33,7 @@ from altub.flows.coupling import (
 )
 from altub.flows.fastflow import FastFlowHead
 from altub.flows.head import FlowHead
+from altub.flows.pyramid import FlowPyramid
 
 __all__ = ["QuickEnergies"]
 

@@ -43,7 +43,7 @@ WAY_TITLES: dict[str, str] = {
     "norm-channel+base": "Norm: channels, then base",
     "flow": "Flow, then base (slow)",
 }
-WAY_INFO = f"The flow is trained, which takes {FLOW_TIME}."
+WAY_INFO = f"Norm and base follow in seconds. Training the flow takes {FLOW_TIME}."
 FIELDS = {"folder": "line-adapt-folder", "run": "line-run", "way": "line-adapt-way"}
 OWNER_ONLY = "Only the owner of this page can adapt its models."
 

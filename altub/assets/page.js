@@ -114,6 +114,8 @@
     document.querySelectorAll('.search-input').forEach((field) => set(field, {'aria-label': 'Search the table'}));
     const rate = text('#inspect-rate [data-testid="block-info"]').replace(/^.*: /, '');
     if (rate) set(document.querySelector('#inspect-rate input[type=range]'), {'aria-valuetext': rate});
+    const ratio = text('#label-ratio [data-testid="block-info"]').replace(/^.*costs /, '');
+    if (ratio) set(document.querySelector('#label-ratio input[type=range]'), {'aria-valuetext': ratio});
     const opacity = document.querySelector('#inspect-opacity input[type=range]');
     if (opacity) set(opacity, {'aria-valuetext': `${Math.round(100 * opacity.value)} %`});
   };

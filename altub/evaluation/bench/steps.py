@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,15 @@ from torch import Tensor, nn
 from altub.backbones import create_backbone
 from altub.data import Sample
 from altub.data.sample import render_example
-from altub.device import Workers, keep_freed_memory
+from altub.device import Workers, autocast, keep_freed_memory
 from altub.flows import AffineCoupling, FlowPyramid
-from altub.flows.config import FlowConfig
+from altub.flows.config import FlowConfig, Norm
 from altub.flows.fastflow import convolution_subnet
 from altub.flows.head import microbatch_size
 from altub.runs.launchers.process import spawn
 from altub.training.config import make_config
 from altub.training.features import FeatureStore, load_images
+from altub.training.precision import choose_precision
 from altub.training.steps import Alternation
 
 __all__ = ["run_bench"]
@@ -85,6 +87,9 @@ def run_bench(repeats: int = 7, threads: int = 2, as_json: bool = False) -> dict
         f"  with caching, over {LONG_TRAINING} epochs           {epoch['ours_long']:>8.2f} {epoch['theirs']:>15.2f} "
         f"{epoch['ratio_long']:>7.2f}"
     )
+    usual = [epoch[name] for name in ("ours_default", "theirs_beside_default", "ratio_default")]
+    what = f"by default: {epoch['default_precision']}, norm beforehand"
+    print(f"  {what:<38}{usual[0]:>8.2f} {usual[1]:>15.2f} {usual[2]:>7.2f}")
     memory = epoch["peak_memory_mib"]
     print(f"  peak memory, MiB                      {memory['ours']:>8.0f} {memory['theirs']:>15.0f}")
     print(f"  largest difference of the two losses, relative: {epoch['loss_difference']:.1e}")
@@ -181,6 +186,10 @@ class _Ours:
         )
         self.workers = Workers(torch.device("cpu"))
         self.alternation = Alternation(config, pyramid, nullcontext, self.workers)
+        # As a training with the default settings: features that have passed their norm, and the precision of "auto".
+        cpu = torch.device("cpu")
+        self.precision = choose_precision("auto", cpu)
+        self.by_default = Alternation(config, _pyramid("none"), partial(autocast, cpu, self.precision), self.workers)
         self.store = FeatureStore(
             _backbone(), samples, IMAGE_SIZE, device=torch.device("cpu"), budget=1 << 40, spill=folder / "spill"
         )
@@ -204,11 +213,11 @@ class _Ours:
 
         return run
 
-    def epoch(self) -> list[float]:
+    def epoch(self, alternation: Alternation | None = None) -> list[float]:
         losses = []
         for start in range(0, len(self.store), EPOCH_BATCH):
             indices = list(range(start, min(start + EPOCH_BATCH, len(self.store))))
-            heads = self.alternation.step(self.store.batch(indices), "flow", 1, 1, 0.0)
+            heads = (alternation or self.alternation).step(self.store.batch(indices), "flow", 1, 1, 0.0)
             losses.append(sum(heads) - sum(self.constants))
         return losses
 
@@ -227,31 +236,38 @@ def _samples(folder: Path) -> list[Sample]:
     return [Sample(path, "good") for path in sorted(folder.glob("*.png"))]
 
 
-def _pyramid() -> FlowPyramid:
+def _pyramid(norm: Norm = "layer-affine") -> FlowPyramid:
     """The same initial flow in both processes."""
     torch.manual_seed(0)
-    return FlowPyramid(FlowConfig(norm="layer-affine"), [(channels, side, side) for channels, side in SHAPES])
+    return FlowPyramid(FlowConfig(norm=norm), [(channels, side, side) for channels, side in SHAPES])
 
 
 def _bench_epoch(ours: _Side, theirs: _Side, repeats: int) -> dict[str, Any]:
     first = [side.ask("epoch")["losses"] for side in (ours, theirs)]
     a, b = _take_turns(ours, theirs, "epoch", repeats)
+    peaks = {name: side.ask("epoch")["peak"] for name, side in (("ours", ours), ("theirs", theirs))}
+    c, d = _take_turns(ours, theirs, "epoch", repeats, ours_order="default epoch")
     long = a + ours.caching_seconds / LONG_TRAINING
     return {
         "ours": a,
         "theirs": b,
         "ratio": b / a,
+        "ours_default": c,
+        "theirs_beside_default": d,
+        "ratio_default": d / c,
+        "default_precision": ours.ask("default epoch")["precision"],
         "caching_seconds": ours.caching_seconds,
         "ours_long": long,
         "ratio_long": b / long,
-        "peak_memory_mib": {"ours": ours.ask("epoch")["peak"], "theirs": theirs.ask("epoch")["peak"]},
+        "peak_memory_mib": peaks,
         "loss_difference": max(abs(x - y) / abs(y) for x, y in zip(*first, strict=True)),
     }
 
 
-def _take_turns(ours: _Side, theirs: _Side, order: str, repeats: int) -> tuple[float, float]:
+def _take_turns(ours: _Side, theirs: _Side, order: str, repeats: int, *, ours_order: str = "") -> tuple[float, float]:
     """Median seconds of each; one unmeasured turn first."""
-    turns = [(ours.ask(order)["seconds"], theirs.ask(order)["seconds"]) for _ in range(repeats + 1)][1:]
+    own = ours_order or order
+    turns = [(ours.ask(own)["seconds"], theirs.ask(order)["seconds"]) for _ in range(repeats + 1)][1:]
     return statistics.median(a for a, _ in turns), statistics.median(b for _, b in turns)
 
 
@@ -297,9 +313,9 @@ def _serve(name: str, folder: str, threads: str) -> None:
         if order == "step" and line != last:
             step = side.step(*map(int, numbers))
         last, losses = line, None
-        if order == "epoch":
+        if order in ("epoch", "default"):
             began = time.perf_counter()
-            losses = side.epoch()
+            losses = side.epoch() if order == "epoch" else side.epoch(side.by_default)
             seconds = time.perf_counter() - began
         else:
             step()  # the other side has just had the cores and the caches: as little like training as can be
@@ -308,7 +324,8 @@ def _serve(name: str, folder: str, threads: str) -> None:
                 step()
             seconds = (time.perf_counter() - began) / STEPS_A_TURN
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-        print(json.dumps({"seconds": seconds, "losses": losses, "peak": peak}), flush=True)
+        answer = {"seconds": seconds, "losses": losses, "peak": peak, "precision": getattr(side, "precision", "fp32")}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

@@ -118,8 +118,7 @@ def _int8(
             progress=bar.update,
         )
     if as_json:
-        values = {name: getattr(done, name) for name in done.__dataclass_fields__}
-        print(json.dumps(values | {"file": str(done.file), "quantised": asdict(done.quantised)}))
+        print(json.dumps(asdict(done) | {"file": str(done.file)}))
         return
     cost = done.quantised
     print(f"{done.file}: {done.size / 1e6:.1f} MB (float32: {done.float_size / 1e6:.1f} MB)")

@@ -28,7 +28,6 @@ from altub.inference.detector import AnomalyDetector
 from altub.inference.onnx_export import export_onnx, require_suffix, with_record
 from altub.inference.onnx_int8 import BACKBONE, FLOW, quantised
 from altub.inference.onnx_record import Quantised
-from altub.inference.threshold import HeldOut, Threshold
 from altub.runtime import OnnxDetector
 
 __all__ = ["MOST_LOST", "RANGES_FROM", "Int8Export", "export_int8"]
@@ -132,7 +131,9 @@ def export_int8(
         )
     known = float32.record.calibration
     calibration = Calibration(moved[1], known.colour_low, known.colour_high, moved[0].max((1, 2)))
-    threshold, left_out = _threshold(detector.own_threshold, calibration)
+    own = detector.own_threshold
+    threshold = calibration.at_rate_of(own)
+    left_out = own is not None and threshold is None  # it is one for scores of float32
     record = replace(float32.record, calibration=calibration, threshold=threshold, quantised=cost)
     content = with_record(graph, record)
     with explain_full_disk(file):
@@ -227,12 +228,3 @@ def _speed(float32: OnnxDetector, int8: OnnxDetector) -> float:
             times.append(time.perf_counter() - began)
         ratios.append(times[0] / times[1])
     return float(np.median(ratios[1:]))
-
-
-def _threshold(own: Threshold | None, calibration: Calibration) -> tuple[Threshold | None, bool]:
-    """The model's own threshold for int8, and was it left out; the same rate on the new scores where it is a rate's."""
-    if own is None:
-        return None, False
-    if isinstance(own.origin, HeldOut):
-        return calibration.threshold(own.origin.requested_rate), False
-    return None, True

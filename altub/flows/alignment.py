@@ -138,7 +138,7 @@ def training_moments(norm: FeatureNorm) -> tuple[Tensor, Tensor]:
         return mean, norm.std.double().cpu().square()
     variances = torch.linalg.inv(norm.matrix.double().cpu()).square().sum(1)
     if isinstance(norm, PositionWhitening):  # its matrix whitens what remains around each position's mean
-        rows = only_inside(mean[None], _on_cpu(norm.inside))[0].flatten(1)
+        rows = only_inside(mean[None], norm.inside)[0].flatten(1)
         return rows.mean(1), variances + rows.var(1, correction=0)
     return mean, variances
 
@@ -188,13 +188,9 @@ def mean_distance(norm: PositionWhitening, sums: FeatureSums) -> tuple[float, fl
     """Mean squared distance of today's position means from the norm's, in units of the variance that a position has,
     and how much of it is expected as noise of that many images."""
     matrix = norm.matrix.double().cpu()
-    step = only_inside((sums.position_means.cpu() - norm.mean.double().cpu())[None], _on_cpu(norm.inside))[0]
+    step = only_inside((sums.position_means.cpu() - norm.mean.double().cpu())[None], norm.inside)[0]
     noise = torch.trace(matrix @ sums.residual_covariance.cpu() @ matrix.T) / len(matrix) / sums.images
     return float((matrix @ step.flatten(1)).square().mean()), float(noise)
-
-
-def _on_cpu(inside: Tensor | None) -> Tensor | None:
-    return None if inside is None else inside.cpu()
 
 
 def _forget(norm: FeatureNorm) -> None:

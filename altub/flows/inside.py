@@ -24,4 +24,4 @@ def hide_outside(maps: Tensor, inside: Tensor | None) -> Tensor:
 def only_inside(maps: Tensor, inside: Tensor | None) -> Tensor:
     """Of maps (N, C, H, W) the P positions inside, as maps (N, C, P, 1); None: as they are."""
     inside = at_size(inside, maps.shape[2:])
-    return maps if inside is None else maps[:, :, inside][..., None]
+    return maps if inside is None else maps[:, :, inside.to(maps.device)][..., None]

@@ -38,7 +38,9 @@ from altub.errors import ConfigError, DataError, ModelError
 from altub.inference.threshold import DEFAULT_FALSE_ALARM_RATE, ROUNDING, HeldOut, Threshold
 from altub.inference.units import Unit
 
-__all__ = ["Calibration", "Joined"]
+__all__ = ["NOT_CALIBRATED", "Calibration", "Joined"]
+
+NOT_CALIBRATED = "This model has no calibration: train it to its first epoch's end."
 
 _LARGEST = float(np.finfo(np.float64).max)
 

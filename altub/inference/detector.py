@@ -20,14 +20,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from altub.backbones import Backbone
-from altub.backbones.folding import fold_batch_norms, lay_channels_last
+from altub.backbones.folding import speed_up
 from altub.data import ImageSource, opened_in_chunks, to_tensor
 from altub.data.images.tensors import squashed
 from altub.device import choose_device
 from altub.errors import ConfigError, ImageError, ModelError
 from altub.flows import FlowPyramid
 from altub.flows.quick_flow import QuickEnergies
-from altub.inference.calibration import Calibration
+from altub.inference.calibration import NOT_CALIBRATED, Calibration
 from altub.inference.comparability import Comparability
 from altub.inference.config import DetectorConfig
 from altub.inference.framing import Frame, Framing
@@ -117,15 +117,13 @@ class AnomalyDetector(MapReader):
             ModelError: the model was never calibrated.
         """
         if self.calibration is None:
-            raise ModelError("This model has no calibration: train it to its first epoch's end.")
+            raise ModelError(NOT_CALIBRATED)
         return self.calibration
 
     def optimise(self) -> AnomalyDetector:
         """Brings backbone and flows into the form that scores fastest on their device; maps stay the same to rounding.
         For a detector that shares its backbone with no other. Returns itself."""
-        side = Framing.of(self.config).side
-        fold_batch_norms(self.backbone, side)
-        lay_channels_last(self.backbone, side)
+        speed_up(self.backbone, Framing.of(self.config).side)
         if self.device.type == "cpu" and not self.config.log_det_weight:
             self._quick = QuickEnergies(self.pyramid)
         return self

@@ -72,8 +72,7 @@ class ModelCache:
             # No backbone is fetched because somebody looks at a model that names it: models come from anywhere.
             source = self.map_source(folder) if self.map_source is not None else None
             detector = AnomalyDetector.load(folder, self.device, map_source=source, download=False, for_scoring=True)
-            if detector.calibration is None:
-                raise ModelError("This model has no calibration: train it to its first epoch's end.")
+            detector.require_calibration()
             # If the trainer replaced the files between the two reads, the next `get` just loads once more.
             model = LoadedModel(detector, sha256)
             with self._lock:

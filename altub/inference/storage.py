@@ -21,7 +21,7 @@ from altub.files import write_atomically
 from altub.flows import FlowPyramid
 from altub.flows.pyramid import LATER_BUFFERS
 from altub.flows.registry import get_flow
-from altub.inference.calibration import Calibration
+from altub.inference.calibration import NOT_CALIBRATED, Calibration
 from altub.inference.comparability import Comparability
 from altub.inference.config import DetectorConfig, ModelConfig
 from altub.inference.info import ModelInfo
@@ -90,14 +90,7 @@ def read_parts(folder: Path, backbone: nn.Module | None = None, *, download: boo
     content, weights = read_model(folder)
     config = parse_config(content, folder)
     settings = config.detector
-    try:
-        shapes = _pyramid_shapes(weights)
-        tensors = safetensors.torch.load(weights)
-        calibration = _calibration(config, tensors)
-    except (TypeError, ValueError, AttributeError, KeyError, safetensors.SafetensorError) as error:
-        raise ModelError(
-            f"The model in {folder} is damaged ({_first_line(error)}). Fetch or train it again."
-        ) from error
+    shapes, tensors, calibration = _unpacked(config, weights, folder)
     try:
         if backbone is None:
             backbone = create_backbone(
@@ -138,17 +131,29 @@ def read_calibration(folder: Path) -> tuple[Calibration, Threshold | None, str]:
     """
     content, weights = read_model(folder)
     config = parse_config(content, folder)
+    _, _, calibration = _unpacked(config, weights, folder)
+    if calibration is None:
+        raise ModelError(NOT_CALIBRATED)
+    threshold = None if config.threshold is None else Threshold.from_dict(config.threshold)
+    return calibration, threshold, config.weights_sha256
+
+
+def _unpacked(
+    config: ModelConfig, weights: bytes, folder: Path
+) -> tuple[dict[str, tuple[int, ...]], dict[str, Tensor], Calibration | None]:
+    """Of the file of weights the shapes, the tensors of the flow, and the calibration.
+
+    Raises:
+        ModelError: it is damaged, or not what config.json wants.
+    """
     try:
-        _pyramid_shapes(weights)
-        calibration = _calibration(config, safetensors.torch.load(weights))
+        shapes = _pyramid_shapes(weights)
+        tensors = safetensors.torch.load(weights)
+        return shapes, tensors, _calibration(config, tensors)
     except (TypeError, ValueError, AttributeError, KeyError, safetensors.SafetensorError) as error:
         raise ModelError(
             f"The model in {folder} is damaged ({_first_line(error)}). Fetch or train it again."
         ) from error
-    if calibration is None:
-        raise ModelError("This model has no calibration: train it to its first epoch's end.")
-    threshold = None if config.threshold is None else Threshold.from_dict(config.threshold)
-    return calibration, threshold, config.weights_sha256
 
 
 def _calibration(config: ModelConfig, tensors: dict[str, Tensor]) -> Calibration | None:

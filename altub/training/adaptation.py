@@ -194,13 +194,9 @@ class _Passes:
         """Per fold the sums of every scale; none where the norms keep no moments."""
         if not alignments_of(self.original.pyramid.norms[0]):
             return [[] for _ in self.folds]
-        found = []
+        found, scales = [], list(zip(self.store.shapes, self.original.pyramid.inside, strict=True))
         for images in self.folds:
-            inside = self.original.pyramid.inside
-            sums = [
-                FeatureSums(shape, self.store.device, where)
-                for shape, where in zip(self.store.shapes, inside, strict=True)
-            ]
+            sums = [FeatureSums(shape, self.store.device, inside) for shape, inside in scales]
             for features in self._batches(images):
                 for part, values in zip(sums, features, strict=True):
                     part.add(values)

@@ -284,8 +284,8 @@ class FeatureStore:
             self._pictures[place] = picture_statistics(image, side, None if seen is None else seen(side, side))
 
     def _extract(self, images: Tensor) -> list[Tensor]:
-        with torch.no_grad():  # a network whose channels lie side by side gives maps laid out alike
-            return [level.contiguous() for level in self.backbone(images.to(self.device))]
+        with torch.no_grad():
+            return self.backbone(images.to(self.device))
 
     def _as_kept(self, values: Tensor) -> Tensor:
         if self.dtype == torch.float32:
@@ -297,7 +297,9 @@ class FeatureStore:
         """Features of the images at `indices`, in that order, on the device: per scale (N, C, H, W) float32."""
         if self.mode == "recompute":
             images = self._load(indices)
-            return self._extract(images if self.augment is None else self.augment(images, epoch, indices))
+            images = images if self.augment is None else self.augment(images, epoch, indices)
+            # A network whose channels lie side by side gives maps laid out alike; what is kept is laid out anew.
+            return [level.contiguous() for level in self._extract(images)]
         kept = [self.own.index(index) for index in indices]
         if self.mode == "disk":
             return [rows.read(kept).to(self.device).float() for rows in self._arrays]

@@ -13,7 +13,7 @@ import torch
 
 from altub.backbones import Backbone, create_backbone, resolve_auto
 from altub.backbones.catalogue import usual_flow_lr
-from altub.backbones.folding import fold_batch_norms, lay_channels_last
+from altub.backbones.folding import speed_up
 from altub.data import MEMORY, Category, load_category
 from altub.data.augment import augmentation
 from altub.data.images.reading import image_dimensions
@@ -125,8 +125,7 @@ def prepare(
     if config.regions and not hides and REGIONS_NOTE not in status.notes:
         status.notes.append(REGIONS_NOTE)
     if is_ours:  # one that the caller handed over stays as it is
-        fold_batch_norms(backbone, framing.side)
-        lay_channels_last(backbone, framing.side)
+        speed_up(backbone, framing.side)
     if hides:
         backbone = backbone.looking_at(partial(kept_pixels, config.regions))
     status.backbone = backbone.name

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from altub.errors import ConfigError
 
-__all__ = ["Workers", "autocast", "choose_device", "describe_device", "keep_freed_memory"]
+__all__ = ["Workers", "autocast", "choose_device", "describe_device", "keep_freed_memory", "one_ahead", "send"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -71,6 +72,24 @@ def keep_freed_memory() -> None:
             mallopt = ctypes.CDLL("libc.so.6").mallopt
             mallopt(mmap_threshold, 32 << 20)  # the largest that glibc takes
             mallopt(trim_threshold, 2047 << 20)
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """`values` on the device. What goes to a GPU is on its way: it takes it when it comes to it, and nobody waits."""
+    if values.device == device or device.type in ("cpu", "mps"):  # mps may take it from memory that is free by then
+        return values.to(device)
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()  # a GPU reads such memory by itself
+    return values.to(device, non_blocking=True)
+
+
+def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, the next of which is made, by another thread, while one is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, items, None)
+        while (item := waiting.result()) is not None:
+            waiting = pool.submit(next, items, None)
+            yield item
 
 
 class Workers:

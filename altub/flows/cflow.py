@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from altub.device import send
 from altub.flows.config import FlowConfig
 from altub.flows.coupling import coupling_step
 from altub.flows.head import FlowHead, Precision, Update
@@ -58,6 +59,7 @@ class CFlowHead(FlowHead):
                 subnet_constructor=_subnet(config.hidden_ratio),
             )
         self.register_buffer("offset", torch.zeros(()))
+        self._in_use: tuple[Tensor, tuple[int, int], Tensor] | None = None
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         z, log_det = self.transform(features)
@@ -103,12 +105,12 @@ class CFlowHead(FlowHead):
         codes = self.codes(height, width)
         words = np.random.SeedSequence(seed).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(words[0] >> 1))
-        order = torch.randperm(len(fibres), generator=generator).to(fibres.device)
-        inside = at_size(self.inside, (height, width))
-        share = 1.0
+        order = torch.randperm(len(fibres), generator=generator)
+        inside, share = self._inside_here((height, width)), 1.0
         if inside is not None:
-            counts = inside.flatten()[order % len(codes)]
+            counts = inside[order % len(codes)]
             order, share = order[counts], len(order) / int(counts.sum())
+        order = send(order, fibres.device)
 
         def loss(part: Tensor, count: int) -> tuple[Tensor, Tensor]:
             with precision():
@@ -125,6 +127,14 @@ class CFlowHead(FlowHead):
         for chosen in order.tensor_split(max(round(len(order) / self.config.fibres), 1)):
             size = MICROBATCH_FIBRES if fibres.device.type == "cpu" else len(chosen)
             yield [partial(loss, part, len(chosen)) for part in chosen.split(size)]
+
+    def _inside_here(self, size: tuple[int, int]) -> Tensor | None:
+        """`inside` at maps of this size as bool (H * W,) in the program's own memory: read from a GPU only once."""
+        if self.inside is None:
+            return None
+        if self._in_use is None or self._in_use[0] is not self.inside or self._in_use[1] != size:
+            self._in_use = self.inside, size, at_size(self.inside, size).flatten().cpu()
+        return self._in_use[2]
 
     def forward_fibres(self, fibres: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Fibres (M, C) at positions with these codes (M, condition) to z (M, C) and log|det J| (M,)."""

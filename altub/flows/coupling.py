@@ -291,7 +291,7 @@ class _Couple(torch.autograd.Function):
             # d/ds of x2 * exp(s), plus the log-determinant's own term, through s = clamp * tanh(0.1 a).
             torch.addcmul(grad_s[part], grad_u2, x2[part], out=grad_a_s)
             slope = ctx.clamp * SUBNET_FACTOR
-            grad_a_s.mul_(torch.addcmul(tanh.new_tensor(slope), tanh[part], tanh[part], value=-slope))
+            grad_a_s.mul_(torch.addcmul(tanh.new_full((), slope), tanh[part], tanh[part], value=-slope))
             if inputs_too:
                 torch.mul(grad_u1, gain[:, :first], out=grad_x1[part])
                 grad_x2[part] = grad_u2

@@ -22,7 +22,7 @@ from altub.backbones import Backbone
 from altub.data import PixelRange, Sample, to_tensor
 from altub.data.augment import Augment
 from altub.data.images.reading import image_dimensions
-from altub.device import Item, Result, Workers
+from altub.device import Item, Result, Workers, one_ahead, send
 from altub.errors import ConfigError, RunError
 from altub.files import explain_full_disk
 from altub.flows import FeatureNorm, FlowPyramid
@@ -214,7 +214,7 @@ class FeatureStore:
             return loaded[0], loaded[0] + len(loaded[1]), self._extract(loaded[1])
 
         if self.device.type != "cpu":  # its host decodes the next images meanwhile
-            yield from map(extract, _one_ahead(self._all_tiles() if self.frames else map(self._piece, self._starts)))
+            yield from map(extract, one_ahead(self._all_tiles() if self.frames else map(self._piece, self._starts)))
         elif self.frames:
             yield from self._side_by_side(extract, self._all_tiles())
         else:  # decoded and passed through the backbone by the same worker: some decode while others compute
@@ -285,7 +285,7 @@ class FeatureStore:
 
     def _extract(self, images: Tensor) -> list[Tensor]:
         with torch.no_grad():
-            return self.backbone(images.to(self.device))
+            return self.backbone(send(images, self.device))
 
     def _as_kept(self, values: Tensor) -> Tensor:
         if self.dtype == torch.float32:
@@ -302,9 +302,9 @@ class FeatureStore:
             return [level.contiguous() for level in self._extract(images)]
         kept = [self.own.index(index) for index in indices]
         if self.mode == "disk":
-            return [rows.read(kept).to(self.device).float() for rows in self._arrays]
-        rows = torch.as_tensor(kept, dtype=torch.long, device=self._arrays[0].device)
-        return [array[rows].to(self.device).float() for array in self._arrays]
+            return [send(rows.read(kept), self.device).float() for rows in self._arrays]
+        rows = send(torch.as_tensor(kept, dtype=torch.long), self._arrays[0].device)
+        return [send(array[rows], self.device).float() for array in self._arrays]
 
     def batches(self, size: int) -> Iterator[tuple[list[int], list[Tensor]]]:
         """All own images in order: (indices, features) of at most `size` images at a time."""
@@ -319,15 +319,6 @@ class FeatureStore:
                 array.close()
         self._arrays = []
         shutil.rmtree(self.spill, ignore_errors=True)
-
-
-def _one_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, the next of which is made while one is in use."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(next, items, None)
-        while (item := waiting.result()) is not None:
-            waiting = pool.submit(next, items, None)
-            yield item
 
 
 class _RowFile:

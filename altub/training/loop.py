@@ -7,12 +7,12 @@ weights: every epoch draws its order from (seed, epoch) alone, and the checkpoin
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
+from altub.device import one_ahead
 from altub.errors import AltUBError, ModelError
 from altub.training.adapt import fit_base
 from altub.training.cross import cross_calibrate
@@ -21,19 +21,19 @@ from altub.training.epoch import evaluate_epoch, image_order, nll_per_dimension
 from altub.training.preparation import fold_norms, prepare
 from altub.training.push import push_of_step
 from altub.training.recorder import Recorder, SilentRecorder, StopRequested, TrainingEvent
-from altub.training.state import TrainingState
+from altub.training.state import NonFiniteLossError, TrainingState
 from altub.training.steps import Alternation
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from altub.backbones import Backbone
     from altub.data import Category
     from altub.runs.run import Run
+    from altub.training.preparation import Prepared
+    from altub.training.schedule import Phase
 
 __all__ = ["NonFiniteLossError", "TrainingEvent", "train"]
-
-
-class NonFiniteLossError(AltUBError):
-    """The loss became NaN or infinite; the last good state is kept."""
 
 
 def train(
@@ -101,7 +101,7 @@ def _train(
             try:
                 yield recorder.start_done(evaluate_epoch(parts, state, updates.lr_now))
             except ModelError:
-                raise _non_finite(state) from None
+                raise state.non_finite() from None
 
         while state.epoch < config.epochs:
             epoch = state.epoch + 1
@@ -117,34 +117,28 @@ def _train(
                     fit_base(parts.pyramid, parts.trained, precision=parts.autocast, check=check, add=group.add)
                     state.sums.base_steps = 1
                     state.step = (index + 1) * state.steps_per_pass
-                else:
-                    images = order[step * config.batch_size : (step + 1) * config.batch_size]
-                    features = parts.trained.batch(group.own(images), epoch)
-                    global_step = state.epoch * state.steps_per_pass + step + 1
-                    progress = (global_step - 1) / (config.epochs * state.steps_per_pass)
-                    left = config.epochs - epoch
-                    push = push_of_step(
-                        parts.known, turn, left, config.push_epochs, global_step - 1, config.push_weight
-                    )
-                    for whose in schedule.step_turns(global_step) if turn == "flow" else ("base",):
-                        nll = updates.step(features, whose, epoch, global_step, progress, push, len(images))
-                        if not all(map(math.isfinite, nll)):
-                            raise _non_finite(state)
-                        if whose == "flow" or not schedule.on_top:  # every image counts once in the epoch's loss
-                            state.sums.add(nll, len(images))
-                        state.sums.base_steps += whose == "base"
-                    state.step += 1
-                state.sums.seconds += time.monotonic() - began
-                stop.look()
-                yield recorder.step_done(turn, steps, nll_per_dimension(state.sums.means(), parts.pyramid))
+                    state.sums.seconds += time.monotonic() - began
+                    stop.look()
+                    yield recorder.step_done(turn, steps, nll_per_dimension(state.sums.means(), parts.pyramid))
+                    continue
+                for images, features in _batches(parts, order[step * config.batch_size :], epoch, group):
+                    _step(parts, updates, state, turn, features, len(images))
+                    state.take_losses()
+                    state.sums.seconds += time.monotonic() - began
+                    stop.look()
+                    yield recorder.step_done(turn, steps, nll_per_dimension(state.sums.means(), parts.pyramid))
+                    began = time.monotonic()
 
+            began = time.monotonic()
+            state.take_losses(wait=True)
+            state.sums.seconds += time.monotonic() - began
             # A run that is resumed right here has not made the epoch's last step in this process.
             updates.set_rates((epoch * state.steps_per_pass - 1) / (config.epochs * state.steps_per_pass))
             yield recorder.tell(f"evaluating epoch {epoch}")
             try:
                 record = evaluate_epoch(parts, state, updates.lr_now) if group.is_main else None
             except ModelError:  # the weights give no finite likelihood any more
-                raise _non_finite(state) from None
+                raise state.non_finite() from None
             stop.look()
             recorder.check_stop()  # nothing is written yet: resuming computes this epoch's end again
             yield recorder.epoch_done(record)
@@ -154,9 +148,33 @@ def _train(
             yield recorder.calibrated()
 
 
-def _non_finite(state: TrainingState) -> NonFiniteLossError:
-    kept = f"the model and checkpoint of epoch {state.epoch} are kept" if state.epoch else "nothing was saved yet"
-    return NonFiniteLossError(
-        f"The loss became infinite or NaN in epoch {state.epoch + 1}; {kept}. "
-        "Lower the learning rate, or use precision fp32, and start again."
+def _batches(
+    parts: Prepared, order: Sequence[int], epoch: int, group: Group
+) -> Iterator[tuple[Sequence[int], list[Tensor]]]:
+    """The batches of these images: their places, and the features of those that this process keeps.
+
+    For a GPU the next batch is read, or decoded and computed, while one is trained on.
+    """
+    size = parts.config.batch_size
+    chosen = (order[start : start + size] for start in range(0, len(order), size))
+    batches = ((images, parts.trained.batch(group.own(images), epoch)) for images in chosen)
+    return batches if parts.device.type == "cpu" else one_ahead(batches)
+
+
+def _step(
+    parts: Prepared, updates: Alternation, state: TrainingState, turn: Phase, features: list[Tensor], images: int
+) -> None:
+    """Trains on one batch of so many images, and counts the step."""
+    config, schedule = parts.config, parts.config.base
+    epoch, step = state.epoch + 1, state.step % state.steps_per_pass
+    global_step = state.epoch * state.steps_per_pass + step + 1
+    progress = (global_step - 1) / (config.epochs * state.steps_per_pass)
+    push = push_of_step(
+        parts.known, turn, config.epochs - epoch, config.push_epochs, global_step - 1, config.push_weight
     )
+    for whose in schedule.step_turns(global_step) if turn == "flow" else ("base",):
+        nll = updates.enqueue(features, whose, epoch, global_step, progress, push, images)
+        counts = whose == "flow" or not schedule.on_top  # every image counts once in the epoch's loss
+        state.losses.put(nll, images if counts else 0)
+        state.sums.base_steps += whose == "base"
+    state.step += 1

@@ -68,11 +68,12 @@ class Push:
             with torch.no_grad(), precision():
                 energies = head.energy(norm(good[scale]), base)
                 middle, boundary = _quantiles(only_inside(energies[:, None], head.inside))
-            normalised = norm(self.features[scale])
+            normalised, where = norm(self.features[scale]), self.positions[scale]
             with precision():
-                energies = head.energy(normalised, base)[self.positions[scale]]
-            unit = max(boundary - middle, 1e-6)
-            missing = F.relu(1 + MARGIN - (energies.float() - middle) / unit).mean()
+                energies = head.energy(normalised, base)
+            unit = (boundary - middle).clamp_min(1e-6)
+            missing = F.relu(1 + MARGIN - (energies.float() - middle) / unit)
+            missing = torch.where(where, missing, 0.0).sum() / where.sum().clamp_min(1)
             dimensions = self.features[scale][0].numel()
             return self.weight * dimensions * missing, missing.new_zeros((), dtype=torch.float64)
 
@@ -125,7 +126,12 @@ def _covered(pixels: Tensor, size: tuple[int, ...]) -> Tensor:
     return (share >= torch.minimum(most, torch.tensor(COVERED))) & (share > 0)
 
 
-def _quantiles(energies: Tensor) -> tuple[float, float]:
-    """The median and the boundary."""
-    middle, boundary = np.quantile(energies.float().cpu().numpy(), (0.5, BOUNDARY))
-    return float(middle), float(boundary)
+def _quantiles(energies: Tensor) -> list[Tensor]:
+    """The median and the boundary, on the device of the energies."""
+    ordered = energies.float().flatten().sort().values
+    found = []
+    for share in (0.5, BOUNDARY):
+        below, between = divmod(share * (len(ordered) - 1), 1)
+        low, high = ordered[int(below)], ordered[min(int(below) + 1, len(ordered) - 1)]
+        found.append(low + (high - low) * between)
+    return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from altub.errors import ModelError
 from altub.training.adapt import fit_base
 from altub.training.epoch import image_order
+from altub.training.losses import LossReader
 from altub.training.push import push_of_step
 
 if TYPE_CHECKING:
@@ -56,7 +57,16 @@ def train_epochs(
         ModelError: the loss became infinite or NaN.
     """
     config, schedule = updates.config, updates.config.base
-    passes = math.ceil(len(images) / config.batch_size)
+    passes, losses = math.ceil(len(images) / config.batch_size), LossReader()
+
+    def look(epoch: int, wait: bool = False) -> None:
+        for nll, _ in losses.arrived(wait):
+            if not all(map(math.isfinite, nll)):
+                raise ModelError(
+                    f"The loss became infinite or NaN in epoch {epoch} of {epochs}: train with a lower "
+                    "learning rate; where a model is adapted, choose another way than flow."
+                )
+
     for epoch in range(1, epochs + 1):
         order = image_order(len(images), config.seed, epoch)
         for index, turn in enumerate(schedule.epoch_turns(epoch)):
@@ -70,10 +80,7 @@ def train_epochs(
                 progress = min((global_step - 1) / (epochs * passes), 1.0)
                 push = push_of_step(known, turn, epochs - epoch, pushed, global_step - 1, config.push_weight)
                 for whose in schedule.step_turns(global_step) if turn == "flow" else ("base",):
-                    nll = updates.step(batch, whose, epoch, global_step, progress, push)
-                    if not all(map(math.isfinite, nll)):
-                        raise ModelError(
-                            f"The loss became infinite or NaN in epoch {epoch} of {epochs}: train with a lower "
-                            "learning rate; where a model is adapted, choose another way than flow."
-                        )
+                    losses.put(updates.enqueue(batch, whose, epoch, global_step, progress, push), len(chosen))
+                look(epoch)
                 yield epoch, len(chosen)
+        look(epoch, wait=True)

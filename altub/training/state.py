@@ -9,7 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-__all__ = ["EpochSums", "TrainingState"]
+from altub.errors import AltUBError
+from altub.training.losses import LossReader
+
+__all__ = ["EpochSums", "NonFiniteLossError", "TrainingState"]
+
+
+class NonFiniteLossError(AltUBError):
+    """The loss became NaN or infinite; the last good state is kept."""
 
 
 @dataclass
@@ -47,23 +54,49 @@ class TrainingState:
         epoch: epochs completed.
         step: steps of the running epoch completed, over all of its passes.
         sums: of the running epoch.
+        losses: of its steps, as far as they are not in `sums` yet.
     """
 
     steps_per_pass: int
     epoch: int = 0
     step: int = 0
     sums: EpochSums = field(default_factory=EpochSums)
+    losses: LossReader = field(default_factory=LossReader)
 
     @classmethod
     def start(cls, images: int, batch_size: int) -> TrainingState:
         """Before the first step on so many images."""
         return cls(steps_per_pass=math.ceil(images / batch_size))
 
+    def take_losses(self, wait: bool = False) -> None:
+        """Adds up the losses that the device has computed by now; with `wait`, those of all steps.
+
+        Raises:
+            NonFiniteLossError: one is infinite or NaN.
+        """
+        for nll, images in self.losses.arrived(wait):
+            if not all(map(math.isfinite, nll)):
+                raise self.non_finite()
+            self.sums.add(nll, images)
+
+    def non_finite(self) -> NonFiniteLossError:
+        """What is said where the running epoch has no finite loss."""
+        kept = f"the model and checkpoint of epoch {self.epoch} are kept" if self.epoch else "nothing was saved yet"
+        return NonFiniteLossError(
+            f"The loss became infinite or NaN in epoch {self.epoch + 1}; {kept}. "
+            "Lower the learning rate, or use precision fp32, and start again."
+        )
+
     def finish_epoch(self) -> None:
         self.epoch, self.step, self.sums = self.epoch + 1, 0, EpochSums()
 
     def counters(self) -> dict[str, Any]:
-        """For the checkpoint, JSON-able."""
+        """For the checkpoint, JSON-able.
+
+        Raises:
+            NonFiniteLossError: as `take_losses`; nothing of such a state is to be kept.
+        """
+        self.take_losses(wait=True)
         return {"epoch": self.epoch, "step": self.step, "steps": self.steps_per_pass, "sums": asdict(self.sums)}
 
     def restore(self, counters: dict[str, Any]) -> None:

@@ -78,6 +78,19 @@ class Alternation:
         push: Push | None = None,
         images: int | None = None,
     ) -> list[float]:
+        """`enqueue`, waiting for the result."""
+        return self.enqueue(features, phase, epoch, global_step, progress, push, images).tolist()
+
+    def enqueue(
+        self,
+        features: Sequence[Tensor],
+        phase: Phase,
+        epoch: int,
+        global_step: int,
+        progress: float,
+        push: Push | None = None,
+        images: int | None = None,
+    ) -> Tensor:
         """Trains on one batch of features (per scale (N, C, H, W)); `progress` is the share of training done.
 
         Args:
@@ -86,8 +99,9 @@ class Alternation:
 
         Most flows make one update of a batch; a head may make many (`FlowHead.train_batch`).
 
-        Returns each scale's negative log-likelihood in nats, mean over the batch. Where one is not finite, the update
-        that it belongs to is not made, nor any after it.
+        Returns each scale's negative log-likelihood in nats, mean over the batch: (scales,) float64 on the device, and
+        on a GPU maybe not computed yet. Where one is not finite, on a CPU the update that it belongs to is not made,
+        nor any after it; on a GPU, where that would be a wait in every update, such weights are lost.
         """
         self.set_rates(progress)
         base_moves = phase == "base" or self.config.base.base_joins_flow(epoch, global_step)
@@ -102,7 +116,8 @@ class Alternation:
             updates = self._flow_updates(features, [self.config.seed, epoch, global_step], push)
         else:
             updates = iter([self._base_update(features)])
-        totals = torch.zeros(len(features), dtype=torch.float64, device=features[0].device)
+        device = features[0].device
+        totals = torch.zeros(len(features), dtype=torch.float64, device=device)
         images = images or len(features[0])
         for count, update in enumerate(updates):
             if count and self.group.size > 1:
@@ -111,12 +126,12 @@ class Alternation:
                     "train it with one."
                 )
             totals += self._gradients(update, len(features), len(features[0]) / images)
-            if not torch.isfinite(totals).all():
+            if device.type == "cpu" and not torch.isfinite(totals).all():
                 break
             if phase == "base":
                 self._clip()
             self.optimizers[phase].step()
-        return (totals / images).tolist()
+        return totals / images
 
     # The scales share no parameters. What they make of a batch is therefore merged: the n-th updates of all scales are
     # one optimiser step, whose microbatches of every scale run side by side.

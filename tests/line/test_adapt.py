@@ -177,7 +177,8 @@ def test_the_flow_is_trained_by_the_seed_and_ends_when_it_is_told_to(detector: A
 
 
 def test_a_flow_whose_loss_is_not_finite_is_said(detector: AnomalyDetector, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Alternation, "step", lambda *arguments: [1.0, float("nan"), 1.0])
+    nan = torch.tensor([1.0, float("nan"), 1.0])
+    monkeypatch.setattr(Alternation, "enqueue", lambda *arguments: nan)
     with pytest.raises(ModelError, match=r"infinite or NaN in epoch 1 of 4.*choose another way than flow"):
         adapt(detector, parts(8, 4), way="flow")
 

@@ -225,16 +225,16 @@ def test_stopped_in_the_base_turn_on_top_and_resumed_is_undisturbed(
 def test_a_loss_that_is_not_finite_keeps_the_last_good_state(
     small_config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_step = Alternation.step
+    real_enqueue = Alternation.enqueue
 
-    def overflowing_step(self: Alternation, features, phase, epoch, *rest):
-        losses = real_step(self, features, phase, epoch, *rest)
+    def overflowing_enqueue(self: Alternation, features, phase, epoch, *rest):
+        losses = real_enqueue(self, features, phase, epoch, *rest)
         if epoch == 2:
             with torch.no_grad():
                 self.flow_parameters[0].fill_(float("nan"))
         return losses
 
-    monkeypatch.setattr(Alternation, "step", overflowing_step)
+    monkeypatch.setattr(Alternation, "enqueue", overflowing_enqueue)
     run = Run.create(tmp_path / "r", variant(small_config, base={"base_update": "off"}))
     with pytest.raises(NonFiniteLossError, match="epoch 1 are kept"):
         for event in train(run):

@@ -64,6 +64,7 @@ class FlowHead(nn.Module, ABC):
     def __init__(self, config: FlowConfig, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.register_buffer("inside", None, persistent=False)  # follows from the model's configuration
+        self._compiled: tuple[torch.Size, Callable[[Tensor, DiagonalGaussian], Tensor]] | None = None
         self.config = config
         self.channels, *size = shape
         self.size = tuple(size)
@@ -85,6 +86,17 @@ class FlowHead(nn.Module, ABC):
     def transform(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
         """z (N, C, H, W) and `log_det_map`; a head that has one gives both from a single pass."""
         return self(features)[0], self.log_det_map(features)
+
+    @classmethod
+    def can_compile(cls) -> bool:
+        """Has `compile_nll` an effect on `train_batch`?"""
+        return cls.train_batch is FlowHead.train_batch
+
+    def compile_nll(self, shape: torch.Size) -> None:
+        """From now on `train_batch` computes the likelihood of microbatches of this shape (n, C, H, W) by
+        `torch.compile`, which fuses what lies between the convolutions. Microbatches of another shape, such as the
+        rest of an epoch, are computed as before, so that no second compilation holds up a training."""
+        self._compiled = shape, torch.compile(self.nll, dynamic=False)
 
     def energy(self, features: Tensor, base: DiagonalGaussian, log_det_weight: float = 0.0) -> Tensor:
         """How unlikely each position is under `base`, (N, H, W): higher is more anomalous.
@@ -164,8 +176,9 @@ class FlowHead(nn.Module, ABC):
 
         def negative_log_likelihood(part: Tensor) -> tuple[Tensor, Tensor]:
             normalised = norm(part)
+            nll_of = self._compiled[1] if self._compiled and self._compiled[0] == part.shape else self.nll
             with precision():
-                nll = self.nll(normalised, base)
+                nll = nll_of(normalised, base)
             total = nll.sum()
             return total / count, total.detach()
 

@@ -248,6 +248,13 @@ class TrainingConfig(_Settings):
         "Number format of the kept features; auto is fp16, half the memory, where fp32 does not fit into it.",
         group="run",
     )
+    compile: bool = setting(
+        False,
+        "Compilation",
+        "Compile the flow's likelihood by torch.compile, for long trainings on a GPU; costs a minute or more at the "
+        "start.",
+        group="run",
+    )
     evaluate_every: int = setting(
         1,
         "Evaluation interval",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from altub.device import one_ahead
 from altub.errors import AltUBError, ModelError
 from altub.training.adapt import fit_base
+from altub.training.compiled import compile_heads
 from altub.training.cross import cross_calibrate
 from altub.training.distributed import ALONE, Agreed, Group
 from altub.training.epoch import evaluate_epoch, image_order, nll_per_dimension
@@ -96,6 +97,7 @@ def _train(
         group.wait()  # the first process may write the checkpoint that the others read
         yield from recorder.tell_each(fold_norms(parts))
         updates.norms = parts.trained.norms_left(parts.pyramid)
+        yield from recorder.tell_each(compile_heads(parts))
         if (state.epoch, state.step) == (0, 0) and group.is_main:
             yield recorder.tell("evaluating what the features give alone")
             try:

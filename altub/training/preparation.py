@@ -30,6 +30,7 @@ from altub.inference.framing import Framing
 from altub.inference.masked import inspected_positions
 from altub.inference.regions import kept_pixels
 from altub.settings import feature_memory_bytes
+from altub.training.compiled import check_compilation
 from altub.training.config import TrainingConfig
 from altub.training.data_record import Split, split_data
 from altub.training.distributed import ALONE, Group
@@ -115,6 +116,7 @@ def prepare(
         config = _resolve(run, run.config, status, category, backbone, device)
     precision = config.precision
     status.device = f"{describe_device(device)}, {precision}"
+    check_compilation(config, device, group.size)
     framing = Framing.of(config)
     is_ours = backbone is None
     if backbone is None:

@@ -72,11 +72,15 @@ class Group:
 
 
 class _Processes(Group):
-    """What `torch.distributed` connects; messages go through the CPU with gloo, between GPUs with NCCL."""
+    """What `torch.distributed` connects; messages go through the CPU with gloo, between GPUs with NCCL.
+
+    Answers and meetings go by gloo in either case: by NCCL a process would wait for its GPU at each.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.rank, self.size, self.local_rank = torchrun_place()
         self._device = device
+        self._programs = dist.new_group(backend="gloo", timeout=PATIENCE)
 
     def add(self, values: Tensor) -> Tensor:
         here = values.to(self._device)
@@ -92,12 +96,12 @@ class _Processes(Group):
                 tensor.copy_(there)
 
     def main_says(self, answer: bool) -> bool:
-        said = torch.tensor([float(answer)], device=self._device)
-        dist.broadcast(said, 0)
+        said = torch.tensor([float(answer)])
+        dist.broadcast(said, 0, group=self._programs)
         return bool(said.item())
 
     def wait(self) -> None:
-        dist.barrier()
+        dist.barrier(group=self._programs)
 
     @contextmanager
     def main_first(self) -> Iterator[None]:

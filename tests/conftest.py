@@ -65,6 +65,17 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in sample with 12 good images to train on and 1 of each kind to test on; all of it takes a minute."""
+    from altub.data import sample
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, count in {"_TRAIN_GOOD": 12, "_TEST_GOOD": 1, "_TEST_EACH_DEFECT": 1}.items():
+            patch.setattr(sample, name, count)
+        return sample.make_sample(tmp_path_factory.mktemp("drawn") / "sample")
+
+
+@pytest.fixture(scope="session")
 def small_config(data_folder: Path) -> TrainingConfig:
     """A training that takes about a second: two coupling steps at 64 px, 4 epochs of 3 steps."""
     return make_config(

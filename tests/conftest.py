@@ -64,15 +64,24 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
-def tiny_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built-in sample with 12 good images to train on and 1 of each kind to test on; all of it takes a minute."""
+def draw_sample(root: Path, train: int, good: int, each: int, categories: tuple[str, ...] = ()) -> Path:
+    """The built-in sample with so many images to train on, good ones to test on and defects of each kind.
+
+    All of it takes a minute to draw; what uses the sample takes this one for it.
+    """
     from altub.data import sample
 
     with pytest.MonkeyPatch.context() as patch:
-        for name, count in {"_TRAIN_GOOD": 12, "_TEST_GOOD": 1, "_TEST_EACH_DEFECT": 1}.items():
+        for name, count in {"_TRAIN_GOOD": train, "_TEST_GOOD": good, "_TEST_EACH_DEFECT": each}.items():
             patch.setattr(sample, name, count)
-        return sample.make_sample(tmp_path_factory.mktemp("drawn") / "sample")
+        if categories:
+            patch.setattr(sample, "SAMPLE_CATEGORIES", {name: sample.SAMPLE_CATEGORIES[name] for name in categories})
+        return sample.make_sample(root)
+
+
+@pytest.fixture(scope="session")
+def tiny_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_sample(tmp_path_factory.mktemp("drawn") / "sample", train=12, good=1, each=1)
 
 
 @pytest.fixture(scope="session")

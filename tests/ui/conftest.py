@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from altub.runs.run import Run
+from tests.conftest import draw_sample
 from tests.ui.ready import ReadyPage
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -163,13 +164,9 @@ def chromium(chromium_is_there: None) -> Iterator[playwright_api.Browser]:
 
 @pytest.fixture(scope="session")
 def small_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built-in sample with a few of its images: a page would draw all of them first, for a minute."""
-    from altub.data import sample
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, count in {"_TRAIN_GOOD": 16, "_TEST_GOOD": 2, "_TEST_EACH_DEFECT": 1}.items():
-            patch.setattr(sample, name, count)
-        return sample.make_sample(tmp_path_factory.mktemp("drawn") / "sample")
+    """What the page finds of the built-in sample, which it would draw first."""
+    root = tmp_path_factory.mktemp("drawn") / "sample"
+    return draw_sample(root, train=16, good=2, each=2, categories=("bracket", "fabric"))
 
 
 @pytest.fixture(scope="session")

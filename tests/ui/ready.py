@@ -45,7 +45,7 @@ class ReadyPage:
             return int(self._process.stdout.readline())
 
     def close(self) -> None:
-        self._process.stdin.close()
+        self._process.kill()
         self._process.wait(10)
 
 

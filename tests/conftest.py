@@ -64,8 +64,8 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def draw_sample(root: Path, train: int, good: int, each: int, categories: tuple[str, ...] = ()) -> Path:
-    """The built-in sample with so many images to train on, good ones to test on and defects of each kind.
+def draw_sample(root: Path, categories: dict[str, tuple[str, ...]], *, train: int, good: int, each: int) -> Path:
+    """The built-in sample with these defects, and so many images to train on, good and defective ones to test on.
 
     All of it takes a minute to draw; what uses the sample takes this one for it.
     """
@@ -74,14 +74,16 @@ def draw_sample(root: Path, train: int, good: int, each: int, categories: tuple[
     with pytest.MonkeyPatch.context() as patch:
         for name, count in {"_TRAIN_GOOD": train, "_TEST_GOOD": good, "_TEST_EACH_DEFECT": each}.items():
             patch.setattr(sample, name, count)
-        if categories:
-            patch.setattr(sample, "SAMPLE_CATEGORIES", {name: sample.SAMPLE_CATEGORIES[name] for name in categories})
+        patch.setattr(sample, "SAMPLE_CATEGORIES", categories)
         return sample.make_sample(root)
 
 
 @pytest.fixture(scope="session")
 def tiny_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw_sample(tmp_path_factory.mktemp("drawn") / "sample", train=12, good=1, each=1)
+    from altub.data import SAMPLE_CATEGORIES
+
+    two = {name: defects[:2] for name, defects in SAMPLE_CATEGORIES.items()}
+    return draw_sample(tmp_path_factory.mktemp("drawn") / "sample", two, train=12, good=1, each=1)
 
 
 @pytest.fixture(scope="session")

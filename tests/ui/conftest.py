@@ -165,8 +165,10 @@ def chromium(chromium_is_there: None) -> Iterator[playwright_api.Browser]:
 @pytest.fixture(scope="session")
 def small_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the page finds of the built-in sample, which it would draw first."""
-    root = tmp_path_factory.mktemp("drawn") / "sample"
-    return draw_sample(root, train=16, good=2, each=2, categories=("bracket", "fabric"))
+    from altub.data import SAMPLE_CATEGORIES
+
+    used = {name: SAMPLE_CATEGORIES[name] for name in ("bracket", "fabric")}
+    return draw_sample(tmp_path_factory.mktemp("drawn") / "sample", used, train=16, good=2, each=2)
 
 
 @pytest.fixture(scope="session")

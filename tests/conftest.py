@@ -64,6 +64,28 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def draw_sample(root: Path, categories: dict[str, tuple[str, ...]], *, train: int, good: int, each: int) -> Path:
+    """The built-in sample with these defects, and so many images to train on, good and defective ones to test on.
+
+    All of it takes a minute to draw; what uses the sample takes this one for it.
+    """
+    from altub.data import sample
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, count in {"_TRAIN_GOOD": train, "_TEST_GOOD": good, "_TEST_EACH_DEFECT": each}.items():
+            patch.setattr(sample, name, count)
+        patch.setattr(sample, "SAMPLE_CATEGORIES", categories)
+        return sample.make_sample(root)
+
+
+@pytest.fixture(scope="session")
+def tiny_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from altub.data import SAMPLE_CATEGORIES
+
+    two = {name: defects[:2] for name, defects in SAMPLE_CATEGORIES.items()}
+    return draw_sample(tmp_path_factory.mktemp("drawn") / "sample", two, train=12, good=1, each=1)
+
+
 @pytest.fixture(scope="session")
 def small_config(data_folder: Path) -> TrainingConfig:
     """A training that takes about a second: two coupling steps at 64 px, 4 epochs of 3 steps."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -170,17 +171,15 @@ def test_every_public_name_is_explained() -> None:
 # The examples run.
 
 
-def test_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_readme_example_runs(in_tiny_sample: None, capsys: pytest.CaptureFixture) -> None:
     (example,) = code_blocks(read(README))
-    use_tiny_sample(monkeypatch, tmp_path)
     names: dict[str, Any] = {}
     exec(compile(shortened(example), "README.md", "exec"), names)
     assert capsys.readouterr().out.strip()
     assert 0 < names["prediction"].p_value <= 1
 
 
-def test_examples_of_the_library_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use_tiny_sample(monkeypatch, tmp_path)
+def test_examples_of_the_library_run(in_tiny_sample: None) -> None:
     names: dict[str, Any] = {}
     for block in code_blocks(read(REPOSITORY / "docs" / "api.md")):
         exec(compile(shortened(block), "docs/api.md", "exec"), names)
@@ -196,19 +195,17 @@ def registered_names() -> Iterator[None]:
         known.update(names)
 
 
-def use_tiny_sample(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """The built-in sample with a few images, made below `folder`, and no network."""
+@pytest.fixture
+def in_tiny_sample(tiny_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of its own, in which the built-in sample has a few images, and no network."""
     from huggingface_hub import constants
 
-    from altub.data import sample
-
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("ALTUB_DATA", str(folder / "data"))
-    monkeypatch.setenv("ALTUB_RUNS", str(folder / "runs"))
+    shutil.copytree(tiny_sample, tmp_path / "data/sample")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALTUB_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("ALTUB_RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("ALTUB_WEIGHTS", raising=False)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    for name, count in (("_TRAIN_GOOD", 8), ("_TEST_GOOD", 1), ("_TEST_EACH_DEFECT", 1)):
-        monkeypatch.setattr(sample, name, count)
 
 
 def shortened(example: str) -> str:

@@ -12,8 +12,8 @@ import pytest
 
 import altub
 from tests.conftest import REPOSITORY
+from tests.sources import PACKAGE, tree
 
-PACKAGE = REPOSITORY / "altub"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -25,14 +25,13 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 def names_imported(source: Path) -> set[str]:
     """Top-level and full names of all modules that a file imports, wherever in it; type checkers' own left out."""
     names: set[str] = set()
-    tree = ast.parse(source.read_text(encoding="utf-8"))
     for_types = {
         id(child)
-        for node in ast.walk(tree)
+        for node in ast.walk(tree(source))
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
         for child in ast.walk(node)
     }
-    for node in ast.walk(tree):
+    for node in ast.walk(tree(source)):
         if id(node) in for_types:
             continue
         if isinstance(node, ast.Import):
@@ -105,8 +104,7 @@ def test_what_no_file_may_do(source: Path) -> None:
         if str(source.relative_to(PACKAGE)) not in ("cli/serve.py", "cli/bench.py"):
             assert not any(name.startswith("altub.ui") for name in imported), "arrows point one way"
     assert not imported & {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(tree(source)) if isinstance(node, ast.Call)]
     for call in calls:
         name = ast.unparse(call.func)
         assert name not in {"torch.load", "torch.save", "eval", "exec"}, f"line {call.lineno}: {name}"
@@ -114,7 +112,7 @@ def test_what_no_file_may_do(source: Path) -> None:
             allowed = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
             assert allowed.get("allow_pickle") == "False", f"line {call.lineno}: say allow_pickle=False"
     if source.name != "settings.py":
-        reads = [node.lineno for node in ast.walk(tree) if _reads_environment(node)]
+        reads = [node.lineno for node in ast.walk(tree(source)) if _reads_environment(node)]
         assert not reads, f"settings live in altub/settings.py, not in lines {reads}"
 
 

@@ -23,9 +23,9 @@ from altub import version
 from altub.runs.launchers.hf_jobs import source
 from tests.conftest import REPOSITORY
 from tests.sources import PACKAGE
-from tests.ui.conftest import Server, chromium, chromium_is_there
+from tests.ui.conftest import Server, chromium, chromium_is_there, small_sample
 
-__all__ = ["chromium", "chromium_is_there"]  # fixtures
+__all__ = ["chromium", "chromium_is_there", "small_sample"]  # fixtures
 
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE")
 
@@ -121,8 +121,9 @@ def test_a_space_needs_a_checkout_and_it_says_so(scripts: Path, tmp_path: Path) 
 
 
 @pytest.fixture
-def served(chromium: object, scripts: Path, tmp_path: Path) -> Iterator[Server]:
+def served(chromium: object, scripts: Path, small_sample: Path, tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path, (str(scripts / "altub"), "ui"), tmp_path)
+    shutil.copytree(small_sample, server.data / "sample")
     server.start()
     yield server
     server.kill()

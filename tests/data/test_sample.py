@@ -7,6 +7,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,12 @@ def pixels(image) -> np.ndarray:
     return np.asarray(image).astype(int)
 
 
+@cache
+def example(category: str, defect: str = "good", index: int = 0):
+    """What several tests look at; drawing it takes a tenth of a second."""
+    return render_example(category, defect, index)
+
+
 @pytest.mark.parametrize("category", SAMPLE_CATEGORIES)
 def test_an_example_follows_from_its_name_and_seed(category):
     first, again = (render_example(category, index=3) for _ in range(2))
@@ -70,20 +77,20 @@ def test_an_example_follows_from_its_name_and_seed(category):
 
 @pytest.mark.parametrize(("category", "defect"), EVERY_DEFECT)
 def test_a_defect_changes_the_pixels_of_its_mask_and_no_others(category, defect, monkeypatch):
-    example = render_example(category, defect, 1)
+    drawn = example(category, defect, 1)
     monkeypatch.setattr(sample_module._PRODUCTS[category], "render", good_only(category))
     twin = render_example(category, defect, 1)  # the same piece and the same camera noise, without the defect
     assert not twin.mask.any()
-    change = np.abs(pixels(example.image) - pixels(twin.image)).max(axis=2)
-    assert 50 < example.mask.sum() < 0.15 * example.mask.size
-    stray = change[~example.mask] > 10
-    assert stray.sum() <= 0.05 * example.mask.sum(), "what is not in the mask has not noticeably changed"
-    assert np.mean(change[example.mask] > 8) > 0.35, (
+    change = np.abs(pixels(drawn.image) - pixels(twin.image)).max(axis=2)
+    assert 50 < drawn.mask.sum() < 0.15 * drawn.mask.size
+    stray = change[~drawn.mask] > 10
+    assert stray.sum() <= 0.05 * drawn.mask.sum(), "what is not in the mask has not noticeably changed"
+    assert np.mean(change[drawn.mask] > 8) > 0.35, (
         "an outline holds gaps, not much else (a ghost on black print shows nothing)"
     )
     near = ndimage.binary_dilation(change > 8, iterations=4)
-    assert near[example.mask].mean() > 0.95, "the outline stays close to what has changed"
-    assert change[example.mask].max() > 25
+    assert near[drawn.mask].mean() > 0.95, "the outline stays close to what has changed"
+    assert change[drawn.mask].max() > 25
 
 
 def good_only(category: str):
@@ -94,7 +101,7 @@ def good_only(category: str):
 @pytest.mark.parametrize(("category", "defect"), EVERY_DEFECT)
 def test_a_mask_is_one_defect_and_not_a_cloud_of_specks(category, defect):
     for index in range(3):
-        regions, count = ndimage.label(render_example(category, defect, index).mask, np.ones((3, 3)))
+        regions, count = ndimage.label(example(category, defect, index).mask, np.ones((3, 3)))
         assert 1 <= count <= 3
         assert np.bincount(regions.ravel())[1:].min() >= 10
 
@@ -102,7 +109,7 @@ def test_a_mask_is_one_defect_and_not_a_cloud_of_specks(category, defect):
 @pytest.mark.parametrize("category", SAMPLE_CATEGORIES)
 def test_every_mask_of_the_sample_has_pixels(category):
     for defect in SAMPLE_CATEGORIES[category]:
-        areas = [int(render_example(category, defect, index).mask.sum()) for index in range(2)]
+        areas = [int(example(category, defect, index).mask.sum()) for index in range(2)]
         assert min(areas) >= 50, (defect, areas)
 
 
@@ -130,9 +137,9 @@ def test_sample_is_a_data_set(small, tmp_path, monkeypatch):
     assert category.counts() == {"train": 2, "test_good": 1, "test_defective": 5, "masks": 5}
     assert category.defects == SAMPLE_CATEGORIES["fabric"]
     sample = category.defective[0]
-    example = render_example("fabric", sample.defect)
-    assert np.array_equal(pixels(read_image(sample.path)), pixels(example.image))
-    assert np.array_equal(read_mask(sample.mask_path), example.mask)
+    drawn = render_example("fabric", sample.defect)
+    assert np.array_equal(pixels(read_image(sample.path)), pixels(drawn.image))
+    assert np.array_equal(read_mask(sample.mask_path), drawn.mask)
     with pytest.raises(DataError, match=r"no category .bottle. in the built-in sample\. There is: "):
         load_category("sample", "bottle")
 

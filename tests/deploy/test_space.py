@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
-import sys
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from altub.runs.run import Run
 from altub.runs.time_limit import check_time_left
 from altub.training.config import TrainingConfig, make_config
 from altub.ui.space import install_starting_model
+from tests.hub.loopback import Forks
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPACE_ENVIRONMENT = {"SYSTEM": "spaces", "SPACE_HOST": "owner-altub.hf.space"}
@@ -147,11 +148,10 @@ def test_a_space_has_a_user_and_a_name(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_starting_model_is_trained_on_the_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from altub.data import sample
-
-    for name in ("_TRAIN_GOOD", "_TEST_GOOD", "_TEST_EACH_DEFECT"):
-        monkeypatch.setattr(sample, name, {"_TRAIN_GOOD": 12}.get(name, 1))  # all of it takes a minute to draw
+def test_a_starting_model_is_trained_on_the_sample(
+    tiny_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_sample, tmp_path / "data/sample")
     monkeypatch.setenv("ALTUB_DATA", str(tmp_path / "data"))
     told: list[str] = []
     run = train_starting_model(tmp_path / "run", told.append, epochs=1, image_size=64)
@@ -268,15 +268,15 @@ def test_a_full_queue_says_so(tmp_path: Path, small_config: TrainingConfig, monk
 
 
 def test_a_training_ends_when_its_time_is_over(
-    tmp_path: Path, small_config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+    forks: Forks, tmp_path: Path, small_config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALTUB_MAX_MINUTES", "1")
     run = Run.create(tmp_path / "runs/run", small_config)
     status = run.read_status()
     status.seconds = 59.9  # of an earlier process; its time counts
     run.write_status(status)
-    command = [sys.executable, "-m", "altub", "train", "--run-dir", str(run.path), "--resume", "--queue", "--quiet"]
-    subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=120)
+    command = ("-m", "altub", "train", "--run-dir", str(run.path), "--resume", "--queue", "--quiet")
+    forks.run(command, REPOSITORY, {**os.environ, "PYTHONPATH": str(REPOSITORY)})
     ended = run.status
     assert ended.state == "stopped" and "may take 1 minute." in ended.message
     with pytest.raises(RunError, match="used them up"):

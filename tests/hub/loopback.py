@@ -92,7 +92,7 @@ def hub(loopback_hub: LoopbackHub) -> LoopbackHub:
     return loopback_hub
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def pushed_run(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of two epochs at 64 px; read only."""
     from altub.training.loop import train

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from altub.runs.run import Run
+from tests.conftest import draw_sample
+from tests.ui.ready import ReadyPage
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -36,6 +39,7 @@ FLAGS = [
     "--disable-sync",
 ]
 START_TIMEOUT = 90  # seconds
+ONE_THREAD = 1  # a training that takes every core leaves none for the browser that looks at it
 # What Gradio itself says: a stream that ends when a page is left, and a message of its translation library.
 NOT_OURS = re.compile(r"ERR_ABORTED|ERR_INCOMPLETE_CHUNKED_ENCODING|heartbeat|svelte-i18n|WebGL|favicon")
 
@@ -68,7 +72,9 @@ class Server:
         self.output: list[str] = []
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self) -> None:
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that it runs with."""
         environment = {
             **os.environ,
             "ALTUB_DATA": str(self.data),
@@ -80,22 +86,28 @@ class Server:
         environment.pop("ALTUB_WEIGHTS", None)
         if self.threads is not None:
             environment["OMP_NUM_THREADS"] = str(self.threads)
+        return environment
+
+    def start(self) -> None:
         self.process = subprocess.Popen(
             [*self.command, "--port", str(self.port)],
             cwd=self.cwd,
-            env=environment,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._wait(self.process.stdout)
+
+    def _wait(self, lines: Iterable[str]) -> None:
         ready = threading.Event()
-        threading.Thread(target=self._read, args=(self.process, ready), daemon=True).start()
+        threading.Thread(target=self._read, args=(lines, ready), daemon=True).start()
         if not ready.wait(START_TIMEOUT):
             self.kill()
             raise RuntimeError("the page did not start:\n" + "".join(self.output))
 
-    def _read(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
-        for line in process.stdout:
+    def _read(self, lines: Iterable[str], ready: threading.Event) -> None:
+        for line in lines:
             self.output.append(line)
             if line.startswith("AltUB:"):
                 ready.set()
@@ -105,6 +117,31 @@ class Server:
             self.process.kill()
             self.process.wait(10)
             self.process = None
+
+
+class QuickServer(Server):
+    """A server that a process with all imports becomes: a tenth of the work."""
+
+    def __init__(self, folder: Path, origin: ReadyPage) -> None:
+        super().__init__(folder, threads=ONE_THREAD)
+        self.origin = origin
+        self.pid: int | None = None
+        self.pipe = folder / "output"
+
+    def start(self) -> None:
+        self.pipe.unlink(missing_ok=True)
+        os.mkfifo(self.pipe)
+        self.pid = self.origin.start(["--port", str(self.port)], self.environment, self.cwd, self.pipe)
+        self._wait(self.pipe.open(encoding="utf-8"))
+
+    def kill(self) -> None:
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGKILL)
+            end = time.monotonic() + 10
+            while Path(f"/proc/{self.pid}").exists():
+                assert time.monotonic() < end, "the page goes on"
+                time.sleep(0.01)
+            self.pid = None
 
 
 @pytest.fixture(scope="session")
@@ -127,54 +164,31 @@ def chromium(chromium_is_there: None) -> Iterator[playwright_api.Browser]:
 
 @pytest.fixture(scope="session")
 def small_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built-in sample with a quarter of its images: a page would draw all of them first, for a minute."""
-    from altub.data import sample
+    """What the page finds of the built-in sample, which it would draw first."""
+    from altub.data import SAMPLE_CATEGORIES
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name, count in {"_TRAIN_GOOD": 16, "_TEST_GOOD": 4, "_TEST_EACH_DEFECT": 2}.items():
-            patch.setattr(sample, name, count)
-        return sample.make_sample(tmp_path_factory.mktemp("drawn") / "sample")
+    used = {name: SAMPLE_CATEGORIES[name] for name in ("bracket", "fabric")}
+    return draw_sample(tmp_path_factory.mktemp("drawn") / "sample", used, train=16, good=2, each=2)
 
 
 @pytest.fixture(scope="session")
-def started(
-    chromium_is_there: None,
-    small_sample: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    request: pytest.FixtureRequest,
-) -> Iterator[Callable[[], Server]]:
-    """Gives servers of their own folders, each started while the tests before it ran: a start takes a core for 10 s."""
-    pool = ThreadPoolExecutor(1, "server")
-    waiting: list[Future[Server]] = []
-    # Of the modules that are still to come, as far as is known here: no server is started that nobody wants.
-    modules = {item.module.__name__ for item in request.session.items if "server" in getattr(item, "fixturenames", ())}
-    wanted = len(modules)
-
-    def start() -> Server:
-        # A training that takes every core leaves none for the browser that looks at it.
-        server = Server(tmp_path_factory.mktemp("served"), threads=1)
-        shutil.copytree(small_sample, server.data / "sample")
-        server.start()
-        return server
-
-    def give() -> Server:
-        nonlocal wanted
-        server = waiting.pop().result() if waiting else start()
-        wanted -= 1
-        if wanted > 0:
-            waiting.append(pool.submit(start))
-        return server
-
-    yield give
-    pool.shutdown()
-    for future in waiting:
-        if future.exception() is None:
-            future.result().kill()
+def ready_page(chromium_is_there: None) -> Iterator[ReadyPage]:
+    variables = {"PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(ONE_THREAD)}
+    page = ReadyPage(os.environ | variables)
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="module")
-def server(chromium: playwright_api.Browser, started: Callable[[], Server]) -> Iterator[Server]:
-    server = started()
+def server(
+    ready_page: ReadyPage,  # it imports while the sample is drawn
+    small_sample: Path,
+    chromium: playwright_api.Browser,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Server]:
+    server = QuickServer(tmp_path_factory.mktemp("served"), ready_page)
+    shutil.copytree(small_sample, server.data / "sample")
+    server.start()
     yield server
     server.kill()
     # Trainings outlive their server: none may outlive the tests.

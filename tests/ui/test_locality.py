@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import httpx
@@ -93,36 +95,49 @@ def test_the_login_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
 class Page:
     """A served page, with what `tests.ui.test_api.call` wants to know of it."""
 
+    said = ""  # on stderr
+
     def __init__(self, options: ServerOptions) -> None:
         self.demo = build_app(options)
         self.src = launch(self.demo, options)
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder of good images outside the data root."""
-    monkeypatch.setenv("ALTUB_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("ALTUB_RUNS", str(tmp_path / "runs"))
+    root = tmp_path_factory.mktemp("served")
     for number in range(9):
-        path = tmp_path / "secret" / "parts" / "good" / f"{number}.png"
+        path = root / "secret" / "parts" / "good" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (32, 32), (number, 0, 0)).save(path)
-    return tmp_path / "secret"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALTUB_DATA", str(root / "data"))
+        patch.setenv("ALTUB_RUNS", str(root / "runs"))
+        yield root / "secret"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def local(folder: Path) -> Iterator[Page]:
     page = Page(ServerOptions())
     yield page
     page.demo.close()
 
 
-@pytest.fixture
-def proxied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
-    monkeypatch.setenv("ALTUB_ALLOWED_HOSTS", "qa.example.org")
-    page = Page(make_options(no_auth=True))
+@pytest.fixture(scope="module")
+def reached_by_name(folder: Path) -> Iterator[Page]:
+    """The page of `proxied`; what it says at its start is in `said`."""
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(StringIO()) as said:
+        patch.setenv("ALTUB_ALLOWED_HOSTS", "qa.example.org")
+        page = Page(make_options(no_auth=True))
+    page.said = said.getvalue()
     yield page
     page.demo.close()
+
+
+@pytest.fixture
+def proxied(reached_by_name: Page, monkeypatch: pytest.MonkeyPatch) -> Page:
+    monkeypatch.setenv("ALTUB_ALLOWED_HOSTS", "qa.example.org")
+    return reached_by_name
 
 
 def test_a_local_page_answers_nothing_that_was_forwarded(local: Page) -> None:
@@ -146,11 +161,8 @@ def test_a_proxied_page_shows_no_folder_to_whoever_calls_a_handler_by_its_number
     assert "base64" not in str(call(proxied, "draw", ["own", "folder:parts", str(folder)]))
 
 
-def test_an_open_page_says_what_that_opens(proxied: Page, capfd: pytest.CaptureFixture[str]) -> None:
-    demo = build_app(make_options(no_auth=True))
-    launch(demo, make_options(no_auth=True))
-    demo.close()
-    assert "open without a login" in capfd.readouterr().err
+def test_an_open_page_says_what_that_opens(proxied: Page) -> None:
+    assert "open without a login" in proxied.said
 
 
 def test_a_proxied_page_uses_no_token_of_its_owner(proxied: Page, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,9 +25,12 @@ START_TIMEOUT = 90
 
 
 @pytest.fixture(scope="module")
-def space(chromium: object, trained_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def space(
+    chromium: object, trained_run: Run, small_sample: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("assembled") / "space"
     assemble(folder, model=trained_run.model_dir)
+    shutil.copytree(small_sample, folder / "data/sample")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,12 +44,17 @@ def hub() -> Iterator[LoopbackHub]:
 
 @pytest.fixture(scope="module")
 def server(
-    chromium: object, hub: LoopbackHub, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    chromium: object,
+    hub: LoopbackHub,
+    data_folder: Path,
+    small_sample: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
     from altub.training.loop import train
 
     folder = tmp_path_factory.mktemp("served")
     server = OnlineServer(folder)
+    shutil.copytree(small_sample, server.data / "sample")
     config = make_config(
         data=str(data_folder),
         category="weave",

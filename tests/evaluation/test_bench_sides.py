@@ -11,7 +11,7 @@ import torch
 
 from altub.errors import ConfigError, RunError
 from altub.evaluation.bench import clock
-from altub.evaluation.bench.clock import Taken, about_device, peak_memory, roofline_share, timed
+from altub.evaluation.bench.clock import Taken, about_device, forget_peak, peak_memory, roofline_share, timed
 from altub.evaluation.bench.side import Side, our_side, peer_side
 
 CPU = torch.device("cpu")
@@ -80,8 +80,13 @@ def test_the_clock_is_read_when_the_device_is_done(monkeypatch: pytest.MonkeyPat
 
 
 def test_memory_is_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 << 20)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: told.append(str(device)))
     assert peak_memory(torch.device("cuda")) == 3.0
+    for device in (torch.device("cuda"), CPU):
+        forget_peak(device)
+    assert told == ["cuda"]
     before = peak_memory(CPU)
     kept = torch.ones(64 << 18)  # 64 MiB
     assert peak_memory(CPU) > 50 and peak_memory(CPU) >= before and kept.numel()

@@ -17,7 +17,16 @@ import torch
 
 from altub.device import describe_device
 
-__all__ = ["Taken", "about_device", "peak_memory", "roofline_share", "synchronise", "timed", "uses_tf32"]
+__all__ = [
+    "Taken",
+    "about_device",
+    "forget_peak",
+    "peak_memory",
+    "roofline_share",
+    "synchronise",
+    "timed",
+    "uses_tf32",
+]
 
 Result = TypeVar("Result")
 MIB = 1 << 20
@@ -54,6 +63,12 @@ def timed(work: Callable[[], Result], device: torch.device) -> tuple[Result, Tak
     result = work()
     synchronise(device)
     return result, Taken(time.perf_counter() - began, time.process_time() - cpu_began)
+
+
+def forget_peak(device: torch.device) -> None:
+    """Lets `peak_memory` of a CUDA GPU count from now on; what a process had resident cannot be forgotten."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> float:

@@ -63,7 +63,7 @@ def _timed(work: Callable[[], Any], device: str) -> tuple[Any, dict[str, float]]
 
 
 def _peak_memory(device: str) -> float:
-    """MiB: of a GPU's tensors, or resident."""
+    """MiB so far: of a CUDA GPU's tensors, or resident."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / (1 << 20)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
@@ -241,6 +241,8 @@ class _Bench:
         for line in sys.stdin:
             order = json.loads(line)
             if order["order"] == "epoch":
+                if self.device.startswith("cuda"):
+                    torch.cuda.reset_peak_memory_stats(self.device)
                 losses, taken = _timed(self.epoch, self.device)
                 _say(kind="done", losses=losses, peak_memory=_peak_memory(self.device), **taken)
                 continue

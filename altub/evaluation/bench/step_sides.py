@@ -24,7 +24,7 @@ from altub.backbones import Backbone, create_backbone
 from altub.backbones.folding import speed_up
 from altub.data import Sample
 from altub.device import Workers, autocast, keep_freed_memory
-from altub.evaluation.bench.clock import peak_memory, timed
+from altub.evaluation.bench.clock import forget_peak, peak_memory, timed
 from altub.evaluation.step_time import convolution_flops, counted_convolutions, matmul_rate
 from altub.flows import AffineCoupling, FlowPyramid
 from altub.flows.config import FlowConfig, Norm
@@ -269,6 +269,7 @@ def _serve() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         if order["order"] == "epoch":
+            forget_peak(device)
             losses, taken = timed(side.epoch, device)
             _say(kind="done", losses=losses, peak_memory=peak_memory(device), **vars(taken))
         elif order["order"] == "rate":

@@ -6,7 +6,6 @@ A GPU goes on computing after the call that asked for it has returned, so the cl
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -75,6 +74,8 @@ def peak_memory(device: torch.device) -> float:
     """MiB so far: on a CUDA GPU of its tensors, else resident in this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / MIB
+    import resource  # not on Windows
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / MIB
 
 

@@ -1,8 +1,8 @@
 """The other side of a comparison: anomalib's FastFlow, training or scoring, run by a Python that has anomalib.
 
 A script that needs nothing of AltUB. The model, its loss and its optimiser are anomalib's (`FastflowModel`,
-`FastflowLoss`, Adam 1e-3, weight decay 1e-5, batches of 32); the loop is the plain one, without Lightning, and images
-are decoded by Pillow in as many threads as it computes in, both of which only make it faster.
+`FastflowLoss`, Adam 1e-3, weight decay 1e-5, batches of 32); the loop is the plain one, without Lightning, which only
+makes it faster. Images are decoded by Pillow.
 
 It is told what to do by one line of JSON on stdin (`altub.evaluation.bench.side`). Everywhere:
 
@@ -11,16 +11,16 @@ It is told what to do by one line of JSON on stdin (`altub.evaluation.bench.side
 * "train": [path, ...], "test": [[path, mask path or null], ...], "epochs": 8, "seed": 0: trains to equal quality on
   images in random order that are decoded once and kept, and tells of every epoch.
 * "files": [path, ...]: waits for orders to score so many of them. Its flow has random weights, which cost the same as
-  trained ones; it runs in inference mode, as under Lightning.
+  trained ones; it runs in inference mode, as under Lightning, and decodes in as many threads as it computes in.
 * "images": [path, ...], "batch": 32, "flow": path of the initial weights of its flows: waits for orders of an epoch,
-  which decodes the images and runs the backbone in every step, or of a coupling step, whose weights are in a file.
+  which decodes the images, in as many threads, and runs the backbone in every step; or of a coupling step, whose
+  weights are in a file.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -66,6 +66,8 @@ def _peak_memory(device: str) -> float:
     """MiB so far: of a CUDA GPU's tensors, or resident."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / (1 << 20)
+    import resource  # not on Windows
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 

@@ -9,7 +9,8 @@ is told beside it, and so are the seconds of CPU time, which a busy machine chan
 
 Of the epochs after a side's first one, without evaluations, the images a second are told, and the share of the
 roofline: the time that the convolutions of these epochs would take at the rate at which this device multiplies large
-matrices, measured after our training."""
+matrices, measured after our training.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 A job goes in first, then orders, if there are any; answers come out, each with its `kind`. What a library prints
 between them is passed over, and stderr is kept to say why a side failed. Ours runs a module of this package, the peer a
-script that needs nothing of it, by a Python that has anomalib."""
+script that needs nothing of it, by a Python that has anomalib.
+"""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ FOUND = {
 
 def test_a_training_to_equal_quality(altub, data_folder: Path) -> None:
     options = ("--data", data_folder, "--backbone", "filter-bank", "--image-size", SIDE, "--epochs", 1, "--threads", 1)
+    options += ("--device", "cpu")
     ended = altub("bench", "--time-to-quality", "--category", "weave", *options, "--json")
     found = json.loads(ended.out)
     assert [line.split(",")[0] for line in ended.err.splitlines()] == ["Our training: epoch 0", "Our training: epoch 1"]

@@ -38,7 +38,8 @@ def bench(trained_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(scoring_peer, "SIDE", 2 * SIDE)
     (tmp_path / "filter-bank.safetensors").touch()
     (tmp_path / "fake.py").write_text(FAKE.format(side=SIDE))
-    return {"model": trained_run.model_dir, "threads": 1, "repeats": 3, "peer_script": tmp_path / "fake.py"}
+    options = {"threads": 1, "repeats": 3, "device": "cpu"}
+    return {"model": trained_run.model_dir, "peer_script": tmp_path / "fake.py", **options}
 
 
 def test_medians_of_both_sides_are_compared(bench: dict[str, object]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,9 +30,8 @@ for epoch, auroc in enumerate((0.1, 0.3, 0.2), start=1):
 """
 
 
-@pytest.fixture
-def bench(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """Of the filter bank, which a fake peer is told to be a resnet18."""
+def make_bench(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """Options of a bench of the filter bank, which a fake peer is told to be a resnet18."""
     monkeypatch.setenv("ALTUB_WEIGHTS", str(tmp_path))
     monkeypatch.setattr("altub.evaluation.bench.side.PEER_BACKBONES", ("filter-bank",))
     (tmp_path / "filter-bank.safetensors").touch()
@@ -42,13 +42,26 @@ def bench(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "backbone": "filter-bank",
         "image_size": SIDE,
         "epochs": 1,
+        "device": "cpu",
         "threads": 1,
         "peer_script": tmp_path / "fake.py",
     }
 
 
-def test_both_sides_are_timed_to_the_auroc_that_the_peer_ends_at(bench: dict[str, object]) -> None:
-    found = QualityBench(**bench, peer_python=Path(sys.executable)).run()
+@pytest.fixture
+def bench(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    return make_bench(data_folder, tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def found(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a bench of both sides finds."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        options = make_bench(data_folder, tmp_path_factory.mktemp("bench"), monkeypatch)
+        return QualityBench(**options, peer_python=Path(sys.executable)).run()
+
+
+def test_both_sides_are_timed_to_the_auroc_that_the_peer_ends_at(found: dict[str, Any]) -> None:
     json.dumps(found, allow_nan=False)
     last, best = found["targets"]["last"], found["targets"]["best"]
     assert last["pixel_auroc"] == 0.2 and last["reached"]["peer"]["epoch"] == 2, "the first that is as good"
@@ -66,8 +79,7 @@ def test_both_sides_are_timed_to_the_auroc_that_the_peer_ends_at(bench: dict[str
     assert last["ratios"]["without_imports_and_evaluations"] == expected
 
 
-def test_images_a_second_and_the_share_of_the_roofline(bench: dict[str, object]) -> None:
-    found = QualityBench(**bench, peer_python=Path(sys.executable)).run()
+def test_images_a_second_and_the_share_of_the_roofline(found: dict[str, Any]) -> None:
     ours, peer = found["ours"], found["peer"]
     assert (found["device"], found["device_name"], found["threads"]) == ("cpu", "CPU, 1 threads", 1)
     assert 0 < ours["train_images"] < 12 == peer["train_images"], "ours holds some out"

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from altub.backbones import Backbone, create_backbone
 from altub.backbones.folding import speed_up
 from altub.data import Sample
-from altub.device import Workers, autocast, keep_freed_memory
+from altub.device import Workers, autocast, keep_freed_memory, one_ahead
 from altub.evaluation.bench.clock import forget_peak, peak_memory, timed
 from altub.evaluation.step_time import convolution_flops, counted_convolutions, matmul_rate
 from altub.flows import AffineCoupling, FlowPyramid
@@ -171,7 +171,7 @@ class _Ours:
         pyramid = same_pyramid(shapes, "none" if by_default else "layer-affine").to(device)
         self.flops = convolution_flops(1, tuple(shapes))
         self.precision = choose_precision("auto", device) if by_default else "fp32"
-        self.workers, self.batch = Workers(device), job["batch"]
+        self.workers, self.batch, self.device = Workers(device), job["batch"], device
         self.alternation = Alternation(
             make_config(
                 category="bench", batch_size=self.batch, lr=1e-3, weight_decay=1e-5, base={"base_update": "off"}
@@ -205,12 +205,12 @@ class _Ours:
         return [*inputs, *(torch.stack(grads).sum(0) for grads in parameters)]
 
     def epoch(self) -> list[float]:
-        losses = []
-        for start in range(0, len(self.store), self.batch):
-            indices = list(range(start, min(start + self.batch, len(self.store))))
-            heads = self.alternation.step(self.store.batch(indices), "flow", 1, 1, 0.0)
-            losses.append(sum(heads) - self.constant)
-        return losses
+        starts = range(0, len(self.store), self.batch)
+        batches = (self.store.batch(range(start, min(start + self.batch, len(self.store)))) for start in starts)
+        if self.device.type != "cpu":  # as in training, where a GPU is not waited for within an epoch
+            batches = one_ahead(batches)
+        found = [self.alternation.enqueue(features, "flow", 1, 1, 0.0) for features in batches]
+        return [float(losses.sum()) - self.constant for losses in found]
 
 
 KINDS: dict[str, Callable[[dict[str, Any], torch.device], _Side]] = {

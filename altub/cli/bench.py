@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from altub.cli.options import Data, Json
+from altub.cli.options import Data, Device, Json
 from altub.errors import ConfigError
 
 __all__ = ["register"]
@@ -44,7 +44,8 @@ def bench(
     image_size: Annotated[int, typer.Option(min=32, help="Pixels, of both.")] = 128,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of ours.", show_default="as in `train`")] = None,
     peer_python: Annotated[
-        Path | None, typer.Option(metavar="PYTHON", help="A Python with anomalib, whose FastFlow trains or scores.")
+        Path | None,
+        typer.Option(metavar="PYTHON", help="A Python with anomalib, which trains, scores or starts beside ours."),
     ] = None,
     peer_epochs: Annotated[int, typer.Option(min=1, help="Of the peer.")] = 8,
     scoring: Annotated[
@@ -55,17 +56,18 @@ def bench(
         Path | None,
         typer.Option(metavar="MODEL", help="Score one file and batches with this model, beside a peer's."),
     ] = None,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Our coupling step and training epoch beside FrEIA's block and the published loop, at equal mathematics; or, with
-    --load, the page with many clients at once: errors, wrong answers, latency, memory and files left. Exit code 1 if
-    it broke a bound. --time-to-quality trains ours and a peer until they are equally good; --inference scores beside a
-    peer; --scoring predicts many files."""
+    """Our coupling step and training epoch beside FrEIA's block, the published loop and, with --peer-python, anomalib,
+    at equal mathematics; or, with --load, the page with many clients at once: errors, wrong answers, latency, memory
+    and files left. Exit code 1 if it broke a bound. --time-to-quality trains ours and a peer until they are equally
+    good; --inference scores beside a peer; --startup starts beside one; --scoring predicts many files."""
     if inference is not None:
         from altub.evaluation.bench import InferenceBench
 
         tell = (lambda line: None) if as_json else print
-        given = {"model": inference, "peer_python": peer_python, "tell": tell}
+        given = {"model": inference, "device": device, "peer_python": peer_python, "tell": tell}
         measured = InferenceBench(threads=threads, repeats=repeats, **given).run()
         if as_json:
             print(json.dumps(measured))
@@ -77,7 +79,7 @@ def bench(
         print(json.dumps(measured.to_dict()) if as_json else measured.sentence())
         return
     if startup:
-        _measure_startup(as_json)
+        _measure_startup(peer_python, as_json)
         return
     if time_to_quality:
         if category is None:
@@ -91,6 +93,7 @@ def bench(
             image_size=image_size,
             epochs=epochs,
             threads=threads,
+            device=device,
             peer_python=peer_python,
             peer_epochs=peer_epochs,
             tell=lambda line: print(line, file=sys.stderr, flush=True),
@@ -101,9 +104,10 @@ def bench(
         _measure_latency(latency, as_json)
         return
     if load is None:
-        from altub.evaluation.bench import run_bench
+        from altub.evaluation.bench import StepBench
 
-        run_bench(repeats=repeats, threads=threads, as_json=as_json)
+        found = StepBench(repeats=repeats, threads=threads, device=device, peer_python=peer_python).run()
+        print(json.dumps(found)) if as_json else _print_steps(found)
         return
     from altub.ui.bench.load import print_load, run_load
 
@@ -122,20 +126,71 @@ def _measure_latency(model: Path, as_json: bool) -> None:
     print(json.dumps(found.to_dict()) if as_json else found.sentence())
 
 
-def _measure_startup(as_json: bool) -> None:
+def _measure_startup(peer_python: Path | None, as_json: bool) -> None:
     from altub.evaluation.bench import run_startup
 
-    found = run_startup()
+    found = run_startup(peer_python=peer_python)
     if as_json:
         print(json.dumps(found))
         return
+    peer = found.pop("peer", None)
     for what, seconds in found.items():
         print(f"{what:<16}" + ("Gradio is not installed" if seconds is None else f"{seconds:6.2f} s"))
+    if peer is not None:
+        for what, seconds in peer["seconds"].items():
+            print(f"{what:<16}" + (peer["missing"][what] if seconds is None else f"{seconds:6.2f} s"))
+        for what, ratio in peer["ratios"].items():
+            print(f"{what}: the peer takes {ratio:.1f} times as long")
+
+
+def _print_steps(found: dict[str, Any]) -> None:
+    """Steps and epoch of all sides, then how far their losses agree."""
+    epoch, theirs = found["epoch"], ["published", *(["peer"] if found["epoch"]["peer"] is not None else [])]
+    print(f"{found['device_name']}, fp32, medians of {found['repeats']}; ratios: theirs / ours (of CPU time)")
+    if found["tf32"]:
+        print("fp32 convolutions multiply in TF32, PyTorch's default on this GPU")
+    blocks = {"published": "FrEIA", "peer": "anomalib"}
+    for block in found["steps"]:
+        title = f"coupling step, {block['backbone']}, {block['images']} images"
+        print(f"\n{title:<42}ours ms" + "".join(f"{blocks[name] + ' ms':>13}  ratio      " for name in theirs).rstrip())
+        for row in [*block["rows"], block["all"]]:
+            shape = "{channels} channels, {side} x {side}, {kernel}x{kernel} subnet"
+            what = shape.format_map(row) if "channels" in row else "all"
+            beside = "".join(f"{row[name]['seconds'] * 1e3:>13.1f}  {_ratio(row['ratios'][name])}" for name in theirs)
+            print(f"  {what:<38}{row['ours']['seconds'] * 1e3:>9.1f}{beside}")
+    sides = {
+        "ours": "ours, same mathematics",
+        "ours_default": f"ours by default, {epoch['ours_default']['precision']}",
+        "published": "published loop",
+        "peer": "anomalib",
+    }
+    print(f"\ntraining epoch, {epoch['backbone']}, {epoch['images']} images of {epoch['image_size']} px")
+    print(f"{'':<30}seconds     CPU  images/s  of the roofline     MiB  / ours       / ours by default")
+    for name in ("ours", "ours_default", *theirs):
+        side, what = epoch[name], sides[name]
+        ratios = "  ".join(_ratio(of[name]) for of in epoch["ratios"].values()) if name in theirs else ""
+        values = (
+            f"  {what:<28}{side['seconds']:>7.2f} {side['cpu_seconds']:>7.2f} {side['images_per_second']:>9.2f} "
+            f"{100 * side['roofline_share']:>14.0f} % {side['peak_memory_mib']:>7.0f}  {ratios}"
+        )
+        print(values.rstrip())
+    for name, ratios in epoch["ratios"].items():
+        long = ", ".join(f"{sides[other]} {ratios[other]['with_caching']:.2f}" for other in theirs)
+        caching = f"{epoch[name]['caching_seconds']:.2f} s of caching, once"
+        print(f"  {sides[name]}: {caching}; ratios with it over {epoch['long_training']} epochs: {long}")
+    rates = ", ".join(f"{rate / 1e9:.0f} in {precision}" for precision, rate in epoch["matmul_rates"].items())
+    print(f"  large matrices, billion operations a second{' of CPU time' * (found['device'] == 'cpu')}: {rates}")
+    differences = ", ".join(f"{sides[name]} {epoch['loss_difference'][name]:.1e}" for name in theirs)
+    print(f"  largest difference of the losses from ours, relative: {differences}")
+
+
+def _ratio(ratios: dict[str, float]) -> str:
+    return f"{ratios['seconds']:.2f} ({ratios['cpu_seconds']:.2f})"
 
 
 def _print_quality(found: dict[str, Any]) -> None:
     """When each side reached each target, and what its seconds were spent on."""
-    print(f"{found['category']}, {found['image_size']} px, {found['backbone']}, {found['threads']} threads, fp32")
+    print(f"{found['category']}, {found['image_size']} px, {found['backbone']}, {found['device_name']}, fp32")
     whose = "the peer" if found["peer"] else "ours"
     for target, values in found["targets"].items():
         print(f"\npixel AUROC of {whose}, {target} epoch: {values['pixel_auroc']:.4f}")
@@ -152,3 +207,8 @@ def _print_quality(found: dict[str, Any]) -> None:
         if values["ratios"] is not None:
             words = {name.replace("_", " "): value for name, value in values["ratios"].items()}
             print("peer / ours: " + ", ".join(f"{name} {value:.2f}" for name, value in words.items()))
+    print()
+    for name in ("ours", "peer"):
+        if found[name] is not None and found[name]["images_per_second"] is not None:
+            speed, share = found[name]["images_per_second"], 100 * found[name]["roofline_share"]
+            print(f"{name:<8} {speed:.1f} images/s while training, {share:.0f} % of the roofline")

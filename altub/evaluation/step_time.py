@@ -14,20 +14,22 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from altub.device import Workers, autocast, keep_freed_memory
+from altub.evaluation.bench.clock import synchronise, uses_tf32
 from altub.flows import FlowPyramid
 from altub.flows.norms import NoNorm
 from altub.settings import wait_passively
 from altub.training.config import make_config
 from altub.training.steps import Alternation
 
-__all__ = ["convolution_flops", "matmul_rate", "measure_steps"]
+__all__ = ["convolution_flops", "counted_convolutions", "matmul_rate", "measure_steps"]
 
-MATRIX = 1024  # side of the matrices of the roofline: larger ones are no faster per operation
+MATRIX, GPU_MATRIX = 1024, 8192  # side of the matrices of the roofline: on a CPU larger ones are no faster an operation
 
 SHAPES = ((64, 64, 64), (128, 32, 32), (256, 16, 16))  # (C, H, W) of resnet18's stages at 256 px
 IMAGES = 32  # a step
@@ -66,30 +68,49 @@ def convolution_flops(images: int, shapes: tuple[tuple[int, int, int], ...] = SH
     """Operations of a step's convolutions: two for each multiplication with addition, forward, and backward twice that
     (gradients of inputs and of weights)."""
     pyramid = FlowPyramid(make_config(category="any").flow, shapes)
+
+    def forward() -> None:
+        for head, shape in zip(pyramid.heads, shapes, strict=True):
+            head(torch.zeros(1, *shape))
+
+    return 3 * images * counted_convolutions(pyramid.heads, forward)
+
+
+def counted_convolutions(network: nn.Module, forward: Callable[[], object]) -> int:
+    """Operations of the convolutions of `network` while `forward` runs, two for each multiplication with addition."""
     counted = 0
 
     def count(layer: nn.Conv2d, _given: tuple[Tensor, ...], made: Tensor) -> None:
         nonlocal counted
-        counted += 2 * made[0].numel() * layer.weight[0].numel()
+        counted += 2 * made.numel() * layer.weight[0].numel()
 
-    for layer in pyramid.heads.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.register_forward_hook(count)
+    hooks = [layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     with torch.no_grad():
-        for head, shape in zip(pyramid.heads, shapes, strict=True):
-            head(torch.zeros(1, *shape))
-    return 3 * counted * images
+        forward()
+    for hook in hooks:
+        hook.remove()
+    return counted
 
 
-def matmul_rate(precision: str, repeats: int = 8) -> float:
-    """Operations in a second of processor time at which square matrices are multiplied, the best of some repeats."""
+def matmul_rate(precision: str, repeats: int = 8, device: torch.device = CPU) -> float:
+    """Operations a second at which square matrices are multiplied, the best of some repeats: of processor time on a
+    CPU, of time elsewhere, and there in TF32 where fp32 convolutions are."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    left, right = (torch.randn(MATRIX, MATRIX).to(kind) for _ in range(2))
+    side = MATRIX if device.type == "cpu" else GPU_MATRIX
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    left, right = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
+    kept = torch.get_float32_matmul_precision()
+    if uses_tf32(device):
+        torch.set_float32_matmul_precision("high")
     best = 0.0
-    for _ in range(repeats):
-        began = time.process_time()
+    for turn in range(repeats + 1):
+        synchronise(device)
+        began = clock()
         left @ right
-        best = max(best, 2 * MATRIX**3 / (time.process_time() - began))
+        synchronise(device)
+        if turn:  # the first one sets things up
+            best = max(best, 2 * side**3 / (clock() - began))
+    torch.set_float32_matmul_precision(kept)
     return best
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from altub.errors import ConfigError, ModelError, RunError
 from altub.evaluation.bench import scoring_peer
-from altub.evaluation.bench.quality import PEER_SCRIPT
 from altub.evaluation.bench.scoring_peer import BATCHES, InferenceBench
+from altub.evaluation.bench.side import PEER_SCRIPT
 from altub.runs.run import Run
 from tests.conftest import SIDE
 
@@ -19,12 +19,13 @@ FAKE = """
 import json, sys
 job = json.loads(sys.stdin.readline())
 assert job["image_size"] == {side} and job["backbone"] == "filter-bank" and job["threads"] == 1
+assert job["device"] == "cpu"
 assert all(open(path, "rb").read(2) == bytes([255, 216]) for path in job["files"])
 print("a library prints what it likes")
-print(json.dumps({{"kind": "ready"}}), flush=True)
+print(json.dumps({{"kind": "ready", "flops": 7000}}), flush=True)
 for turn, line in enumerate(sys.stdin):
     images = json.loads(line)["images"]
-    told = {{"kind": "scored", "images": images, "seconds": 1000.0 * images + turn % 4, "cpu": 3.0}}
+    told = {{"kind": "scored", "images": images, "seconds": 1000.0 * images + turn % 4, "cpu_seconds": 3.0}}
     print(json.dumps(told), flush=True)
 """
 
@@ -33,11 +34,12 @@ for turn, line in enumerate(sys.stdin):
 def bench(trained_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Of the filter bank, which a fake peer is told to be a resnet18."""
     monkeypatch.setenv("ALTUB_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr("altub.evaluation.bench.quality.PEER_BACKBONES", ("filter-bank",))
+    monkeypatch.setattr("altub.evaluation.bench.side.PEER_BACKBONES", ("filter-bank",))
     monkeypatch.setattr(scoring_peer, "SIDE", 2 * SIDE)
     (tmp_path / "filter-bank.safetensors").touch()
     (tmp_path / "fake.py").write_text(FAKE.format(side=SIDE))
-    return {"model": trained_run.model_dir, "threads": 1, "repeats": 3, "peer_script": tmp_path / "fake.py"}
+    options = {"threads": 1, "repeats": 3, "device": "cpu"}
+    return {"model": trained_run.model_dir, "peer_script": tmp_path / "fake.py", **options}
 
 
 def test_medians_of_both_sides_are_compared(bench: dict[str, object]) -> None:
@@ -51,7 +53,10 @@ def test_medians_of_both_sides_are_compared(bench: dict[str, object]) -> None:
         assert row["cpu_ratio"] == row["ours"]["cpu_seconds"] / 3.0
         assert 0 < row["ours"]["cpu_seconds"] < 60 and row["ratio"] < row["target"] and row["reached"]
         assert row["ours"]["images_per_second"] == row["images"] / row["ours"]["seconds"]
+        assert row["peer"]["roofline_share"] == 7000 * row["images"] / row["matmul_rate"] / 3.0
+        assert row["ours"]["flops"] == row["images"] * found["rows"][0]["ours"]["flops"] > 0
     assert lines[0].startswith("  1 images: ours") and lines[0].endswith("target 0.50 reached")
+    assert "images/s" in lines[0] and "% of the roofline" in lines[0]
 
 
 def test_without_a_peer_ours_is_measured(bench: dict[str, object]) -> None:

@@ -6,30 +6,28 @@ second target, the best of all its epochs, which only the test set can choose; a
 that reaches it. The clock is this process's: it starts where the other process is started, and holds imports, decoding,
 the extraction of features, training and the evaluation after every epoch. How much of it imports and evaluations were
 is told beside it, and so are the seconds of CPU time, which a busy machine changes less.
+
+Of the epochs after a side's first one, without evaluations, the images a second are told, and the share of the
+roofline: the time that the convolutions of these epochs would take at the rate at which this device multiplies large
+matrices, measured after our training.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from altub.data import Category, load_category
-from altub.errors import ConfigError, DataError, RunError
-from altub.files import printable
-from altub.runs.launchers.process import spawn
-from altub.settings import weights_root
+from altub.device import choose_device
+from altub.errors import DataError
+from altub.evaluation.bench.clock import Taken, about_device, roofline_share
+from altub.evaluation.bench.side import PEER_SCRIPT, Side, our_side, peer_backbone, peer_side
 
-__all__ = ["PEER_SCRIPT", "Epoch", "QualityBench", "Side", "parsed", "peer_backbone", "targets"]
-
-PEER_SCRIPT = Path(__file__).with_name("peer.py")
-PEER_BACKBONES = ("resnet18", "wide_resnet50_2")  # of anomalib's FastFlow, at any image size
+__all__ = ["Epoch", "QualityBench", "Training", "targets"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class Epoch:
         seconds: since its process was started.
         evaluating: seconds of them in evaluations.
         cpu_seconds: of all its threads.
+        evaluating_cpu: seconds of them in evaluations.
     """
 
     epoch: int
@@ -48,18 +47,35 @@ class Epoch:
     seconds: float
     evaluating: float
     cpu_seconds: float
+    evaluating_cpu: float
 
 
 @dataclass(frozen=True)
-class Side:
-    """One training.
+class Training:
+    """One side's.
 
     Attributes:
         imports: seconds from the start of its process to the end of its imports.
+        images_per_second: of its epochs from the end of the first one that it told of, without evaluations; None of a
+            single epoch, as `roofline_share`.
+        flops: operations of the convolutions that it computes for an image of an epoch.
+        matmul_rate: operations a second of a large matrix product; None where it did not measure it.
     """
 
     imports: float
     epochs: tuple[Epoch, ...]
+    flops: int
+    train_images: int
+    images_per_second: float | None
+    matmul_rate: float | None = None
+    roofline_share: float | None = None
+
+    def with_roofline(self, rate: float, device_type: str) -> Training:
+        """With its share of this rate."""
+        if (taken := _steps_taken(self.epochs)) is None:
+            return self
+        flops = self.flops * self.train_images * (self.epochs[-1].epoch - self.epochs[0].epoch)
+        return replace(self, roofline_share=roofline_share(flops, rate, taken, device_type))
 
     def reached(self, auroc: float) -> Epoch | None:
         """The first epoch that is as good; None where none is."""
@@ -73,13 +89,15 @@ class QualityBench:
     Args:
         data, category, backbone, image_size, epochs: settings of our training, which has the defaults for all others.
         peer_python: a Python with anomalib.
+        device: of both; "auto" takes a GPU where there is one.
         peer_epochs: of the peer.
         peer_script: what that Python runs.
         tell: called with a line for every epoch as it ends.
 
     Raises:
         DataError: (from `run`) the test set has no masks, or a file of it is no file of its own.
-        ConfigError: (from `run`) the peer does not have this backbone, or its weights are no file on this machine.
+        ConfigError: (from `run`) the peer does not have this backbone, its weights are no file on this machine, or
+            there is no such device.
         RunError: (from `run`) a side failed.
     """
 
@@ -90,6 +108,7 @@ class QualityBench:
     epochs: int | None = None
     threads: int = 2
     seed: int = 0
+    device: str = "auto"
     peer_python: Path | None = None
     peer_epochs: int = 8
     peer_script: Path = PEER_SCRIPT
@@ -100,37 +119,40 @@ class QualityBench:
         category = load_category(self.data, self.category)
         if not any(sample.has_mask for sample in category.test):
             raise DataError(f"Category {self.category} has no masks, so there is no pixel AUROC to reach.")
-        peer = None if self.peer_python is None else self._run_peer(self._peer_job(category))
-        ours = self._run_ours()
-        settings = ("data", "category", "backbone", "image_size", "threads", "seed")
+        device = choose_device(self.device)
+        peer = None
+        if self.peer_python is not None:
+            job = self._peer_job(category, str(device))
+            peer = self._follow(peer_side(self.peer_python, self.peer_script, job, self.threads))
+        ours = self._run_ours(str(device))
+        rate = ours.matmul_rate
+        ours, peer = ours.with_roofline(rate, device.type), peer and peer.with_roofline(rate, device.type)
+        settings = ("data", "category", "backbone", "image_size", "seed")
         return {
             **{name: getattr(self, name) for name in settings},
+            **about_device(device, self.threads),
+            "precision": "fp32",
             "targets": targets(ours, peer),
             "ours": asdict(ours),
             "peer": peer and asdict(peer),
         }
 
-    def _run_ours(self) -> Side:
+    def _run_ours(self, device: str) -> Training:
         settings = {
             "data": self.data,
             "category": self.category,
             "backbone": self.backbone,
             "image_size": self.image_size,
             "seed": self.seed,
-            "device": "cpu",
+            "device": device,
             "precision": "fp32",
             **({} if self.epochs is None else {"epochs": self.epochs}),
         }
         with tempfile.TemporaryDirectory(prefix="altub-bench-") as folder:
             job = {"run": f"{folder}/run", "settings": settings, "threads": self.threads}
-            with open(f"{folder}/errors", "w+b") as errors:
-                began = time.monotonic()
-                environment = {"OMP_WAIT_POLICY": "PASSIVE", **self._environment()}
-                pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
-                process = spawn("altub.evaluation.bench.trainer", environment=environment, **pipes)
-                return _follow("Our training", process, began, job, errors, self.tell)
+            return self._follow(our_side("Our training", "altub.evaluation.bench.trainer", job, self.threads))
 
-    def _peer_job(self, category: Category) -> dict[str, Any]:
+    def _peer_job(self, category: Category, device: str) -> dict[str, Any]:
         """What the peer is told."""
         backbone, weights = peer_backbone(self.backbone)
         samples = [*category.train, *category.test]
@@ -146,84 +168,45 @@ class QualityBench:
             "image_size": self.image_size,
             "epochs": self.peer_epochs,
             "threads": self.threads,
+            "device": device,
             "backbone": backbone,
             "weights": str(weights),
             "seed": self.seed,
         }
 
-    def _run_peer(self, job: dict[str, Any]) -> Side:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        command = [str(self.peer_python), "-I", str(self.peer_script)]  # -I: finds nothing of ours
-        with tempfile.TemporaryFile() as errors:
-            began = time.monotonic()
-            try:
-                process = subprocess.Popen(command, stderr=errors, env={**os.environ, **self._environment()}, **pipes)
-            except OSError as error:
-                raise ConfigError(f"{self.peer_python} cannot be started: give a Python with anomalib.") from error
-            return _follow("The peer", process, began, job, errors, self.tell)
-
-    def _environment(self) -> dict[str, str]:
-        return {"OMP_NUM_THREADS": str(self.threads)}
-
-
-def peer_backbone(name: str) -> tuple[str, Path]:
-    """The peer's name of a backbone of ours, and the file with its weights.
-
-    Raises:
-        ConfigError: the peer does not have it, or its weights are no file on this machine.
-    """
-    backbone = name.partition(".")[0]
-    if backbone not in PEER_BACKBONES:
-        raise ConfigError(f"The peer has no backbone {name!r}: use one of {', '.join(PEER_BACKBONES)}.")
-    weights = None if weights_root() is None else weights_root() / f"{name}.safetensors"
-    if weights is None or not weights.is_file():
-        raise ConfigError(
-            f"The peer needs the weights as a file: set ALTUB_WEIGHTS to a folder with {name}.safetensors."
-        )
-    return backbone, weights
+    def _follow(self, started: Side) -> Training:
+        """Stamps what a side tells, to its end."""
+        imports, epochs, about = 0.0, [], {}
+        with started as side:
+            for told in side.answers():
+                now = time.monotonic() - side.began
+                if told["kind"] == "imported":
+                    imports = now
+                elif told["kind"] == "about":
+                    about |= {name: told[name] for name in ("flops", "train_images", "matmul_rate") if name in told}
+                elif told["kind"] == "epoch" and told["pixel_auroc"] is not None:
+                    values = {name: told[name] for name in ("epoch", "pixel_auroc", "evaluating", "evaluating_cpu")}
+                    epochs.append(Epoch(seconds=now, cpu_seconds=told["cpu_seconds"], **values))
+                    self.tell(f"{side.who}: epoch {told['epoch']}, pixel AUROC {told['pixel_auroc']:.4f}, {now:.1f} s")
+            if not epochs:
+                raise side.failure()
+        taken = _steps_taken(epochs)
+        images = about["train_images"] * (epochs[-1].epoch - epochs[0].epoch)
+        return Training(imports, tuple(epochs), images_per_second=taken and images / taken.seconds, **about)
 
 
-def _follow(
-    who: str,
-    process: subprocess.Popen[str],
-    began: float,
-    job: dict[str, Any],
-    errors: IO[bytes],
-    tell: Callable[[str], None],
-) -> Side:
-    """Tells a process its job and stamps the lines that it prints, to its end."""
-    imports, epochs = 0.0, []
-    with process:
-        try:
-            process.stdin.write(json.dumps(job) + "\n")
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended; its exit code says so below
-        for line in process.stdout:
-            told, now = parsed(line), time.monotonic() - began
-            if told.get("kind") == "imported":
-                imports = now
-            elif told.get("kind") == "epoch" and told["pixel_auroc"] is not None:
-                epoch = Epoch(told["epoch"], told["pixel_auroc"], now, told["evaluating"], told["cpu_seconds"])
-                epochs.append(epoch)
-                tell(f"{who}: epoch {epoch.epoch}, pixel AUROC {epoch.pixel_auroc:.4f}, {now:.1f} s")
-    if process.returncode or not epochs:
-        errors.seek(0)
-        last = errors.read().decode(errors="replace").strip().rpartition("\n")[2]
-        raise RunError(f"{who} failed: {printable(last) or f'exit code {process.returncode}'}.")
-    return Side(imports, tuple(epochs))
+def _steps_taken(epochs: Sequence[Epoch]) -> Taken | None:
+    """Between the ends of the first and the last epoch, without evaluations."""
+    first, last = epochs[0], epochs[-1]
+    if first is last:
+        return None
+    return Taken(
+        last.seconds - last.evaluating - (first.seconds - first.evaluating),
+        last.cpu_seconds - last.evaluating_cpu - (first.cpu_seconds - first.evaluating_cpu),
+    )
 
 
-def parsed(line: str) -> dict[str, Any]:
-    """The values of a line; none of one that a library printed."""
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def targets(ours: Side, peer: Side | None) -> dict[str, Any]:
+def targets(ours: Training, peer: Training | None) -> dict[str, Any]:
     """Of the "last" and the "best" epoch of the peer, or of ours without one: the pixel AUROC, the first epoch of each
     side that reached it, and the ratios of what that took, peer / ours; None where a side did not reach it."""
     to_reach = [epoch.pixel_auroc for epoch in (ours if peer is None else peer).epochs]
@@ -238,7 +221,7 @@ def targets(ours: Side, peer: Side | None) -> dict[str, Any]:
     return found
 
 
-def _ratios(ours: Side, peer: Side, a: Epoch, b: Epoch) -> dict[str, float]:
+def _ratios(ours: Training, peer: Training, a: Epoch, b: Epoch) -> dict[str, float]:
     return {
         "seconds": b.seconds / a.seconds,
         "without_imports": (b.seconds - peer.imports) / (a.seconds - ours.imports),

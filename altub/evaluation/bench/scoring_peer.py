@@ -1,42 +1,43 @@
 """Scoring beside a peer: from image files in memory to their maps and scores, ours and anomalib's FastFlow.
 
-Both have the same backbone with the same weights, the same image size, the same cores and fp32, which is what scoring
-always has here, and each has a process that stays. They take turns, in changing order, and medians of their seconds are
-compared: one image by itself, and batches. Ours gets a saved model and does all that `predict` does of an image but to
-write files: it checks the file, decodes, compares the image with the training images, and gives map, score and p-value.
-The peer's flow has random weights, which cost the same as trained ones.
+Both have the same backbone with the same weights, the same image size, the same cores or GPU and fp32, which is what
+scoring always has here, and each has a process that stays. They take turns, in changing order, and medians of their
+seconds are compared: one image by itself, and batches. Ours gets a saved model and does all that `predict` does of an
+image but to write files: it checks the file, decodes, compares the image with the training images, and gives map, score
+and p-value. The peer's flow has random weights, which cost the same as trained ones.
 
 A batch of ours goes through threads as in `predict`, in parts; the peer's is one batch on all cores, decoded in as many
-threads. Seconds of CPU time, which a busy machine changes less, are told beside the seconds.
+threads. Seconds of CPU time, which a busy machine changes less, are told beside the seconds, and so is the share of the
+roofline: the time that a side's convolutions would take at the rate at which this device multiplies large matrices,
+measured in our process after the turns.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any
 
 import torch
+from torch import nn
 
 from altub.data.images.reading import CHUNK_IMAGES
 from altub.data.sample import render_example
-from altub.device import keep_freed_memory
-from altub.errors import ConfigError, RunError
-from altub.evaluation.bench.quality import PEER_SCRIPT, parsed, peer_backbone
-from altub.files import printable
+from altub.device import choose_device, keep_freed_memory
+from altub.errors import RunError
+from altub.evaluation.bench.clock import Taken, about_device, roofline_share, timed
+from altub.evaluation.bench.side import PEER_SCRIPT, Side, our_side, peer_backbone, peer_side
+from altub.evaluation.step_time import counted_convolutions, matmul_rate
 from altub.inference.detector import AnomalyDetector
+from altub.inference.framing import Framing
 from altub.inference.model_files import read_config
 from altub.inference.pipeline import run_in_order, threads_for
-from altub.runs.launchers.process import spawn
 
 __all__ = ["InferenceBench"]
 
@@ -51,12 +52,14 @@ class InferenceBench:
 
     Args:
         model: folder of a saved model of ours; image size and backbone of both are its.
+        device: of both; "auto" takes a GPU where there is one.
         peer_python: a Python with anomalib.
         peer_script: what that Python runs.
         repeats: turns of which the medians are taken, after one that is not measured.
 
     Raises:
-        ConfigError: (from `run`) the peer does not have this backbone, or its weights are no file on this machine.
+        ConfigError: (from `run`) the peer does not have this backbone, its weights are no file on this machine, or
+            there is no such device.
         ModelError: (from `run`) there is no usable model.
         RunError: (from `run`) a side failed.
     """
@@ -64,6 +67,7 @@ class InferenceBench:
     model: Path
     threads: int = 2
     repeats: int = 7
+    device: str = "auto"
     peer_python: Path | None = None
     peer_script: Path = PEER_SCRIPT
     tell: Callable[[str], None] = lambda line: None
@@ -71,33 +75,41 @@ class InferenceBench:
     def run(self) -> dict[str, Any]:
         """What was measured, as plain values: seconds and CPU seconds of both sides by number of images, ratios ours /
         peer, and whether they are within `TARGETS`."""
-        config = read_config(self.model).detector
+        config, device = read_config(self.model).detector, choose_device(self.device)
         with tempfile.TemporaryDirectory(prefix="altub-bench-") as name, ExitStack() as stack:
-            files = _write(Path(name))
-            job: dict[str, Any] = {"files": files, "threads": self.threads}
-            sides = {"ours": self._ours(stack, job | {"model": str(self.model)})}
+            job: dict[str, Any] = {"files": _write(Path(name)), "threads": self.threads, "device": str(device)}
+            sides = {"ours": our_side("Ours", __name__, job | {"model": str(self.model)}, self.threads)}
             if self.peer_python is not None:
                 backbone, weights = peer_backbone(config.backbone)
-                about = {"image_size": config.image_size, "backbone": backbone, "weights": str(weights)}
-                sides["peer"] = self._peer(stack, job | about)
-            rows = [self._measure(sides, images) for images in BATCHES]
-        about = {"backbone": config.backbone, "image_size": config.image_size, "threads": self.threads}
+                job |= {"image_size": config.image_size, "backbone": backbone, "weights": str(weights)}
+                sides["peer"] = peer_side(self.peer_python, self.peer_script, job, self.threads)
+            for side in sides.values():
+                stack.enter_context(side).ready()
+            rows = [self._measure(sides, images, device) for images in BATCHES]
+        about = {"backbone": config.backbone, "image_size": config.image_size, **about_device(device, self.threads)}
         return {**about, "precision": "fp32", "repeats": self.repeats, "file": f"JPEG, {SIDE} px", "rows": rows}
 
-    def _measure(self, sides: dict[str, _Side], images: int) -> dict[str, Any]:
-        seconds: dict[str, list[float]] = {name: [] for name in sides}
-        cpu: dict[str, list[float]] = {name: [] for name in sides}
+    def _measure(self, sides: dict[str, Side], images: int, device: torch.device) -> dict[str, Any]:
+        told: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
         for turn in range(self.repeats + 1):
             for name in sorted(sides, reverse=bool(turn % 2)):
-                told = sides[name].ask(images)
+                answer = sides[name].ask("scored", images=images)
+                if answer["images"] != images:
+                    raise RunError(f"{sides[name].who} scored {answer['images']} of {images} images.")
                 if turn:  # the first one sets things up
-                    seconds[name].append(told["seconds"])
-                    cpu[name].append(told["cpu"])
+                    told[name].append(answer)
+        rate = sides["ours"].ask("rate", images=0)["rate"]
         row: dict[str, Any] = {"images": images, "ratio": None, "cpu_ratio": None, "target": TARGETS[images]}
-        for name in sides:
-            row[name] = {"seconds": statistics.median(seconds[name]), "cpu_seconds": statistics.median(cpu[name])}
-            row[name]["images_per_second"] = images / row[name]["seconds"]
-        row.setdefault("peer", None)
+        row |= {"matmul_rate": rate, "peer": None}
+        for name, turns in told.items():
+            taken = Taken(*(statistics.median(turn[key] for turn in turns) for key in ("seconds", "cpu_seconds")))
+            flops = images * sides[name].about["flops"]
+            row[name] = {
+                **vars(taken),
+                "images_per_second": images / taken.seconds,
+                "flops": flops,
+                "roofline_share": roofline_share(flops, rate, taken, device.type),
+            }
         if row["peer"] is not None:
             row["ratio"] = row["ours"]["seconds"] / row["peer"]["seconds"]
             row["cpu_ratio"] = row["ours"]["cpu_seconds"] / row["peer"]["cpu_seconds"]
@@ -105,90 +117,22 @@ class InferenceBench:
         self.tell(_line(row))
         return row
 
-    def _ours(self, stack: ExitStack, job: dict[str, Any]) -> _Side:
-        environment = {"OMP_NUM_THREADS": str(self.threads), "OMP_WAIT_POLICY": "PASSIVE"}  # as of the command line
-        return stack.enter_context(
-            _Side("Ours", job, lambda **pipes: spawn(__name__, environment=environment, **pipes))
-        )
-
-    def _peer(self, stack: ExitStack, job: dict[str, Any]) -> _Side:
-        command = [str(self.peer_python), "-I", str(self.peer_script)]  # -I: finds nothing of ours
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
-        environment.pop("OMP_WAIT_POLICY", None)  # our command line has set it: the peer has its default
-
-        def start(**pipes: Any) -> subprocess.Popen[str]:
-            try:
-                return subprocess.Popen(command, env=environment, **pipes)
-            except OSError as error:
-                raise ConfigError(f"{self.peer_python} cannot be started: give a Python with anomalib.") from error
-
-        return stack.enter_context(_Side("The peer", job, start))
-
 
 def _line(row: dict[str, Any]) -> str:
     """For a person."""
-    ours, peer = row["ours"], row["peer"]
-    line = f"{row['images']:>3} images: ours {ours['seconds'] * 1e3:.1f} ms"
-    if peer is None:
+
+    def side(name: str, values: dict[str, float]) -> str:
+        rate, share = values["images_per_second"], 100 * values["roofline_share"]
+        return f"{name} {values['seconds'] * 1e3:.1f} ms ({rate:.1f} images/s, {share:.0f} % of the roofline)"
+
+    line = f"{row['images']:>3} images: {side('ours', row['ours'])}"
+    if row["peer"] is None:
         return line
     reached = "reached" if row["reached"] else "not reached"
     return (
-        f"{line}, peer {peer['seconds'] * 1e3:.1f} ms, ratio {row['ratio']:.2f} (CPU time {row['cpu_ratio']:.2f}), "
+        f"{line}, {side('peer', row['peer'])}, ratio {row['ratio']:.2f} (CPU time {row['cpu_ratio']:.2f}), "
         f"target {row['target']:.2f} {reached}"
     )
-
-
-class _Side:
-    """A process that scores: a line in says how many images, a line out how long it took.
-
-    Raises:
-        RunError: it ended.
-    """
-
-    def __init__(self, who: str, job: dict[str, Any], start: Callable[..., subprocess.Popen[str]]) -> None:
-        self.who, self.job, self.start = who, job, start
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._errors: IO[bytes] = stack.enter_context(tempfile.TemporaryFile())
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
-            self._process = self.start(text=True, **pipes)
-            stack.callback(self._end)
-            self._tell(self.job)
-            self._heard("ready")
-            self._kept = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._kept.close()
-
-    def _end(self) -> None:
-        with suppress(BrokenPipeError):  # it has ended by itself
-            self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-
-    def ask(self, images: int) -> dict[str, Any]:
-        """Seconds of so many images."""
-        self._tell({"images": images})
-        told = self._heard("scored")
-        if told["images"] != images:
-            raise RunError(f"{self.who} scored {told['images']} of {images} images.")
-        return told
-
-    def _tell(self, values: dict[str, Any]) -> None:
-        with suppress(BrokenPipeError):  # it has ended; there will be no answer
-            self._process.stdin.write(json.dumps(values) + "\n")
-            self._process.stdin.flush()
-
-    def _heard(self, kind: str) -> dict[str, Any]:
-        for line in self._process.stdout:
-            if (told := parsed(line)).get("kind") == kind:
-                return told
-        code = self._process.wait()
-        self._errors.seek(0)
-        last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
-        raise RunError(f"{self.who} failed: {printable(last) or f'exit code {code}'}.")
 
 
 def _write(folder: Path) -> list[str]:
@@ -200,26 +144,45 @@ def _write(folder: Path) -> list[str]:
 
 
 def _serve() -> None:
-    """Our side."""
+    """Our side: no images ask for the rate of the device."""
     job = json.loads(sys.stdin.readline())
     torch.set_num_threads(job["threads"])
     keep_freed_memory()
-    detector = AnomalyDetector.load(job["model"], "cpu", for_scoring=True)
+    detector = AnomalyDetector.load(job["model"], job["device"], for_scoring=True)
     files = [Path(path).read_bytes() for path in job["files"]]
-    print(json.dumps({"kind": "ready"}), flush=True)
+    _say(kind="ready", flops=_flops(detector))
     for line in sys.stdin:
         given = files[: json.loads(line)["images"]]
-        began, cpu_began = time.perf_counter(), time.process_time()
-        found = _predict(detector, given)
-        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu_began
-        print(json.dumps({"kind": "scored", "images": len(found), "seconds": seconds, "cpu": cpu}), flush=True)
+        if not given:
+            _say(kind="rate", rate=matmul_rate("fp32", device=detector.device))
+            continue
+        found, taken = timed(lambda given=given: _predict(detector, given), detector.device)
+        _say(kind="scored", images=len(found), **vars(taken))
+
+
+def _say(**values: Any) -> None:
+    print(json.dumps(values), flush=True)
+
+
+def _flops(detector: AnomalyDetector) -> int:
+    """Operations of the convolutions of an image: backbone and flows, in which their folded form has as many."""
+    side, device = Framing.of(detector.config).side, detector.device
+
+    def forward() -> None:
+        for head, features in zip(
+            detector.pyramid.heads, detector.backbone(torch.zeros(1, 3, side, side, device=device)), strict=True
+        ):
+            head(features)
+
+    return counted_convolutions(nn.ModuleList([detector.backbone, detector.pyramid.heads]), forward)
 
 
 def _predict(detector: AnomalyDetector, files: list[bytes]) -> list[float]:
     """One image on all cores; several in parts side by side, as `predict` does."""
     if len(files) == 1:
         return [detector.predict(files[0]).score]
-    size = min(-(-len(files) // torch.get_num_threads()), CHUNK_IMAGES)
+    at_once = torch.get_num_threads() if detector.device.type == "cpu" else 1
+    size = min(-(-len(files) // at_once), CHUNK_IMAGES)
     parts = [files[start : start + size] for start in range(0, len(files), size)]
 
     def scores(part: list[bytes]) -> list[float]:

@@ -16,8 +16,11 @@ import urllib.request
 from collections.abc import Callable
 from http import HTTPStatus
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 from altub.errors import RunError
+from altub.evaluation.bench.startup_peer import measure_peer_startup
 from altub.files import PACKAGE
 from altub.runs.launchers.process import spawn
 
@@ -27,13 +30,15 @@ PAGE_SECONDS = 120  # longest wait for the page
 _IMPORT = "import time; began = time.perf_counter(); import altub; print(time.perf_counter() - began)"
 
 
-def run_startup(repeats: int = 5) -> dict[str, float | None]:
-    """Median seconds, by what was started; None for the page where Gradio is not installed."""
-    return {
+def run_startup(repeats: int = 5, peer_python: Path | None = None) -> dict[str, Any]:
+    """Median seconds, by what was started; None for the page where Gradio is not installed. With a Python that has
+    anomalib also the "peer" (`measure_peer_startup`)."""
+    found: dict[str, Any] = {
         "import altub": _median(_import_seconds, repeats),
         "altub --help": _median(_help_seconds, repeats),
         "page answers": _median(_page_seconds, repeats) if find_spec("gradio") else None,
     }
+    return found if peer_python is None else {**found, "peer": measure_peer_startup(peer_python, found, repeats)}
 
 
 def _median(measure: Callable[[], float], repeats: int) -> float:

@@ -1,332 +1,230 @@
 """How fast we are: our coupling step and training epoch beside what is published, at equal mathematics, in one run.
 
-* A step: `AffineCoupling` and FrEIA's `AllInOneBlock` with the same weights, forward and backward, on the shapes of
-  FastFlow's two CNNs. The convolutions of the subnets are the same on both sides: where they dominate (3x3), little can
-  be gained.
+* A step: `AffineCoupling`, FrEIA's `AllInOneBlock` and the peer's copy of it with the same weights, forward and
+  backward, on the shapes of FastFlow's two CNNs. The convolutions of the subnets are the same on all sides: where they
+  dominate (3x3), little can be gained.
 * An epoch: the published loop decodes the images and runs the frozen backbone in every epoch, and stacks
-  `AllInOneBlock`s; ours trains on cached features. Same flow, same norm, same loss, same optimiser, fp32.
+  `AllInOneBlock`s; ours trains on cached features. Same flow, same norm, same loss, same optimiser, fp32. The peer,
+  anomalib, trains as the published loop does; its loop is the plain one, without Lightning.
 
 Each side has a process of its own and runs as it does in use: ours as `python -m altub train` sets itself up and works
-through a batch in pieces, theirs with PyTorch's defaults and the batch in one piece. That also gives the peak memory.
+through a batch in pieces, the others with PyTorch's defaults and the batch in one piece. That also gives the peak
+memory. A further one of ours trains as by default: on features that have passed their norm, in the precision of "auto".
 
-Both of a pair take turns within each repeat, so that a busy machine disturbs both, and medians are compared. A turn of
-steps begins with one that is not measured: in training, too, one step follows the other. Only the ratios mean
-something. The backbone has random weights here: they cost the same as pretrained ones.
+All take turns within each repeat, so that a busy machine disturbs all, and medians are compared. A turn of steps begins
+with one that is not measured: in training, too, one step follows the other. Only the ratios mean something. The
+backbone has random weights here: they cost the same as pretrained ones.
+
+The roofline is the rate at which this device multiplies large matrices, in the precision of a side, measured between
+the turns; a side's share of it is the time that its own convolutions would take at that rate, of the time it took.
 """
 
 from __future__ import annotations
 
-import json
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
-from functools import partial
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import FrEIA.framework as Ff
 import torch
-from FrEIA.modules import AllInOneBlock
-from torch import Tensor, nn
+from safetensors.torch import save_file
 
-from altub.backbones import create_backbone
-from altub.data import Sample
 from altub.data.sample import render_example
-from altub.device import Workers, autocast, keep_freed_memory
-from altub.flows import AffineCoupling, FlowPyramid
-from altub.flows.config import FlowConfig, Norm
-from altub.flows.fastflow import convolution_subnet
-from altub.flows.head import microbatch_size
-from altub.runs.launchers.process import spawn
-from altub.training.config import make_config
-from altub.training.features import FeatureStore, load_images
-from altub.training.precision import choose_precision
-from altub.training.steps import Alternation
+from altub.device import choose_device
+from altub.evaluation.bench.clock import Taken, about_device, roofline_share
+from altub.evaluation.bench.side import PEER_SCRIPT, Side, our_side, peer_side
+from altub.evaluation.bench.step_sides import as_freia, coupling, random_backbone, same_pyramid
+from altub.training.features import feature_shapes
 
-__all__ = ["run_bench"]
+__all__ = ["OURS", "STEPS", "StepBench"]
+
+Shapes = tuple[tuple[int, int], ...]  # channels and side of each scale
 
 # Backbone: images a step (32 is the published batch; wide_resnet50_2's tensors are four times as large), shapes.
-STEPS = {
+STEPS: Mapping[str, tuple[int, Shapes]] = {
     "resnet18": (32, ((64, 64), (128, 32), (256, 16))),
     "wide_resnet50_2": (8, ((256, 64), (512, 32), (1024, 16))),
 }
-EPOCH_IMAGES, EPOCH_BATCH, IMAGE_SIZE = 64, 32, 256  # batch 32 as published
-SHAPES = STEPS["resnet18"][1]  # channels and side of the stages at 256 px
-STEPS_A_TURN = 3  # measured, after one that is not
-LONG_TRAINING = 30  # epochs over which the cost of caching is spread in the last line
+LONG_TRAINING = 30  # epochs over which the cost of caching is spread
+OURS = ("ours", "ours_default")
 
 
-def run_bench(repeats: int = 7, threads: int = 2, as_json: bool = False) -> dict[str, Any]:
-    """Measures, prints a table (or one JSON line) and returns what it found."""
-    torch.set_num_threads(threads)
-    with tempfile.TemporaryDirectory(prefix="altub-bench-") as folder, ExitStack() as stack:
-        _write_images(Path(folder))
-        ours, theirs = (stack.enter_context(_Side(name, folder)) for name in ("ours", "theirs"))
-        epoch = _bench_epoch(ours, theirs, repeats)  # first: a process's peak memory only ever grows
-        steps = [_bench_steps(ours, theirs, backbone, repeats) for backbone in STEPS]
-    result = {"threads": threads, "repeats": repeats, "steps": steps, "epoch": epoch}
-    if as_json:
-        print(json.dumps(result))
-        return result
-    print(f"{threads} threads, fp32, medians of {repeats}; ratio = theirs / ours\n")
-    for block in steps:
-        print(f"coupling step, {block['backbone']}, {block['images']} images".ljust(43) + "ours ms   FrEIA ms   ratio")
-        for row in [*block["rows"], {"step": "all six", **block}]:
-            print(f"  {row['step']:<38} {row['ours'] * 1e3:>9.1f} {row['theirs'] * 1e3:>10.1f} {row['ratio']:>7.2f}")
-        print()
-    print(f"training epoch, resnet18, {EPOCH_IMAGES} images          ours  published loop   ratio")
-    print(
-        f"  seconds                               {epoch['ours']:>8.2f} {epoch['theirs']:>15.2f} {epoch['ratio']:>7.2f}"
-    )
-    print(
-        f"  with caching, over {LONG_TRAINING} epochs           {epoch['ours_long']:>8.2f} {epoch['theirs']:>15.2f} "
-        f"{epoch['ratio_long']:>7.2f}"
-    )
-    usual = [epoch[name] for name in ("ours_default", "theirs_beside_default", "ratio_default")]
-    what = f"by default: {epoch['default_precision']}, norm beforehand"
-    print(f"  {what:<38}{usual[0]:>8.2f} {usual[1]:>15.2f} {usual[2]:>7.2f}")
-    memory = epoch["peak_memory_mib"]
-    print(f"  peak memory, MiB                      {memory['ours']:>8.0f} {memory['theirs']:>15.0f}")
-    print(f"  largest difference of the two losses, relative: {epoch['loss_difference']:.1e}")
-    return result
+@dataclass(frozen=True, kw_only=True)
+class StepBench:
+    """Measures ours and the published loop, and with `peer_python` anomalib.
+
+    Args:
+        device: "auto" takes a GPU where there is one.
+        images, batch, image_size: of an epoch; a batch of 32 is the published one.
+        steps: by name, the images of a coupling step and its shapes.
+        peer_python: a Python with anomalib.
+        peer_script: what that Python runs.
+
+    Raises:
+        ConfigError: (from `run`) there is no such device, or the peer's Python cannot be started.
+        RunError: (from `run`) a side failed.
+    """
+
+    repeats: int = 7
+    threads: int = 2
+    device: str = "auto"
+    images: int = 64
+    batch: int = 32
+    image_size: int = 256
+    steps: Mapping[str, tuple[int, Shapes]] = field(default_factory=lambda: STEPS)
+    peer_python: Path | None = None
+    peer_script: Path = PEER_SCRIPT
+
+    def run(self) -> dict[str, Any]:
+        """What was measured, as plain values: `steps` and `epoch`, each with the sides "ours", "published" and, or
+        None, "peer"; an epoch also with "ours_default". Ratios are theirs / ours."""
+        torch.set_num_threads(self.threads)
+        device = choose_device(self.device)
+        with tempfile.TemporaryDirectory(prefix="altub-bench-") as name, ExitStack() as stack:
+            folder = Path(name)
+            sides = self._sides(stack, folder, device)
+            epoch = self._epoch(sides, device)  # first: a process's peak memory only ever grows
+            del sides["ours_default"]
+            steps = [self._couplings(sides, folder, backbone) for backbone in self.steps]
+        about = {**about_device(device, self.threads), "repeats": self.repeats}
+        return {**about, "steps": steps, "epoch": epoch}
+
+    def _sides(self, stack: ExitStack, folder: Path, device: torch.device) -> dict[str, Side]:
+        """By name; each has been told its job and is ready."""
+        job: dict[str, Any] = {"folder": str(folder), "threads": self.threads, "device": str(device)}
+        job |= {"image_size": self.image_size, "batch": self.batch, "images": self._write_images(folder)}
+        module = "altub.evaluation.bench.step_sides"
+        sides = {
+            "ours": our_side("Ours", module, job | {"side": "ours"}, self.threads),
+            "ours_default": our_side("Ours", module, job | {"side": "ours_default"}, self.threads),
+            "published": our_side(
+                "The published loop", module, job | {"side": "published"}, self.threads, wait_policy=None
+            ),
+        }
+        if self.peer_python is not None:
+            job |= {"backbone": "resnet18", **self._write_weights(folder)}
+            sides["peer"] = peer_side(self.peer_python, self.peer_script, job, self.threads)
+        # One after the other, since caching is timed; the peer first, which is the one that may be missing.
+        for side in reversed(sides.values()):
+            stack.enter_context(side).ready()
+        return sides
+
+    def _write_images(self, folder: Path) -> list[str]:
+        paths = [folder / f"{index:03d}.png" for index in range(self.images)]
+        for index, path in enumerate(paths):
+            render_example("fabric", index=index, split="train").image.save(path)
+        return [str(path) for path in paths]
+
+    def _write_weights(self, folder: Path) -> dict[str, str]:
+        """Files with the initial weights, by what the peer calls them."""
+        backbone = random_backbone(self.image_size)
+        pyramid = same_pyramid(feature_shapes(backbone, self.image_size, torch.device("cpu")))
+        flow = {
+            f"{scale}.module_list.{step}.{name}": value
+            for scale, (head, shape) in enumerate(zip(pyramid.heads, pyramid.shapes, strict=True))
+            for step, block in enumerate(head.flow)
+            for name, value in _state(as_freia(block, shape[1])).items()
+        }
+        paths = {name: folder / f"{name}.safetensors" for name in ("weights", "flow")}
+        save_file(backbone.network.model.state_dict(), paths["weights"])
+        save_file(flow, paths["flow"])
+        return {name: str(path) for name, path in paths.items()}
+
+    def _epoch(self, sides: dict[str, Side], device: torch.device) -> dict[str, Any]:
+        precisions = {side.about["precision"] for side in sides.values()}
+        rates = dict.fromkeys(sorted(precisions), 0.0)
+        told: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+        for _ in range(self.repeats + 1):
+            for name, side in sides.items():
+                told[name].append(side.ask("done", order="epoch"))
+            for precision, rate in rates.items():
+                rates[precision] = max(rate, sides["ours"].ask("done", order="rate", precision=precision)["rate"])
+        found: dict[str, Any] = {"images": self.images, "batch": self.batch, "image_size": self.image_size}
+        found |= {"backbone": "resnet18", "matmul_rates": rates, "long_training": LONG_TRAINING}
+        for name, side in sides.items():
+            first, *turns = told[name]  # the first one sets things up
+            flops, precision = side.about["flops"] * self.images, side.about["precision"]
+            taken = _median(turns)
+            found[name] = {
+                **vars(taken),
+                "images_per_second": self.images / taken.seconds,
+                "precision": precision,
+                "flops": flops,
+                "roofline_share": roofline_share(flops, rates[precision], taken, device.type),
+                "peak_memory_mib": turns[-1]["peak_memory"],
+                "caching_seconds": side.about["caching_seconds"],
+                "with_caching": taken.seconds + side.about["caching_seconds"] / LONG_TRAINING,
+                "losses": first["losses"],
+            }
+        found.setdefault("peer", None)
+        found["ratios"] = {
+            ours: {name: _epoch_ratios(found[ours], found[name]) for name in ("published", "peer")} for ours in OURS
+        }
+        found["loss_difference"] = {
+            name: found[name] and _difference(found["ours"]["losses"], found[name]["losses"])
+            for name in ("published", "peer")
+        }
+        return found
+
+    def _couplings(self, sides: dict[str, Side], folder: Path, backbone: str) -> dict[str, Any]:
+        images, shapes = self.steps[backbone]
+        rows = [
+            self._coupling(sides, folder, {"images": images, "channels": channels, "side": side, "kernel": kernel})
+            for channels, side in shapes
+            for kernel in (3, 1)
+        ]
+        sums = {name: _sum([row[name] for row in rows]) if name in sides else None for name in (*sides, "peer")}
+        every = {**sums, "ratios": {name: _ratios(sums["ours"], sums[name]) for name in ("published", "peer")}}
+        return {"backbone": backbone, "images": images, "rows": rows, "all": every}
+
+    def _coupling(self, sides: dict[str, Side], folder: Path, order: dict[str, int]) -> dict[str, Any]:
+        weights = folder / "block.safetensors"
+        if "peer" in sides:
+            block = coupling(order["channels"], order["side"], order["kernel"])
+            save_file(_state(as_freia(block, order["side"])), weights)
+        told: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+        for _ in range(self.repeats + 1):
+            for name, side in sides.items():
+                told[name].append(side.ask("done", order="step", **order, weights=str(weights)))
+        row: dict[str, Any] = {**order, "peer": None}
+        losses = {name: turns[0]["loss"] for name, turns in told.items()}
+        row |= {name: vars(_median(turns[1:])) for name, turns in told.items()}
+        row["ratios"] = {name: _ratios(row["ours"], row[name]) for name in ("published", "peer")}
+        row["loss_difference"] = {
+            name: None if row[name] is None else _difference([losses["ours"]], [losses[name]])
+            for name in ("published", "peer")
+        }
+        return row
 
 
-def _bench_steps(ours: _Side, theirs: _Side, backbone: str, repeats: int) -> dict[str, Any]:
-    images, shapes = STEPS[backbone]
-    rows = []
-    for channels, side in shapes:
-        for kernel in (3, 1):
-            a, b = _take_turns(ours, theirs, f"step {images} {channels} {side} {kernel}", repeats)
-            name = f"{channels} channels, {side} x {side}, {kernel}x{kernel} subnet"
-            rows.append({"step": name, "ours": a, "theirs": b, "ratio": b / a})
-    sums = {side: sum(row[side] for row in rows) for side in ("ours", "theirs")}
-    return {"backbone": backbone, "images": images, "rows": rows, **sums, "ratio": sums["theirs"] / sums["ours"]}
+def _state(block: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone().contiguous() for name, value in block.state_dict().items()}
 
 
-def _coupling(images: int, channels: int, side: int, kernel: int) -> tuple[AffineCoupling, Tensor]:
-    """A block and a batch for it, the same in both processes."""
-    torch.manual_seed(0)
-    block = AffineCoupling([(channels, side, side)], subnet_constructor=convolution_subnet(kernel, 1.0))
-    return block, torch.randn(images, channels, side, side)
+def _median(turns: list[dict[str, Any]]) -> Taken:
+    return Taken(*(statistics.median(turn[name] for turn in turns) for name in ("seconds", "cpu_seconds")))
 
 
-def _gradients(block: nn.Module, x: Tensor) -> list[Tensor]:
-    """Of the sum over the batch of 1/2 |y|^2 - log_det, to the input and all parameters."""
-    x = x.detach().requires_grad_()
-    (y,), log_det = block((x,))
-    trained = [parameter for parameter in block.parameters() if parameter.requires_grad]
-    return list(torch.autograd.grad([y, log_det], [x, *trained], [y.detach(), -torch.ones_like(log_det)]))
+def _sum(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(row[name] for row in rows) for name in ("seconds", "cpu_seconds")}
 
 
-def _as_freia(ours: AffineCoupling, side: int, kernel: int) -> AllInOneBlock:
-    """FrEIA's block with our weights."""
-    channels = sum(ours.split)
-    block = AllInOneBlock([(channels, side, side)], subnet_constructor=convolution_subnet(kernel, 1.0))
-    block.subnet.load_state_dict(ours.subnet.state_dict())
-    with torch.no_grad():
-        block.global_scale.copy_(ours.global_scale)
-        block.global_offset.copy_(ours.global_offset)
-        block.w_perm.zero_()
-        block.w_perm[torch.arange(channels), ours.permutation] = 1
-        block.w_perm_inv.copy_(block.w_perm.transpose(0, 1))
-    return block
+def _ratios(ours: dict[str, float], theirs: dict[str, float] | None) -> dict[str, float] | None:
+    return theirs and {name: theirs[name] / ours[name] for name in ("seconds", "cpu_seconds")}
 
 
-class _Theirs:
-    """FastFlow as its public re-implementation trains it: images, backbone, norm and flow in every step."""
-
-    caching_seconds = 0.0
-
-    def __init__(self, folder: Path) -> None:
-        self.samples, self.backbone, pyramid = _samples(folder), _backbone(), _pyramid()
-        self.norms = nn.ModuleList(nn.LayerNorm(shape) for shape in pyramid.shapes)
-        self.flows = nn.ModuleList()
-        for head, (channels, side, _) in zip(pyramid.heads, pyramid.shapes, strict=True):
-            flow = Ff.SequenceINN(channels, side, side)
-            flow.module_list.extend(_as_freia(ours, side, ours.subnet[0].kernel_size[0]) for ours in head.flow)
-            flow.conditions = [None] * len(flow.module_list)
-            self.flows.append(flow)
-        parameters = [*self.norms.parameters(), *self.flows.parameters()]
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(trained, lr=1e-3, weight_decay=1e-5)
-
-    def step(self, images: int, channels: int, side: int, kernel: int) -> Callable[[], Any]:
-        block, x = _coupling(images, channels, side, kernel)
-        freia = _as_freia(block, side, kernel)
-        return lambda: _gradients(freia, x)
-
-    def epoch(self) -> list[float]:
-        losses = []
-        for start in range(0, len(self.samples), EPOCH_BATCH):
-            with torch.no_grad():
-                features = self.backbone(load_images(self.samples[start : start + EPOCH_BATCH], IMAGE_SIZE))
-            loss = 0
-            for norm, flow, x in zip(self.norms, self.flows, features, strict=True):
-                z, log_det = flow(norm(x))
-                loss = loss + (0.5 * z.square().sum((1, 2, 3)) - log_det).mean()
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            losses.append(loss.item())
-        return losses
-
-
-class _Ours:
-    """Cached features, our coupling, pieces of a batch side by side."""
-
-    def __init__(self, folder: Path) -> None:
-        pyramid, samples = _pyramid(), _samples(folder)
-        config = make_config(
-            category="bench", batch_size=EPOCH_BATCH, lr=1e-3, weight_decay=1e-5, base={"base_update": "off"}
-        )
-        self.workers = Workers(torch.device("cpu"))
-        self.alternation = Alternation(config, pyramid, nullcontext, self.workers)
-        # As a training with the default settings: features that have passed their norm, and the precision of "auto".
-        cpu = torch.device("cpu")
-        self.precision = choose_precision("auto", cpu)
-        self.by_default = Alternation(config, _pyramid("none"), partial(autocast, cpu, self.precision), self.workers)
-        self.store = FeatureStore(
-            _backbone(), samples, IMAGE_SIZE, device=torch.device("cpu"), budget=1 << 40, spill=folder / "spill"
-        )
-        began = time.perf_counter()
-        for _ in self.store.fill():
-            pass
-        self.caching_seconds = time.perf_counter() - began
-        # The published loss leaves the Gaussian's constant out.
-        self.constants = [0.9189385332046727 * c * h * w for c, h, w in pyramid.shapes]
-
-    def step(self, images: int, channels: int, side: int, kernel: int) -> Callable[[], Any]:
-        block, x = _coupling(images, channels, side, kernel)
-
-        def run() -> list[Tensor]:
-            size = min(microbatch_size(x), -(-len(x) // self.workers.count))  # every core has a piece
-            pieces = self.workers.map(lambda part: _gradients(block, part), x.split(size))
-            # As in training, where a piece goes through all blocks by itself, its own gradient goes on in that piece;
-            # only the parameters' gradients meet.
-            inputs, *parameters = zip(*pieces, strict=True)
-            return [*inputs, *(torch.stack(grads).sum(0) for grads in parameters)]
-
-        return run
-
-    def epoch(self, alternation: Alternation | None = None) -> list[float]:
-        losses = []
-        for start in range(0, len(self.store), EPOCH_BATCH):
-            indices = list(range(start, min(start + EPOCH_BATCH, len(self.store))))
-            heads = (alternation or self.alternation).step(self.store.batch(indices), "flow", 1, 1, 0.0)
-            losses.append(sum(heads) - sum(self.constants))
-        return losses
-
-
-def _backbone():
-    torch.manual_seed(1)
-    return create_backbone("resnet18.tv_in1k", (1, 2, 3), pretrained=False, image_size=IMAGE_SIZE)
-
-
-def _write_images(folder: Path) -> None:
-    for index in range(EPOCH_IMAGES):
-        render_example("fabric", index=index, split="train").image.save(folder / f"{index:03d}.png")
-
-
-def _samples(folder: Path) -> list[Sample]:
-    return [Sample(path, "good") for path in sorted(folder.glob("*.png"))]
-
-
-def _pyramid(norm: Norm = "layer-affine") -> FlowPyramid:
-    """The same initial flow in both processes."""
-    torch.manual_seed(0)
-    return FlowPyramid(FlowConfig(norm=norm), [(channels, side, side) for channels, side in SHAPES])
-
-
-def _bench_epoch(ours: _Side, theirs: _Side, repeats: int) -> dict[str, Any]:
-    first = [side.ask("epoch")["losses"] for side in (ours, theirs)]
-    a, b = _take_turns(ours, theirs, "epoch", repeats)
-    peaks = {name: side.ask("epoch")["peak"] for name, side in (("ours", ours), ("theirs", theirs))}
-    c, d = _take_turns(ours, theirs, "epoch", repeats, ours_order="default epoch")
-    long = a + ours.caching_seconds / LONG_TRAINING
-    return {
-        "ours": a,
-        "theirs": b,
-        "ratio": b / a,
-        "ours_default": c,
-        "theirs_beside_default": d,
-        "ratio_default": d / c,
-        "default_precision": ours.ask("default epoch")["precision"],
-        "caching_seconds": ours.caching_seconds,
-        "ours_long": long,
-        "ratio_long": b / long,
-        "peak_memory_mib": peaks,
-        "loss_difference": max(abs(x - y) / abs(y) for x, y in zip(*first, strict=True)),
+def _epoch_ratios(ours: dict[str, Any], theirs: dict[str, Any] | None) -> dict[str, float] | None:
+    found = _ratios(ours, theirs)
+    return found and {
+        **found,
+        "with_caching": theirs["seconds"] / ours["with_caching"],
+        "peak_memory": theirs["peak_memory_mib"] / ours["peak_memory_mib"],
     }
 
 
-def _take_turns(ours: _Side, theirs: _Side, order: str, repeats: int, *, ours_order: str = "") -> tuple[float, float]:
-    """Median seconds of each; one unmeasured turn first."""
-    own = ours_order or order
-    turns = [(ours.ask(own)["seconds"], theirs.ask(order)["seconds"]) for _ in range(repeats + 1)][1:]
-    return statistics.median(a for a, _ in turns), statistics.median(b for _, b in turns)
-
-
-class _Side:
-    """A process of one side: a line in says what to do, a line out how it went."""
-
-    def __init__(self, name: str, folder: str) -> None:
-        self.process = spawn(
-            "altub.evaluation.bench.steps",
-            name,
-            folder,
-            str(torch.get_num_threads()),
-            environment={"OMP_WAIT_POLICY": "PASSIVE" if name == "ours" else None},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> _Side:
-        self.caching_seconds = json.loads(self.process.stdout.readline())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-
-    def ask(self, order: str) -> dict[str, Any]:
-        self.process.stdin.write(f"{order}\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-
-def _serve(name: str, folder: str, threads: str) -> None:
-    """What runs in a side's process."""
-    torch.set_num_threads(int(threads))
-    if name == "ours":
-        keep_freed_memory()
-    side = (_Ours if name == "ours" else _Theirs)(Path(folder))
-    print(json.dumps(side.caching_seconds), flush=True)
-    last, step = "", None
-    for line in sys.stdin:
-        order, *numbers = line.split()
-        if order == "step" and line != last:
-            step = side.step(*map(int, numbers))
-        last, losses = line, None
-        if order in ("epoch", "default"):
-            began = time.perf_counter()
-            losses = side.epoch() if order == "epoch" else side.epoch(side.by_default)
-            seconds = time.perf_counter() - began
-        else:
-            step()  # the other side has just had the cores and the caches: as little like training as can be
-            began = time.perf_counter()
-            for _ in range(STEPS_A_TURN):
-                step()
-            seconds = (time.perf_counter() - began) / STEPS_A_TURN
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-        answer = {"seconds": seconds, "losses": losses, "peak": peak, "precision": getattr(side, "precision", "fp32")}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    _serve(*sys.argv[1:])
+def _difference(ours: list[float], theirs: list[float]) -> float:
+    """The largest of the losses, relative."""
+    return max(abs(a - b) / abs(b) for a, b in zip(ours, theirs, strict=True))

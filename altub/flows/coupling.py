@@ -130,14 +130,7 @@ class CouplingStep(InvertibleModule, ABC):
 
     @torch.no_grad()
     def unwind(
-        self,
-        y: Tensor,
-        grad_y: Tensor,
-        grad_log_det: Tensor,
-        condition: Tensor | None = None,
-        *,
-        by_position: bool = False,
-        inputs_too: bool = True,
+        self, y: Tensor, grads: tuple[Tensor, Tensor], condition: Tensor | None, *, by_position: bool, inputs_too: bool
     ) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
         """The backward pass of a step of which nothing was stored: what went in is computed from what came out.
 
@@ -145,12 +138,13 @@ class CouplingStep(InvertibleModule, ABC):
 
         Args:
             y: (N, C, ...), what `forward` gave, or with `by_position` `transform`.
-            grad_y, grad_log_det: the gradients of what it gave.
+            grads: the gradients of y and of the log-determinant, which is by position or not.
             condition: the one that the step was given; it gets no gradient.
             inputs_too: whether the gradient of x is wanted.
 
-        Returns x (N, C, ...), its gradient or None, and those of `parameters()`, None for frozen ones.
+        Returns x (N, C, ...), its gradient or None, and those of `parameters()`; None for frozen ones of the subnet.
         """
+        grad_y, grad_log_det = grads
         gain, offset, first = self._gain(y), self.global_offset, self.split[0]
         if self.permutation is None:
             y, grad_y = self._rotate(y, self.rotation.T), self._rotate(grad_y, self.rotation.T)
@@ -174,18 +168,15 @@ class CouplingStep(InvertibleModule, ABC):
             grad_x[part] = grad_u
         weights = [weight for weight in self.subnet.parameters() if weight.requires_grad]
         wanted = [*weights, *([x1] if inputs_too else [])]
-        through = torch.autograd.grad(a, wanted, grad_a.to(a.dtype), allow_unused=True) if wanted else ()
-        grads = dict(zip(weights, through, strict=False))
-        if inputs_too and through[-1] is not None:
+        through = torch.autograd.grad(a, wanted, grad_a.to(a.dtype)) if wanted else ()
+        if inputs_too:
             grad_x[:, :first] += through[-1]
-        if self.global_scale.requires_grad:
-            # Every position of every channel added its log g to the log-determinant.
-            grad_gain += grad_log_det.sum() * (1 if by_position else y[0, 0].numel()) / gain
-            slope = GLOBAL_AFFINE_FACTOR * torch.sigmoid(GLOBAL_AFFINE_BETA * self.global_scale)
-            grads[self.global_scale] = grad_gain * slope
-        if self.global_offset.requires_grad:
-            grads[self.global_offset] = grad_offset
-        return x, grad_x if inputs_too else None, [grads.get(parameter) for parameter in self.parameters()]
+        # Every position of every channel added its log g to the log-determinant.
+        grad_gain += grad_log_det.sum() * (1 if by_position else y[0, 0].numel()) / gain
+        slope = GLOBAL_AFFINE_FACTOR * torch.sigmoid(GLOBAL_AFFINE_BETA * self.global_scale)
+        found = {self.global_scale: grad_gain * slope, self.global_offset: grad_offset}
+        found |= zip(weights, through, strict=False)
+        return x, grad_x if inputs_too else None, [found.get(parameter) for parameter in self.parameters()]
 
     @abstractmethod
     def _step(self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:

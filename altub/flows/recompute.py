@@ -77,20 +77,14 @@ class _Recomputed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad_z: Tensor, grad_log_det: Tensor):
         y, condition, *_ = ctx.saved_tensors
-        grad_y, inputs_too = grad_z, ctx.needs_input_grad[2]
-        grads: list[Tensor | None] = []
+        grad_y, x_too = grad_z, ctx.needs_input_grad[2]
+        of_parameters: list[Tensor | None] = []
         with ctx.autocast():
             for number, step in reversed(list(enumerate(ctx.steps))):
-                y, grad_y, of_step = step.unwind(
-                    y,
-                    grad_y,
-                    grad_log_det,
-                    condition,
-                    by_position=ctx.by_position,
-                    inputs_too=inputs_too or number > 0,
-                )
-                grads = of_step + grads
-        return None, None, grad_y, None, *grads
+                grads, inputs_too = (grad_y, grad_log_det), x_too or number > 0
+                y, grad_y, found = step.unwind(y, grads, condition, by_position=ctx.by_position, inputs_too=inputs_too)
+                of_parameters = found + of_parameters
+        return None, None, grad_y, None, *of_parameters
 
 
 def _autocast_of(device: str) -> partial[AbstractContextManager]:

@@ -255,6 +255,12 @@ class TrainingConfig(_Settings):
         "start.",
         group="run",
     )
+    recompute: bool = setting(
+        False,
+        "Recompute activations",
+        "Training computes activations again instead of storing them: less memory for large images, a third more time.",
+        group="run",
+    )
     evaluate_every: int = setting(
         1,
         "Evaluation interval",

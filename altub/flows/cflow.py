@@ -161,7 +161,10 @@ class CFlowHead(FlowHead):
 
     def _fibre_pieces(self, rows: Tensor, codes: Tensor, rev: bool) -> tuple[Tensor, Tensor]:
         pieces = zip(rows.split(ROWS_AT_A_TIME), codes.split(ROWS_AT_A_TIME), strict=True)
-        mapped = [self.flow(fibres, c=[code], rev=rev) for fibres, code in pieces]
+        mapped = [
+            self.flow(fibres, c=[code], rev=True) if rev else self.forward_fibres(fibres, code)
+            for fibres, code in pieces
+        ]
         return torch.cat([out for out, _ in mapped]), torch.cat([log_det for _, log_det in mapped])
 
 

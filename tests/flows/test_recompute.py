@@ -229,16 +229,12 @@ def test_a_weight_that_changed_before_the_backward_pass_is_noticed() -> None:
         torch.autograd.grad(z.sum(), head.flow[3].global_scale)
 
 
-def test_a_compiled_graph_keeps_the_plain_path() -> None:
-    head, x = head_of(FLOWS[0], steps=2), maps(2)
+def test_a_graph_that_is_compiled_is_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    head, x = head_of(FLOWS[0]), maps(2)
     head.recompute = True
-    compiled = torch.compile(head, backend="eager", fullgraph=True)
-    z, log_det = compiled(x)
-    wanted = torch.autograd.grad(z.square().sum() - log_det.sum(), [*head.parameters()])
-    assert "_Recomputed" not in str(z.grad_fn)
-    z, log_det = head(x)
-    assert "_Recomputed" in str(z.grad_fn)
-    assert distance(torch.autograd.grad(z.square().sum() - log_det.sum(), [*head.parameters()]), wanted) < TOLERANCE
+    assert "_Recomputed" in str(head(x)[0].grad_fn)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert "_Recomputed" not in str(head(x)[0].grad_fn)
 
 
 def test_a_pyramid_tells_its_heads_and_a_saved_flow_does_not_know() -> None:

@@ -303,6 +303,12 @@ class TrainingConfig(_Settings):
             raise ValueError("with tile, or aspect=keep, push_epochs and cross_folds are not possible: set them to 0")
         return self
 
+    @model_validator(mode="after")
+    def _compiled_flows_store_activations(self) -> TrainingConfig:
+        if self.compile and self.recompute:
+            raise ValueError("a compiled flow stores activations: set compile or recompute to false")
+        return self
+
     @field_validator("device")
     @classmethod
     def _device_is_known(cls, device: str) -> str:

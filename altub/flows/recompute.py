@@ -9,8 +9,8 @@ accuracy, and so do gradients (`tests/flows/test_recompute.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -87,8 +87,10 @@ class _Recomputed(torch.autograd.Function):
         return None, None, grad_y, None, *of_parameters
 
 
-def _autocast_of(device: str) -> partial[AbstractContextManager]:
+def _autocast_of(device: str) -> Callable[[], AbstractContextManager]:
     """The state of autocast here and now, to be entered again in the thread of the backward pass. Rounded weights are
     not kept: each is used once."""
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext
     dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
     return partial(torch.autocast, device, dtype, enabled=enabled, cache_enabled=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,22 @@ from PIL import Image
 
 from altub.cli.settings import open_or_create
 from altub.data import load_category
+from altub.device import Workers
+from altub.errors import ConfigError
+from altub.flows import FlowPyramid
 from altub.flows.coupling import CouplingStep
 from altub.inference.detector import AnomalyDetector
 from altub.line.adapt import adapt
 from altub.runs.run import Run
 from altub.training import cross
-from altub.training.config import TrainingConfig
+from altub.training.config import TrainingConfig, make_config
 from altub.training.loop import train
 from altub.training.preflight import examine
 from altub.training.preparation import RECOMPUTE_NOTE
+from altub.training.steps import Alternation
 from tests.flows.own import OWN, registered_flow
 from tests.training.runs import assert_same_weights, run_through, variant, weights
+from tests.training.test_waits import ELSEWHERE, IMAGES, SHAPES, crossings
 
 
 @pytest.fixture
@@ -164,6 +170,24 @@ def test_a_model_does_not_depend_on_it_but_is_adapted_as_it_was_trained(
         assert not any(head.recompute for head in detector.pyramid.heads)
         adapt(detector, images, way="flow", refuse=False)
         assert bool(unwound) is run.config.recompute
+
+
+@pytest.mark.parametrize("flow", ["fastflow", "cflow"])
+def test_a_step_does_not_wait_for_its_device(flow: str, unwound: list[int]) -> None:
+    config = make_config(category="any", lr=1e-3, flow={"kind": flow, "steps": 2})
+    pyramid = FlowPyramid(config.flow, SHAPES).to(ELSEWHERE)
+    pyramid.recompute_activations(True)
+    workers = Workers(ELSEWHERE)
+    steps = Alternation(config, pyramid, nullcontext, workers)
+    with crossings() as watched:
+        steps.enqueue([torch.randn(IMAGES, *shape, device=ELSEWHERE) for shape in SHAPES], "flow", 1, 1, 0.0)
+    workers.close()
+    assert unwound and watched == []
+
+
+def test_compiled_flows_are_refused(small_config: TrainingConfig) -> None:
+    with pytest.raises(ConfigError, match="a compiled flow stores activations: set compile or recompute to false"):
+        variant(small_config, compile=True, recompute=True)
 
 
 def test_the_outlook_knows_of_it(small_config: TrainingConfig) -> None:

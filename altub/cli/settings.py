@@ -14,7 +14,7 @@ from altub.training.fields import all_settings, value_of
 
 __all__ = ["configure", "open_or_create"]
 
-_MAY_CHANGE = ("epochs", "device", "evaluate_every")  # they leave what was trained so far as it is
+_MAY_CHANGE = ("epochs", "device", "recompute", "evaluate_every")  # they leave what was trained so far as it is
 
 
 def open_or_create(run_dir: Path, preset: str | None, settings: dict[str, Any], resume: bool) -> Run:
@@ -55,7 +55,7 @@ def configure(preset: str | None, settings: dict[str, Any], old: TrainingConfig 
 
 
 def _change_settings(run: Run, preset: str | None, settings: dict[str, Any]) -> None:
-    """On resume only what leaves the model so far as it is may differ: epochs, device, evaluation interval."""
+    """On resume only what leaves the model so far as it is may differ: `_MAY_CHANGE`."""
     old = run.config
     wished = configure(preset, settings, old)
     differing = _differences(old, wished)

@@ -18,6 +18,7 @@ from altub.flows.coupling import coupling_step
 from altub.flows.head import FlowHead, Precision, Update
 from altub.flows.inside import at_size
 from altub.flows.position import position_code
+from altub.flows.recompute import run_steps
 
 if TYPE_CHECKING:
     from altub.flows.base import DiagonalGaussian
@@ -47,6 +48,7 @@ class CFlowHead(FlowHead):
 
     needs_calibration = True
     takes_regions = True
+    recomputes = True
 
     def __init__(self, config: FlowConfig, shape: tuple[int, int, int]) -> None:
         super().__init__(config, shape)
@@ -138,7 +140,7 @@ class CFlowHead(FlowHead):
 
     def forward_fibres(self, fibres: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Fibres (M, C) at positions with these codes (M, condition) to z (M, C) and log|det J| (M,)."""
-        return self.flow(fibres, c=[codes])
+        return run_steps(self.flow, fibres, codes, recompute=self.recompute)
 
     def codes(self, height: int, width: int) -> Tensor:
         """The condition of every position, row by row: (H * W, condition)."""
@@ -159,7 +161,10 @@ class CFlowHead(FlowHead):
 
     def _fibre_pieces(self, rows: Tensor, codes: Tensor, rev: bool) -> tuple[Tensor, Tensor]:
         pieces = zip(rows.split(ROWS_AT_A_TIME), codes.split(ROWS_AT_A_TIME), strict=True)
-        mapped = [self.flow(fibres, c=[code], rev=rev) for fibres, code in pieces]
+        mapped = [
+            self.flow(fibres, c=[code], rev=True) if rev else self.forward_fibres(fibres, code)
+            for fibres, code in pieces
+        ]
         return torch.cat([out for out, _ in mapped]), torch.cat([log_det for _, log_det in mapped])
 
 

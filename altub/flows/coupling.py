@@ -128,6 +128,56 @@ class CouplingStep(InvertibleModule, ABC):
         y, s_map = self._couple(x, condition, gain, by_position=True)
         return y, s_map + gain.log().sum()
 
+    @torch.no_grad()
+    def unwind(
+        self, y: Tensor, grads: tuple[Tensor, Tensor], condition: Tensor | None, *, by_position: bool, inputs_too: bool
+    ) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
+        """The backward pass of a step of which nothing was stored: what went in is computed from what came out.
+
+        The subnet runs once more; its graph lives as long as this call.
+
+        Args:
+            y: (N, C, ...), what `forward` gave, or with `by_position` `transform`.
+            grads: the gradients of y and of the log-determinant, which is by position or not.
+            condition: the one that the step was given; it gets no gradient.
+            inputs_too: whether the gradient of x is wanted.
+
+        Returns x (N, C, ...), its gradient or None, and those of `parameters()`; None for frozen ones of the subnet.
+        """
+        grad_y, grad_log_det = grads
+        gain, offset, first = self._gain(y), self.global_offset, self.split[0]
+        if self.permutation is None:
+            y, grad_y = self._rotate(y, self.rotation.T), self._rotate(grad_y, self.rotation.T)
+            places = torch.arange(y.shape[1], device=y.device)
+        else:
+            places = torch.argsort(self.permutation)  # u[:, i] = y[:, places[i]]
+        x1 = y.index_select(1, places[:first]).sub_(offset[:, :first]).div_(gain[:, :first])
+        with torch.enable_grad():
+            a = self._subnet(x1.requires_grad_(inputs_too), condition)
+        x, grad_x, grad_a = y.new_empty(y.shape), y.new_empty(y.shape), y.new_empty(a.shape)
+        grad_gain, grad_offset = torch.zeros_like(gain), torch.zeros_like(gain)
+        grad_s = grad_log_det.unsqueeze(1) if by_position else grad_log_det.view(-1, *[1] * (y.dim() - 1))
+        for part in _slices(y):
+            u2 = y[part].index_select(1, places[first:]).sub_(offset[:, first:]).div_(gain[:, first:])
+            grad_u = grad_y[part].index_select(1, places)
+            _affine_gradient(grad_u, x1[part], u2, gain, grad_gain, grad_offset)
+            x[part, :first] = x1[part]
+            x[part, first:] = self._undo_with_gradient(
+                u2, a[part], grad_u.mul_(gain)[:, first:], grad_s[part], grad_a[part]
+            )
+            grad_x[part] = grad_u
+        weights = [weight for weight in self.subnet.parameters() if weight.requires_grad]
+        wanted = [*weights, *([x1] if inputs_too else [])]
+        through = torch.autograd.grad(a, wanted, grad_a.to(a.dtype)) if wanted else ()
+        if inputs_too:
+            grad_x[:, :first] += through[-1]
+        # Every position of every channel added its log g to the log-determinant.
+        grad_gain += grad_log_det.sum() * (1 if by_position else y[0, 0].numel()) / gain
+        slope = GLOBAL_AFFINE_FACTOR * torch.sigmoid(GLOBAL_AFFINE_BETA * self.global_scale)
+        found = {self.global_scale: grad_gain * slope, self.global_offset: grad_offset}
+        found |= zip(weights, through, strict=False)
+        return x, grad_x if inputs_too else None, [found.get(parameter) for parameter in self.parameters()]
+
     @abstractmethod
     def _step(self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
         """Coupling, per-channel affine and exchange of channels, and the sum of s: (N,), or (N, ...) by position.
@@ -138,6 +188,14 @@ class CouplingStep(InvertibleModule, ABC):
     @abstractmethod
     def _undo(self, u2: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         """x2 of the coupling's output u2, and the sum of s (N,)."""
+
+    @abstractmethod
+    def _undo_with_gradient(self, u2: Tensor, a: Tensor, grad: Tensor, grad_s: Tensor, grad_a: Tensor) -> Tensor:
+        """x2 of the coupling's output u2 and the subnet's answer `a`.
+
+        `grad`, the gradient of u2, becomes that of x2; the one of `a` is written into `grad_a`. `grad_s` is the
+        gradient of the sum of s.
+        """
 
     def _gain(self, x: Tensor) -> Tensor:
         if x.shape[1] != sum(self.split):
@@ -201,6 +259,14 @@ class AffineCoupling(CouplingStep):
         s = self.clamp * torch.tanh(a_s)
         return (u2 - a_t) * torch.exp(-s), s.flatten(1).sum(1)
 
+    def _undo_with_gradient(self, u2: Tensor, a: Tensor, grad: Tensor, grad_s: Tensor, grad_a: Tensor) -> Tensor:
+        a_s, a_t = a.to(u2.dtype).chunk(2, dim=1)
+        tanh = _tanh(a_s)
+        scale = torch.mul(tanh, self.clamp).exp_()
+        x2 = torch.sub(u2, a_t, alpha=SUBNET_FACTOR).div_(scale)
+        _coupling_gradient(grad, grad_s, x2, tanh, scale, self.clamp, grad_a)
+        return x2
+
 
 class AdditiveCoupling(CouplingStep):
     """Only shifts: s = 0 and a = a_t, so that the determinant is the same for all inputs.
@@ -220,6 +286,10 @@ class AdditiveCoupling(CouplingStep):
 
     def _undo(self, u2: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
         return u2 - a, u2.new_zeros(len(u2))
+
+    def _undo_with_gradient(self, u2: Tensor, a: Tensor, grad: Tensor, grad_s: Tensor, grad_a: Tensor) -> Tensor:
+        torch.mul(grad, SUBNET_FACTOR, out=grad_a)
+        return torch.sub(u2, a.to(u2.dtype), alpha=SUBNET_FACTOR)
 
 
 def coupling_step(config: FlowConfig) -> Callable[..., CouplingStep]:
@@ -254,8 +324,7 @@ class _Couple(torch.autograd.Function):
         tanh, scale, u2 = torch.empty_like(x2), torch.empty_like(x2), torch.empty_like(x2)
         for part in _slices(y):
             a_s, a_t = a[part].to(x1.dtype).chunk(2, dim=1)  # under autocast the subnet answers in half precision
-            # tanh(v) = 2 sigmoid(2 v) - 1, at half the price of tanh on a CPU.
-            torch.mul(a_s, 2 * SUBNET_FACTOR, out=tanh[part]).sigmoid_().mul_(2).sub_(1)
+            _tanh(a_s, out=tanh[part])
             torch.mul(tanh[part], clamp, out=scale[part]).exp_()
             torch.mul(a_t, SUBNET_FACTOR, out=u2[part]).addcmul_(x2[part], scale[part])
             u = y[part] if permutation is None else torch.empty_like(y[part])
@@ -271,7 +340,6 @@ class _Couple(torch.autograd.Function):
     def backward(ctx, grad_y: Tensor, grad_s: Tensor):
         x1, x2, tanh, scale, u2, gain, permutation = ctx.saved_tensors
         first, inverse = x1.shape[1], None if permutation is None else torch.argsort(permutation)
-        positions = [0, *range(2, x1.dim())]
         grad_s = grad_s.unsqueeze(1) if ctx.by_position else grad_s.view(-1, *[1] * (x1.dim() - 1))
         inputs_too = ctx.needs_input_grad[0]
         grad_x1, grad_x2 = (torch.empty_like(x1), torch.empty_like(x2)) if inputs_too else (None, None)
@@ -281,21 +349,41 @@ class _Couple(torch.autograd.Function):
             # Undoes the lookup; a copy in either case, because it is worked on in place.
             grad_u = grad_y[part].clone() if inverse is None else grad_y[part].index_select(1, inverse)
             grad_u1, grad_u2 = grad_u[:, :first], grad_u[:, first:]
-            grad_offset += grad_u.sum(positions, keepdim=True)
-            grad_gain[:, :first] += (grad_u1 * x1[part]).sum(positions, keepdim=True)
-            grad_gain[:, first:] += (grad_u2 * u2[part]).sum(positions, keepdim=True)
+            _affine_gradient(grad_u, x1[part], u2[part], gain, grad_gain, grad_offset)
             grad_u2.mul_(gain[:, first:])
-            grad_a_s, grad_a_t = grad_a[part].chunk(2, dim=1)
-            torch.mul(grad_u2, SUBNET_FACTOR, out=grad_a_t)
-            grad_u2.mul_(scale[part])
-            # d/ds of x2 * exp(s), plus the log-determinant's own term, through s = clamp * tanh(0.1 a).
-            torch.addcmul(grad_s[part], grad_u2, x2[part], out=grad_a_s)
-            slope = ctx.clamp * SUBNET_FACTOR
-            grad_a_s.mul_(torch.addcmul(tanh.new_full((), slope), tanh[part], tanh[part], value=-slope))
+            _coupling_gradient(grad_u2, grad_s[part], x2[part], tanh[part], scale[part], ctx.clamp, grad_a[part])
             if inputs_too:
                 torch.mul(grad_u1, gain[:, :first], out=grad_x1[part])
                 grad_x2[part] = grad_u2
         return grad_x1, grad_x2, grad_a.to(ctx.a_dtype), grad_gain, grad_offset, None, None, None
+
+
+def _tanh(a_s: Tensor, out: Tensor | None = None) -> Tensor:
+    """Of the scaled answer: tanh(v) = 2 sigmoid(2 v) - 1, at half the price of tanh on a CPU."""
+    return torch.mul(a_s, 2 * SUBNET_FACTOR, out=out).sigmoid_().mul_(2).sub_(1)
+
+
+def _affine_gradient(
+    grad_u: Tensor, u1: Tensor, u2: Tensor, gain: Tensor, grad_gain: Tensor, grad_offset: Tensor
+) -> None:
+    """Adds what u * gain + offset, with the gradient grad_u, gives to the gradients of gain and offset."""
+    first, positions = u1.shape[1], [0, *range(2, u1.dim())]
+    grad_offset += grad_u.sum(positions, keepdim=True)
+    grad_gain[:, :first] += (grad_u[:, :first] * u1).sum(positions, keepdim=True)
+    grad_gain[:, first:] += (grad_u[:, first:] * u2).sum(positions, keepdim=True)
+
+
+def _coupling_gradient(
+    grad: Tensor, grad_s: Tensor, x2: Tensor, tanh: Tensor, scale: Tensor, clamp: float, grad_a: Tensor
+) -> None:
+    """Turns the gradient of u2 = x2 * exp(s) + 0.1 a_t into that of x2, and writes that of a = (a_s, a_t)."""
+    grad_a_s, grad_a_t = grad_a.chunk(2, dim=1)
+    torch.mul(grad, SUBNET_FACTOR, out=grad_a_t)
+    grad.mul_(scale)
+    # d/ds of x2 * exp(s), plus the log-determinant's own term, through s = clamp * tanh(0.1 a_s).
+    torch.addcmul(grad_s, grad, x2, out=grad_a_s)
+    slope = clamp * SUBNET_FACTOR
+    grad_a_s.mul_(torch.addcmul(tanh.new_full((), slope), tanh, tanh, value=-slope))
 
 
 def _slices(x: Tensor) -> list[slice]:

@@ -11,6 +11,7 @@ from altub.flows.config import FlowConfig
 from altub.flows.coupling import coupling_step
 from altub.flows.head import FlowHead
 from altub.flows.position import position_code
+from altub.flows.recompute import run_steps
 
 __all__ = ["FastFlowHead", "convolution_subnet"]
 
@@ -28,6 +29,7 @@ class FastFlowHead(FlowHead):
     """
 
     takes_regions = True
+    recomputes = True
 
     def __init__(self, config: FlowConfig, shape: tuple[int, int, int]) -> None:
         super().__init__(config, shape)
@@ -40,14 +42,10 @@ class FastFlowHead(FlowHead):
             self.flow.append(coupling_step(config), **code, subnet_constructor=subnet)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        return self.flow(features, c=[self._code(features)])
+        return run_steps(self.flow, features, self._code(features), recompute=self.recompute)
 
     def transform(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        z, log_det, code = features, features.new_zeros(()), self._code(features)
-        for step in self.flow:
-            z, of_step = step.transform(z, code)
-            log_det = log_det + of_step
-        return z, log_det
+        return run_steps(self.flow, features, self._code(features), by_position=True, recompute=self.recompute)
 
     def log_det_map(self, features: Tensor) -> Tensor:
         return self.transform(features)[1]

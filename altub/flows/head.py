@@ -46,7 +46,10 @@ class FlowHead(nn.Module, ABC):
         needs_calibration: whether :meth:`calibrate` wants to see the energies of held-out images after every epoch.
         takes_regions: whether `nll` and `train_batch` heed `inside`. They do by default in a head that has
             `log_det_map` and trains on whole maps; of others, what is outside is only kept out of scores and maps.
+        recomputes: whether the head heeds `recompute`.
         inside: bool (H, W), the positions that count in the likelihood; None: all.
+        recompute: whether a backward pass computes activations again from z, in less memory and more time, where they
+            are stored otherwise.
 
     Example:
         >>> import torch
@@ -59,11 +62,13 @@ class FlowHead(nn.Module, ABC):
 
     needs_calibration: ClassVar[bool] = False
     takes_regions: ClassVar[bool] = False
+    recomputes: ClassVar[bool] = False
     inside: Tensor | None
 
     def __init__(self, config: FlowConfig, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.register_buffer("inside", None, persistent=False)  # follows from the model's configuration
+        self.recompute = False  # a matter of the training, not of the model
         self._compiled: tuple[torch.Size, Callable[[Tensor, DiagonalGaussian], Tensor]] | None = None
         self.config = config
         self.channels, *size = shape

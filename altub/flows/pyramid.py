@@ -63,6 +63,11 @@ class FlowPyramid(nn.Module):
             where = next(self.bases.parameters()).device
             norm.inside = head.inside = None if positions is None else positions.to(where)
 
+    def recompute_activations(self, wish: bool) -> None:
+        """Whether backward passes compute activations again, in the heads that can (`FlowHead.recomputes`)."""
+        for head in self.heads:
+            head.recompute = wish
+
     def flow_parameters(self) -> Iterator[nn.Parameter]:
         """Everything that the flow phase trains: heads and, where they are trainable, norms."""
         yield from self.norms.parameters()

@@ -219,6 +219,7 @@ class _Passes:
     def _train_flow(self, pyramid: FlowPyramid, images: Sequence[int]) -> None:
         """Trains the flows further on these images, under the bases that they have."""
         config = _flow_config(self.original, len(images), self.seed)
+        pyramid.recompute_activations(config.recompute)
         # In fp32 whatever the training was in: the same on every machine, and the images are few.
         precision = partial(autocast, self.store.device, "fp32")
         updates = Alternation(config, pyramid, precision, self.workers)
@@ -320,6 +321,7 @@ def _flow_config(detector: AnomalyDetector, count: int, seed: int) -> TrainingCo
         batch_size=math.ceil(count / math.ceil(count / FLOW_BATCH)),  # equal ones: a small rest is a noisy gradient
         lr=FLOW_RATE * ((trained and trained.lr) or usual),
         weight_decay=trained.weight_decay if trained else None,
+        recompute=trained.recompute if trained else None,
         base={"base_update": "off"},  # while the flow is trained; see `_move_bases`
         seed=seed,
     )

@@ -255,6 +255,12 @@ class TrainingConfig(_Settings):
         "start.",
         group="run",
     )
+    recompute: bool = setting(
+        False,
+        "Recompute activations",
+        "Training computes activations again instead of storing them: less memory for large images, a third more time.",
+        group="run",
+    )
     evaluate_every: int = setting(
         1,
         "Evaluation interval",
@@ -295,6 +301,12 @@ class TrainingConfig(_Settings):
             raise ValueError(problem)
         if (self.push_epochs or self.cross_folds) and (self.tile or self.aspect != "squash"):
             raise ValueError("with tile, or aspect=keep, push_epochs and cross_folds are not possible: set them to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_flows_store_activations(self) -> TrainingConfig:
+        if self.compile and self.recompute:
+            raise ValueError("a compiled flow stores activations: set compile or recompute to false")
         return self
 
     @field_validator("device")

@@ -59,6 +59,7 @@ def _train_fold(parts: Prepared, images: Part, title: str) -> Iterator[str]:
     torch.manual_seed(config.seed)
     pyramid = FlowPyramid(parts.detector.config.flow, parts.pyramid.shapes).to(parts.device)
     pyramid.limit_to(parts.pyramid.inside)
+    pyramid.recompute_activations(config.recompute)
     for _ in fit_norms(pyramid, images, parts.workers):
         yield f"{title}: fitting the norms"
     updates = Alternation(config, pyramid, parts.autocast, parts.workers)

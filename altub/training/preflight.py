@@ -37,6 +37,7 @@ PROGRAM_BYTES = 700 << 20  # that a training process takes beside its tensors
 VALUE_BYTES = 4
 COPIES = 4  # of a trained weight: itself, its gradient, Adam's two moments
 KEPT_PER_STEP = 6  # activations of a map's size that each coupling step keeps for the backward pass
+KEPT_IN_ALL = 10  # where they are computed again, of the one step that is being worked on
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,9 @@ def _outlook(config: TrainingConfig, category: Category, cost: _Cost, device: to
     work += cost.flow * (BACKWARD * trained * config.epochs + tested * evaluations)
     value_bytes = VALUE_BYTES // 2 if config.feature_format == "fp16" else VALUE_BYTES
     cached = min(cost.values * value_bytes * (trained + tested), feature_memory_bytes())
-    activations = cost.values * VALUE_BYTES * config.flow.steps * KEPT_PER_STEP * min(config.batch_size, trained)
+    recomputes = config.recompute and get_flow(config.flow.kind).head_class().recomputes
+    kept = KEPT_IN_ALL if recomputes else config.flow.steps * KEPT_PER_STEP
+    activations = cost.values * VALUE_BYTES * kept * min(config.batch_size, trained)
     weights = VALUE_BYTES * (COPIES * cost.weights + cost.frozen)
     return Outlook(
         seconds=STARTING + work / (EFFICIENCY * _speed(device.type)),

@@ -50,6 +50,7 @@ REGIONS_NOTE = (
     "The flow learns from whole images, regions count in maps and scores alone: images are augmented, cut into tiles "
     "or keep their aspect ratio, or the flow knows no single positions."
 )
+RECOMPUTE_NOTE = "Activations are stored all the same: this kind of flow cannot compute them again."
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,10 @@ def prepare(
     backbone = backbone.to(device)
     backbone.check_image_size(framing.side, framing.side)
     hides = _can_hide(config, framing)
-    if config.regions and not hides and REGIONS_NOTE not in status.notes:
-        status.notes.append(REGIONS_NOTE)
+    limits = [REGIONS_NOTE] if config.regions and not hides else []
+    if config.recompute and not get_flow(config.flow.kind).head_class().recomputes:
+        limits.append(RECOMPUTE_NOTE)
+    status.notes += [note for note in limits if note not in status.notes]
     if is_ours:  # one that the caller handed over stays as it is
         speed_up(backbone, framing.side)
     if hides:
@@ -212,6 +215,7 @@ def prepare(
     pyramid.to(device)
     if hides:
         pyramid.limit_to(inspected_positions(config.regions, framing.side, pyramid.shapes))
+    pyramid.recompute_activations(config.recompute)
     yield from fit_norms(pyramid, trained, workers, group)
     group.from_main(pyramid.state_dict().values())
     detector_config = DetectorConfig(

@@ -57,6 +57,20 @@ _KEPT_WAY = (
     "if(found)return found;way.pop()}return null},found=walk(root);"
     "found&&ways.set(id,way);return found}"
 )
+# The events of a component: of every dependency the first one that the component starts it by.
+_SEARCH_EVENTS = re.compile(
+    r"find_attached_events\(([\w$]+),([\w$]+)\)\{let ([\w$]+)=\2\.filter\(([\w$]+)=>\4\.targets\.find\(\(\[\4\]\)=>\4===\1\.id\)\)"
+    r"\.map\(\4=>\{let \3=\4\.targets\.find\(\(\[\4\]\)=>\4===\1\.id\);return \3\?\3\[1\]:null\}\)\.filter\(Boolean\);"
+    r"return \1\.props\.shared_props\.attached_events=\3,\1\}"
+)
+_KNOWN_EVENTS = (
+    "find_attached_events(node,dependencies){"
+    "if(!this.altub_events||node.id===this.root.id){const all=this.altub_events=new Map;"
+    "for(const{targets}of dependencies){const seen=new Set;for(const[id,event]of targets){"
+    "if(seen.has(id))continue;seen.add(id);if(!event)continue;"
+    "const known=all.get(id);known?known.push(event):all.set(id,[event])}}}"
+    "node.props.shared_props.attached_events=this.altub_events.get(node.id)??[];return node}"
+)
 _SCRIPTS = ("core-*.js", "Blocks-*.js")
 _PATH = re.compile(r"/assets/([\w-]+\.js)$")
 
@@ -64,6 +78,7 @@ _PATH = re.compile(r"/assets/([\w-]+\.js)$")
 def quicker(script: str) -> str:
     """A script of Gradio's page with the slow spots replaced; the script itself where it has none."""
     script = _TELL_ALL.sub(lambda _: _TELL_CHANGED, script)
+    script = _SEARCH_EVENTS.sub(lambda _: _KNOWN_EVENTS, script)
     return _WALK.sub(lambda found: _KEPT_WAY.replace("NAME", found[1]), script)
 
 

@@ -1,11 +1,11 @@
 """Half of the time that importing Gradio takes, left out.
 
-Whenever a component's class is made, Gradio reads its source again, renders a stub for type checkers from a template and
-compares it with the one that lies beside the source: 80 times, at every import. It then renders the docstring of each
-event, and looks at the same constructors again whenever a component is made or described (seen in Gradio 6.31 with
+Whenever a component's class is made, Gradio reads its source again, renders a stub for type checkers from a template
+and compares it with the one that lies beside the source: 80 times, at every import. It then renders the docstring of
+each event, and looks at the same constructors again whenever a component is made or described (seen in Gradio 6.31 with
 cProfile). Here no stubs and docstrings are made, and each constructor's signature is kept with it.
 
-Nothing else changes. Where Gradio has been imported before, or another version has no such function, it is left as it is.
+Nothing else changes. Where Gradio has been imported before, or another version has no such function, it stays as it is.
 """
 
 from __future__ import annotations

@@ -48,18 +48,20 @@ _WALK = re.compile(
     r"if\(\2\.children\)for\(let ([\w$]+) of \2\.children\)\{let ([\w$]+)=\1\(\4,\3\);if\(\5\)return \5\}return null\}"
 )
 _KEPT_WAY = (
-    "function NAME(root,id){const all=NAME.ways??=new WeakMap;let ways=all.get(root);ways||all.set(root,ways=new Map);"
+    "function NAME(root,id){if(id===null)return null;"
+    "const all=NAME.ways??=new WeakMap;let ways=all.get(root);ways||all.set(root,ways=new Map);"
     "const known=ways.get(id);"
     "if(known){let node=root;for(const place of known){node=node.children?.[place];if(!node)break}"
     "if(node&&node.id===id)return node}"
-    "const way=[],walk=node=>{if(node.id===id)return node;const children=node.children;"
-    "if(children)for(let place=0;place<children.length;place++){way.push(place);const found=walk(children[place]);"
-    "if(found)return found;way.pop()}return null},found=walk(root);"
-    "found&&ways.set(id,way);return found}"
+    "ways.clear();let found=null;const way=[],walk=node=>{const own=node.id,children=node.children;"
+    "if(!ways.has(own)){ways.set(own,[...way]);if(own===id)found=node}"
+    "if(children)for(let place=0;place<children.length;place++){way.push(place);walk(children[place]);way.pop()}};"
+    "walk(root);return found}"
 )
 # The events of a component: of every dependency the first one that the component starts it by.
 _SEARCH_EVENTS = re.compile(
-    r"find_attached_events\(([\w$]+),([\w$]+)\)\{let ([\w$]+)=\2\.filter\(([\w$]+)=>\4\.targets\.find\(\(\[\4\]\)=>\4===\1\.id\)\)"
+    r"find_attached_events\(([\w$]+),([\w$]+)\)\{"
+    r"let ([\w$]+)=\2\.filter\(([\w$]+)=>\4\.targets\.find\(\(\[\4\]\)=>\4===\1\.id\)\)"
     r"\.map\(\4=>\{let \3=\4\.targets\.find\(\(\[\4\]\)=>\4===\1\.id\);return \3\?\3\[1\]:null\}\)\.filter\(Boolean\);"
     r"return \1\.props\.shared_props\.attached_events=\3,\1\}"
 )

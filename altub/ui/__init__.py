@@ -16,5 +16,8 @@ if find_spec("gradio") is None:
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+# Requests of one kind that run at the same time. Given to `Blocks.queue`, it has the whole server made once more.
+os.environ.setdefault("GRADIO_DEFAULT_CONCURRENCY_LIMIT", "4")
+
 wait_passively()
 import_gradio_quickly()

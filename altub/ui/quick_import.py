@@ -1,4 +1,4 @@
-"""Half of the time that importing Gradio takes, left out.
+"""What takes long at the start of the page without any use, left out.
 
 Whenever a component's class is made, Gradio reads its source again, renders a stub for type checkers from a template
 and compares it with the one that lies beside the source: 80 times, at every import. It then renders the docstring of
@@ -10,21 +10,34 @@ Nothing else changes. Where Gradio has been imported before, or another version 
 
 from __future__ import annotations
 
+import gc
 import inspect
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
-__all__ = ["import_gradio_quickly"]
+__all__ = ["collection_paused", "import_gradio_quickly"]
 
 _MODULE = "gradio.component_meta"  # in which classes of components are made
 
 
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """No garbage is collected meanwhile: what is made while a program starts mostly stays."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def import_gradio_quickly() -> None:
-    """From now on; does nothing where Gradio is imported already."""
+    """From now on Gradio is imported without them; does nothing where that was done already."""
     if _MODULE not in sys.modules and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 

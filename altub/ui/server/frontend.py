@@ -73,6 +73,13 @@ _KNOWN_EVENTS = (
     "const known=all.get(id);known?known.push(event):all.set(id,[event])}}}"
     "node.props.shared_props.attached_events=this.altub_events.get(node.id)??[];return node}"
 )
+# The effect that makes the page again whenever its count goes up runs at 0 as well, when it was just made.
+_MAKE_AGAIN = re.compile(
+    r"(,([\w$]+)=[\w$]+\([\w$]+,`reload_count`,\d+,0\)[,;].*?"
+    r"[\w$]+\(\(\)=>\{)\2\(\),([\w$]+\(\(\)=>\{[\w$]+\.reload\()",
+    re.DOTALL,
+)
+_MAKE_ONCE = r"\1if(!\2())return;\3"
 _SCRIPTS = ("core-*.js", "Blocks-*.js")
 _PATH = re.compile(r"/assets/([\w-]+\.js)$")
 
@@ -81,6 +88,7 @@ def quicker(script: str) -> str:
     """A script of Gradio's page with the slow spots replaced; the script itself where it has none."""
     script = _TELL_ALL.sub(lambda _: _TELL_CHANGED, script)
     script = _SEARCH_EVENTS.sub(lambda _: _KNOWN_EVENTS, script)
+    script = _MAKE_AGAIN.sub(_MAKE_ONCE, script)
     return _WALK.sub(lambda found: _KEPT_WAY.replace("NAME", found[1]), script)
 
 

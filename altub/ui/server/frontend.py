@@ -1,4 +1,4 @@
-"""Two slow spots of Gradio's own page, replaced in its scripts while they are served.
+"""Slow spots of Gradio's own page, replaced in its scripts while they are served.
 
 A page with hundreds of components spends seconds in them on every load, and a part of a second on every event (seen
 in Gradio 6.31 with Chromium's profiler):
@@ -6,7 +6,11 @@ in Gradio 6.31 with Chromium's profiler):
 * Whatever event changes its status, *every* component that was ever an output is told its status again, which takes a
   snapshot of it and of all that is in it. Here those are told whose status is another one than they were told last.
 * Every component is looked up by walking through all components before it, each step through a reactive proxy. Here the
-  way to it is kept and gone again; where another component is at its end, all are walked through as before.
+  way to each is kept and gone again; where another component is at its end, all ways are noted anew.
+* Of every component the events that it starts are searched in all dependencies, through such proxies as well. Here they
+  are gathered in one pass over the dependencies.
+* The page that was just made is made once more, by an effect that is meant for pages whose server was restarted. Here
+  that effect runs only then.
 
 Nothing else changes, and what a page shows is the same. The texts are looked for in the scripts of the Gradio that is
 installed; where they are not found, as in another version, its scripts are served as they are. `ALTUB_PLAIN_FRONTEND=1`

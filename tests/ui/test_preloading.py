@@ -1,0 +1,81 @@
+"""What is imported behind a page that was delivered: once, in a quiet moment, and not before."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from altub.ui.server.preloading import PRELOADED, Preloading
+from tests.test_package import python
+
+MODULES = ("preloaded_first", "preloaded_missing", "preloaded_last")
+
+
+@pytest.fixture(autouse=True)
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (MODULES[0], MODULES[2]):
+        (tmp_path / f"{name}.py").write_text("")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def imported() -> list[str]:
+    return [name for name in MODULES if name in sys.modules]
+
+
+async def wait_for(preloading: Preloading) -> None:
+    for _ in range(500):
+        if preloading.thread is not None:
+            await asyncio.to_thread(preloading.thread.join)
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nothing was begun")
+
+
+def client(preloading: Preloading) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=preloading), base_url="http://localhost")
+
+
+def test_begins_when_the_page_was_delivered_and_skips_what_is_missing() -> None:
+    async def visit() -> None:
+        preloading = Preloading(PlainTextResponse("page"), MODULES, quiet=0.05)
+        async with client(preloading) as browser:
+            await browser.head("/")  # the server's own look at itself
+            await browser.get("/assets/index.js")
+            await asyncio.sleep(0.2)
+            assert preloading.thread is None and not imported()
+            assert (await browser.get("/")).text == "page"
+            assert preloading.thread is None, "not before its scripts were asked for"
+            await wait_for(preloading)
+            first = preloading.thread
+            await browser.get("/")
+            await asyncio.sleep(0.2)
+            assert preloading.thread is first, "once"
+
+    asyncio.run(visit())
+    assert imported() == [MODULES[0], MODULES[2]]
+
+
+@pytest.mark.parametrize(("longest", "begun"), [(60.0, False), (0.1, True)])
+def test_waits_for_a_quiet_moment_but_not_for_ever(longest: float, begun: bool) -> None:
+    async def visit() -> None:
+        preloading = Preloading(PlainTextResponse("page"), MODULES, quiet=30.0, longest=longest)
+        async with client(preloading) as browser:
+            await browser.get("/")
+            for _ in range(20):
+                await asyncio.sleep(0.02)
+                await browser.get("/assets/index.js")
+            assert (preloading.thread is not None) == begun
+
+    asyncio.run(visit())
+
+
+def test_all_that_is_preloaded_can_be_imported_by_itself() -> None:
+    """In a process of its own: what is misspelt here would be left to the first request, in silence."""
+    done = python("-c", f"from importlib import import_module\nfor name in {PRELOADED}: import_module(name)")
+    assert done.returncode == 0, done.stderr

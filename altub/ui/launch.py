@@ -219,7 +219,7 @@ def middleware(
         ),
         Middleware(BodyLimit, body_bytes=settings.max_body_bytes(), upload_bytes=upload_bytes, room=room),
         *([Middleware(LoginBrake)] if options.auth is not None else []),
-        Middleware(Preloading),
+        *([] if settings.zero_gpu() else [Middleware(Preloading)]),  # there `altub.ui.space` has done it
         Middleware(QuickerFrontend),
     ]
 

@@ -123,7 +123,7 @@ def main() -> None:
     server = Server(folder)
     try:
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)  # as a person has it open already
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)  # a person has it open
             started = time.monotonic()
             server.start()
             page = browser.new_page(viewport={"width": 1440, "height": 900})

@@ -10,6 +10,8 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
+from altub.ui import space
+from altub.ui.launch import ServerOptions, middleware
 from altub.ui.server.preloading import PRELOADED, Preloading
 from tests.test_package import python
 
@@ -79,3 +81,19 @@ def test_all_that_is_preloaded_can_be_imported_by_itself() -> None:
     """In a process of its own: what is misspelt here would be left to the first request, in silence."""
     done = python("-c", f"from importlib import import_module\nfor name in {PRELOADED}: import_module(name)")
     assert done.returncode == 0, done.stderr
+
+
+def test_pages_preload_but_for_those_that_are_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Preloading in [one.cls for one in middleware(ServerOptions())]
+    monkeypatch.setenv("SYSTEM", "spaces")
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    assert Preloading not in [one.cls for one in middleware(ServerOptions(space=True))]
+    done = []
+    monkeypatch.setattr(space, "zero_gpu_services", lambda: "services")
+    monkeypatch.setattr(space, "install_starting_model", lambda: done.append("model"))
+    monkeypatch.setattr("altub.ui.server.preloading.preload", lambda: done.append("preload"))
+    monkeypatch.setattr("altub.ui.app.run", lambda arguments, services: done.append(services) or 0)
+    assert space.main() == 0 and done == ["preload", "model", "services"]
+    done.clear()
+    monkeypatch.delenv("SPACES_ZERO_GPU")
+    assert space.main() == 0 and done == ["model", None]

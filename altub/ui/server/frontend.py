@@ -9,7 +9,7 @@ in Gradio 6.31 with Chromium's profiler):
   way to each is kept and gone again; where another component is at its end, all ways are noted anew.
 * Of every component the events that it starts are searched in all dependencies, through such proxies as well. Here they
   are gathered in one pass over the dependencies.
-* The page that was just made is made once more, by an effect that is meant for pages whose server was restarted. Here
+* The page that was just made is made once more, by an effect for apps that are reloaded while they are developed. Here
   that effect runs only then.
 
 Nothing else changes, and what a page shows is the same. The texts are looked for in the scripts of the Gradio that is

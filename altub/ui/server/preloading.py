@@ -15,7 +15,7 @@ from importlib import import_module
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["PRELOADED", "Preloading"]
+__all__ = ["PRELOADED", "Preloading", "preload"]
 
 #: By name, so that nothing imports them before: what inspects images, checks a training and judges labels.
 PRELOADED = (
@@ -66,11 +66,12 @@ class Preloading:
             asyncio.get_running_loop().call_later(waits, self._look)
             return
         # No daemon: a process that ends in the middle of loading a library may crash.
-        self.thread = threading.Thread(target=_import_all, args=(self.modules,), name="preloading")
+        self.thread = threading.Thread(target=preload, args=(self.modules,), name="preloading")
         self.thread.start()
 
 
-def _import_all(modules: Sequence[str]) -> None:
+def preload(modules: Sequence[str] = PRELOADED) -> None:
+    """Imports them now; what is missing is left out."""
     for name in modules:
         with suppress(ImportError):  # the first request that needs it will say so
             import_module(name)

@@ -23,7 +23,7 @@ json.dump({
     "limit": page._queue.default_concurrency_limit,
     "components": config["components"], "layout": config["layout"], "dependencies": config["dependencies"],
     "api": page.get_api_info(),
-}, sys.stdout, default=str, sort_keys=True)
+}, sys.stdout, default=lambda value: getattr(value, "__qualname__", str(value)), sort_keys=True)
 """
 
 

@@ -102,3 +102,29 @@ def test_pages_preload_but_for_those_that_are_forked(monkeypatch: pytest.MonkeyP
     done.clear()
     monkeypatch.delenv("SPACES_ZERO_GPU")
     assert space.main() == 0 and done == ["model", None]
+
+
+def test_requests_may_import_the_same_modules_meanwhile() -> None:
+    others = ("altub.training.adaptation", "altub.line.moves", "altub.data.synthetic", "altub.evaluation.evaluate")
+    program = (
+        "import threading, traceback\n"
+        "from importlib import import_module\n"
+        "from altub.data import Category\n"
+        "from altub.training.config import TrainingConfig\n"
+        "from altub.training.preflight import examine\n"
+        "from altub.ui.server.preloading import preload\n"
+        "few = Category.from_images('lid', [bytes(9)] * 3)\n"
+        "check = lambda: examine(TrainingConfig(category='lid', backbone='filter-bank'), few)\n"
+        "together, failed = threading.Barrier(7), []\n"
+        "def run(work):\n"
+        "    together.wait()\n"
+        "    try: work()\n"
+        "    except BaseException: failed.append(traceback.format_exc())\n"
+        f"work = [preload, check, check, *(lambda name=name: import_module(name) for name in {others})]\n"
+        "threads = [threading.Thread(target=run, args=(one,)) for one in work]\n"
+        "[thread.start() for thread in threads]\n"
+        "[thread.join() for thread in threads]\n"
+        "print(*failed, len(threads))"
+    )
+    done = python("-c", program)
+    assert done.stdout.strip() == "7", done.stdout + done.stderr

@@ -78,6 +78,27 @@ def test_help_needs_no_torch_and_names_every_command() -> None:
         assert f" {command} " in done.stdout
 
 
+def test_the_page_is_built_without_what_only_work_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer to import than all the rest, and nothing of the page's first answer needs them."""
+    for name in ("DATA", "RUNS"):
+        monkeypatch.setenv(f"ALTUB_{name}", str(tmp_path / name.lower()))
+    heavy = "('torch', 'torchvision', 'timm', 'FrEIA', 'scipy', 'sklearn', 'matplotlib', 'onnxruntime', 'safetensors')"
+    program = (
+        "import sys\n"
+        "from altub.ui.app import build_app\n"
+        "page = build_app()\n"
+        f"print([name for name in {heavy} if name in sys.modules])\n"
+        "from altub.training.preflight import examine\n"
+        "from altub.data import Category\n"
+        "from altub.training.config import TrainingConfig\n"
+        "few = Category.from_images('lid', [bytes(9)] * 3)\n"
+        "examine(TrainingConfig(category='lid', backbone='filter-bank'), few)\n"
+        "print('torch' in sys.modules)"
+    )
+    done = python("-c", program)
+    assert done.stdout.splitlines() == ["[]", "True"], done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("name", altub.__all__)
 def test_every_public_name_is_there(name: str) -> None:
     value = getattr(altub, name)

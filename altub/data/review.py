@@ -13,17 +13,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from altub.backbones import create_backbone
 from altub.data.category import Category, Sample
 from altub.data.images import opened, to_tensor
 from altub.errors import ImageError
 from altub.files import read_bytes
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Review", "Reviewed", "review_images"]
 
@@ -108,6 +109,9 @@ def review_images(category: Category, progress: Callable[[int, int], None] = lam
 def _look(
     sample: Sample, part: Part, bank: torch.nn.Module
 ) -> tuple[Reviewed, torch.Tensor | None, torch.Tensor | None]:
+    import torch
+    import torch.nn.functional as F
+
     try:
         content = read_bytes(sample.path) if sample.image is None else _content(sample.image)
         with opened(sample.source) as image:
@@ -133,6 +137,8 @@ def _scores(features: Sequence[torch.Tensor | None]) -> dict[int, float]:
     known = [position for position, places in enumerate(features) if places is not None]
     if len(known) < FEWEST:
         return {}
+    import torch
+
     everything = torch.stack([features[position] for position in known])  # (N, P, C)
     spread = everything.flatten(0, 1).std(0)
     bank = everything / spread.clamp_min(1e-3)
@@ -166,6 +172,8 @@ def _leaks(images: Sequence[Reviewed], copies: Sequence[torch.Tensor | None]) ->
     test = [k for k, image in enumerate(images) if image.part == "test" and copies[k] is not None]
     if len(train) < 2 or not test:
         return ()
+    import torch
+
     good = torch.stack([copies[k] for k in train])
     among = torch.cdist(good, good, p=1) / good.shape[1]
     among.fill_diagonal_(float("inf"))

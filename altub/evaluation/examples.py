@@ -16,8 +16,6 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from altub.data import Sample
 from altub.data.category import interleave_defects
@@ -97,6 +95,9 @@ class ExampleMaps:
 
     def write(self, epoch: int, maps: np.ndarray, calibration: Calibration) -> None:
         """Keeps the examples' share of `maps` (N, S, S), which are of the samples given at construction."""
+        import torch
+        import torch.nn.functional as F
+
         chosen = torch.from_numpy(maps[self.indices])[:, None]
         if chosen.shape[-1] > EXAMPLE_SIDE:
             chosen = F.interpolate(chosen, (EXAMPLE_SIDE, EXAMPLE_SIDE), mode="area")

@@ -12,17 +12,15 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
 
 from altub.data import PixelRange, opened, opened_in_chunks
 from altub.errors import ImageError, RunError
 from altub.files import explain_full_disk
 from altub.inference.calibration import Calibration
-from altub.inference.detector import AnomalyDetector
 from altub.inference.exports import PredictionArchive
 from altub.inference.marked_area import MarkedAreas
 from altub.inference.prediction import Prediction, Verdict, peak_level
@@ -31,6 +29,11 @@ from altub.inference.report import ReportWriter
 from altub.inference.table import VALUE_COLUMNS, Row, error_row, table_to_csv, verdict_row
 from altub.inference.threshold import Threshold
 from altub.plots.enlarge import enlarged_strips
+
+if TYPE_CHECKING:
+    import torch
+
+    from altub.inference.detector import AnomalyDetector
 
 __all__ = ["Batch", "Inspected", "Progress", "Source", "Unreadable", "inspect_images"]
 
@@ -150,6 +153,8 @@ class Batch:
         Raises:
             RunError: the files were cleaned away meanwhile.
         """
+        import torch
+
         anomaly_map, scales = map(torch.from_numpy, self.maps(item))
         anomaly_score = self.calibration.anomaly_score(item.score)
         return Prediction.from_maps(
@@ -310,6 +315,8 @@ def _keep(
     scales: torch.Tensor,
     reasons: tuple[str, ...],
 ) -> Inspected:
+    import torch
+
     score, calibration = detector.score(scales), detector.require_calibration()
     with explain_full_disk(folder / f"{number}.npy"):
         np.save(folder / f"{number}.npy", torch.cat([anomaly_map[None], scales]).numpy())

@@ -13,12 +13,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from altub.errors import ModelError
 from altub.inference.config import ModelConfig
-from altub.inference.detector import AnomalyDetector, MapSource
 from altub.inference.model_files import CONFIG_FILE, read_config
 from altub.inference.threshold import Threshold
+
+if TYPE_CHECKING:
+    from altub.inference.detector import AnomalyDetector, MapSource
 
 __all__ = ["LoadedModel", "ModelCache", "read_model_config"]
 
@@ -57,6 +60,8 @@ class ModelCache:
             ModelError: as from `AnomalyDetector.load`; also where the model was never calibrated.
             WeightsError: the backbone's weights are not available.
         """
+        from altub.inference.detector import AnomalyDetector
+
         folder = Path(folder).resolve()
         with self._lock:
             loading = self._loading.setdefault(folder, threading.Lock())

@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.stats import binom
 
 __all__ = ["betting_p_value", "binomial_p_value", "needed_images"]
 
@@ -36,6 +35,8 @@ def binomial_p_value(losses: int, n: int, rate: float) -> float:
         >>> round(binomial_p_value(0, 59, 0.05), 4)
         0.0485
     """
+    from scipy.stats import binom
+
     return float(binom.cdf(losses, n, rate))
 
 

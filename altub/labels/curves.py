@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
 from altub.errors import LabelError
 from altub.labels.sample import LabelSample
@@ -120,6 +119,8 @@ def _effective(weights: np.ndarray) -> float:
 
 def _band(value: np.ndarray, n: float | np.ndarray, confidence: float) -> Band:
     """Wilson's score interval of a share of n."""
+    from scipy.stats import norm
+
     z2 = norm.ppf((1 + confidence) / 2) ** 2
     middle = (value + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (value * (1 - value) / n + z2 / (4 * n**2))) / (1 + z2 / n)

@@ -14,20 +14,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from altub.data import Category, ImageSource, Sample
-from altub.device import Workers
 from altub.errors import DataError
 from altub.files import printable
-from altub.inference.detector import AnomalyDetector
 from altub.inference.info import ModelInfo
-from altub.line.moves import Move, base_moves, flow_moves, norm_moves
 from altub.settings import feature_memory_bytes
-from altub.training.adaptation import Adapted, Way, adapt_detector, passes_of, usable_ways
-from altub.training.features import FeatureStore
+from altub.training.adaptation_ways import Way, passes_of
+
+if TYPE_CHECKING:
+    from altub.inference.detector import AnomalyDetector
+    from altub.line.moves import Move
+    from altub.training.adaptation import Adapted
 
 __all__ = ["FLOW_TIME", "LEAST_IMAGES", "Adaptation", "AdaptationReport", "UnlikeGoodPartsError", "adapt"]
 
@@ -151,6 +152,11 @@ def adapt(
         ConfigError: there is no such way, or the model does not allow it.
         ModelError: the model was never calibrated, or gives no finite score or loss.
     """
+    from altub.device import Workers
+    from altub.line.moves import base_moves, flow_moves, norm_moves
+    from altub.training.adaptation import adapt_detector, usable_ways
+    from altub.training.features import FeatureStore
+
     began = time.monotonic()
     samples = Category.from_images("today", images).train
     if len(samples) < LEAST_IMAGES:

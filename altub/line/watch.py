@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 from PIL import Image
@@ -28,7 +28,6 @@ from PIL import Image
 from altub.data import opened_in_chunks
 from altub.errors import DataError, ImageError, RunError
 from altub.files import explain_full_disk, printable, replacing, write_json
-from altub.inference.detector import AnomalyDetector
 from altub.inference.drawing import draw_verdict
 from altub.inference.exports import UniqueNames
 from altub.inference.model_cache import LoadedModel, ModelCache
@@ -44,6 +43,9 @@ from altub.line.mqtt import Mqtt
 from altub.line.statistics import measure
 from altub.line.tables import Tables
 from altub.line.webhook import Webhook
+
+if TYPE_CHECKING:
+    from altub.inference.detector import AnomalyDetector
 
 __all__ = ["LOCK_FILE", "STOP_FILE", "UNREADABLE", "Counted", "FolderWatch"]
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from altub.flows.registry import get_flow
 from altub.inference.comparability import Comparability
 from altub.inference.detector import AnomalyDetector
 from altub.inference.framing_settings import require_plain
+from altub.training.adaptation_ways import FLOW_EPOCHS, FOLDS, TRAINED, WAYS, Way, moves_base, passes_of
 from altub.training.calibration import calibrate_by_energies, energies_of, maps_of_energies
 from altub.training.config import TrainingConfig, make_config
 from altub.training.short import Part, train_epochs
@@ -43,25 +44,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FLOW_EPOCHS", "WAYS", "Adapted", "Way", "adapt_detector", "passes_of", "usable_ways"]
 
-Way = Literal[
-    "base",
-    "norm-full",
-    "norm-full+base",
-    "norm-position",
-    "norm-channel",
-    "norm-channel+base",
-    "norm-position+base",
-    "flow",
-]
-WAYS: tuple[Way, ...] = get_args(Way)
-
-FOLDS = 4
 BATCH = 8  # images at a time; only speed and memory depend on it
 BASE_PRIOR = 8  # of n images the base's moments count n / (n + 8), the rest is the old base
-FLOW_EPOCHS = 4  # of training the flow on today's images; then its base follows
 FLOW_RATE = 0.1  # their learning rate, as a share of the one that the model was trained with
 FLOW_BATCH = 8  # images in one step
-TRAINED = 3  # passes that training on an image takes as long as: forward, and backward to weights and inputs
 
 
 @dataclass(frozen=True)
@@ -89,14 +75,6 @@ def usable_ways(pyramid: FlowPyramid) -> tuple[Way, ...]:
     possible |= set.intersection(*(set(alignments_of(norm)) for norm in pyramid.norms))
     trainable = any(True for _ in pyramid.flow_parameters())  # a head of one's own may have no weights
     return tuple(way for way in WAYS if _alignment(way) in possible and (way != "flow" or trainable))
-
-
-def passes_of(way: Way, count: int) -> int:
-    """How many passes of an image through the flow this way takes with `count` images: about what its time goes by."""
-    # Each image is scored by the model as it was and by one that has not seen it. It moves the models of all folds but
-    # its own, and the last one.
-    trained = FLOW_EPOCHS * TRAINED if way == "flow" else 0
-    return count * (2 + FOLDS * (trained + _moves_base(way)))
 
 
 def adapt_detector(
@@ -212,7 +190,7 @@ class _Passes:
                 align_norm(norm, total, alignment)
         if self.way == "flow":
             self._train_flow(pyramid, images)
-        if _moves_base(self.way):
+        if moves_base(self.way):
             self._move_bases(pyramid, images)
         return pyramid
 
@@ -282,11 +260,6 @@ def _totals(sums: Sequence[Sequence[FeatureSums]]) -> list[FeatureSums]:
 def _alignment(way: Way) -> Alignment | None:
     first = way.partition("+")[0]
     return first.removeprefix("norm-") if first.startswith("norm-") else None
-
-
-def _moves_base(way: Way) -> bool:
-    # AltUB's alternation, one turn each: where the flow has moved, the base follows it.
-    return way == "flow" or way.endswith("base")
 
 
 def _require_way(detector: AnomalyDetector, way: str) -> None:

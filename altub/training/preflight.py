@@ -9,24 +9,20 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-
-import torch
-import torch.nn.functional as F
-from torch.utils.flop_counter import FlopCounterMode
+from typing import TYPE_CHECKING
 
 from altub.backbones import resolve_auto, weights_available
-from altub.backbones.sketch import sketch_backbone
 from altub.data import Category
 from altub.data.images.reading import image_dimensions
 from altub.data.splits import split_held_out
-from altub.device import choose_device
 from altub.errors import AltUBError, ConfigError, ImageError
-from altub.flows import FlowPyramid
 from altub.flows.config import FlowConfig
 from altub.flows.registry import get_flow
-from altub.inference.framing import Framing
 from altub.settings import feature_memory_bytes
 from altub.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Outlook", "Preflight", "Problem", "examine"]
 
@@ -85,6 +81,10 @@ def examine(config: TrainingConfig, category: Category) -> Preflight:
         >>> found.problems[0].setting, found.problems[0].text[:30]
         ('category', '3 good images are too few: at ')
     """
+    from altub.backbones.sketch import sketch_backbone
+    from altub.device import choose_device
+    from altub.inference.framing import Framing
+
     problems = []
     try:
         split_held_out(category.train, config.held_out, config.seed)
@@ -120,6 +120,12 @@ def examine(config: TrainingConfig, category: Category) -> Preflight:
 
 @lru_cache(maxsize=32)
 def _cost(name: str, stages: tuple[int, ...] | None, image_size: int, flow_json: str) -> _Cost:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from altub.backbones.sketch import sketch_backbone
+    from altub.flows import FlowPyramid
+
     flow = FlowConfig.model_validate_json(flow_json)  # as text it can be looked up
     network = sketch_backbone(name, stages, image_size)
     device = next(iter(network.buffers())).device
@@ -163,6 +169,8 @@ def _outlook(config: TrainingConfig, category: Category, cost: _Cost, device: to
 
 def _tiles(config: TrainingConfig, category: Category) -> int:
     """Windows of an image, taken from the first one."""
+    from altub.inference.framing import Framing
+
     framing = Framing.of(config)
     try:
         return len(framing.frame(image_dimensions(category.train[0].source)))
@@ -173,6 +181,9 @@ def _tiles(config: TrainingConfig, category: Category) -> int:
 @lru_cache(maxsize=4)
 def _speed(device: str) -> float:
     """Floating-point operations of a plain convolution in a second; measured once."""
+    import torch
+    import torch.nn.functional as F
+
     image, kernel = torch.zeros(4, 64, 32, 32, device=device), torch.zeros(64, 64, 3, 3, device=device)
     operations = 2 * image.numel() * 64 * 9
     times = []

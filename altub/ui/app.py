@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 
-import gradio as gr
+from altub.ui.quick_import import collection_paused
 
-from altub.deploy.server.notices import notice_html
-from altub.errors import AltUBError
-from altub.runs.launchers.process import ProcessLauncher
-from altub.runs.launchers.standby import Standby
-from altub.settings import uploads_are_shared
-from altub.ui import api
-from altub.ui.compare import tab as compare_page
-from altub.ui.inspect import tab as inspect_page
-from altub.ui.label import api as label_api
-from altub.ui.label import tab as label_page
-from altub.ui.launch import ServerOptions, launch, make_options
-from altub.ui.line import tab as line_page
-from altub.ui.links import connect_tabs
-from altub.ui.models import tab as models_page
-from altub.ui.server.ending import Drain, Ending
-from altub.ui.server.temporary import TemporaryFiles
-from altub.ui.services import Services
-from altub.ui.theme import SWITCH_THEME_JS, header
-from altub.ui.train import tab as train_page
+with collection_paused():
+    import gradio as gr
+
+    from altub.deploy.server.notices import notice_html
+    from altub.errors import AltUBError
+    from altub.runs.launchers.process import ProcessLauncher
+    from altub.runs.launchers.standby import Standby
+    from altub.settings import uploads_are_shared
+    from altub.ui import api
+    from altub.ui.compare import tab as compare_page
+    from altub.ui.inspect import tab as inspect_page
+    from altub.ui.label import api as label_api
+    from altub.ui.label import tab as label_page
+    from altub.ui.launch import ServerOptions, launch, make_options
+    from altub.ui.line import tab as line_page
+    from altub.ui.links import connect_tabs
+    from altub.ui.models import tab as models_page
+    from altub.ui.server.ending import Drain, Ending
+    from altub.ui.server.temporary import TemporaryFiles
+    from altub.ui.services import Services
+    from altub.ui.theme import SWITCH_THEME_JS, header
+    from altub.ui.train import tab as train_page
 
 __all__ = ["build_app", "main", "run"]
 
@@ -90,8 +94,10 @@ def main(
     drain, standby = Drain(), Standby()
     services = services or Services(ProcessLauncher(standby))
     with TemporaryFiles() as files, closing(standby), Ending(drain, files.close) as ending:
-        demo = build_app(options, services)  # after the folder was made: its components remember it
-        launch(demo, options, files=files, drain=drain, models=services.models, recorder=services.recorder)
+        with collection_paused():
+            demo = build_app(options, services)  # after the folder was made: its components remember it
+            launch(demo, options, files=files, drain=drain, models=services.models, recorder=services.recorder)
+        gc.freeze()  # what a server is made of stays as long as it: no collection looks through it again
         code = ending.serve(lambda: demo.is_running)
         if code:  # requests still run, in threads that would keep the process
             ending.end_at_once(code)

@@ -21,6 +21,7 @@ from altub.ui.server.headers import SecurityHeaders, inline_scripts
 from altub.ui.server.locality import LocalGate
 from altub.ui.server.logins import Credentials, LoginBrake
 from altub.ui.server.machines import MachineEndpoint, check_token
+from altub.ui.server.preloading import Preloading
 from altub.ui.server.temporary import TemporaryFiles
 from altub.ui.theme import ASSETS, HEAD, make_theme
 
@@ -151,7 +152,6 @@ def launch(
     Raises:
         ConfigError: the port is taken, or the address is not one of this machine.
     """
-    demo.queue(default_concurrency_limit=4)
     try:
         _, url, _ = demo.launch(
             server_name=options.host,
@@ -219,6 +219,7 @@ def middleware(
         ),
         Middleware(BodyLimit, body_bytes=settings.max_body_bytes(), upload_bytes=upload_bytes, room=room),
         *([Middleware(LoginBrake)] if options.auth is not None else []),
+        *([] if settings.zero_gpu() else [Middleware(Preloading)]),  # there `altub.ui.space` has done it
         Middleware(QuickerFrontend),
     ]
 

@@ -27,7 +27,10 @@ def main() -> int:
     """Serves the page until it is interrupted; the exit code, 2 for what the owner must change."""
     services = zero_gpu_services() if zero_gpu() else None  # before anything asks torch for a GPU
     from altub.ui.app import run
+    from altub.ui.server.preloading import preload
 
+    if services is not None:
+        preload()  # each use of a lent GPU is a fork of this process: it has what is imported here, and no thread
     try:
         install_starting_model()
     except AltUBError as error:  # the page works without it

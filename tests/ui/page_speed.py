@@ -121,11 +121,11 @@ def main() -> None:
     given = parser.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="altub-page-"))
     server = Server(folder)
-    started = time.monotonic()
-    server.start()
     try:
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)  # a person has it open
+            started = time.monotonic()
+            server.start()
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             print("| | target | measured |\n|---|---|---|")
             for what, target, found in measure(page, server, folder, given.epochs, started):

@@ -8,7 +8,6 @@ import threading
 import pytest
 
 from altub.errors import ModelError, RunError
-from altub.inference import model_cache as models_module
 from altub.inference.detector import AnomalyDetector
 from altub.inference.model_cache import ModelCache
 from altub.runs.run import Run
@@ -19,7 +18,7 @@ def test_the_cache_loads_again_only_when_the_weights_have_changed(runs_folder, m
     loads = []
     true_load = AnomalyDetector.load
     monkeypatch.setattr(
-        models_module.AnomalyDetector, "load", lambda *place, **more: loads.append(place) or true_load(*place, **more)
+        AnomalyDetector, "load", lambda *place, **more: loads.append(place) or true_load(*place, **more)
     )
     cache, folder = ModelCache(device="cpu"), find_model("latest").model_dir
     first = cache.get(folder)
@@ -53,7 +52,7 @@ def test_many_threads_load_a_model_once(runs_folder, monkeypatch):
     loads = []
     true_load = AnomalyDetector.load
     monkeypatch.setattr(
-        models_module.AnomalyDetector, "load", lambda *place, **more: loads.append(place) or true_load(*place, **more)
+        AnomalyDetector, "load", lambda *place, **more: loads.append(place) or true_load(*place, **more)
     )
     cache, folder, found = ModelCache(device="cpu"), find_model("latest").model_dir, []
     threads = [threading.Thread(target=lambda: found.append(cache.get(folder))) for _ in range(8)]

@@ -12,7 +12,6 @@ from math import cos, radians, sin
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 __all__ = [
     "CANVAS",
@@ -80,6 +79,8 @@ def grain(rng: np.random.Generator, along_x: float = 0, along_y: float = 0) -> n
     """White noise blurred by these deviations (in canvas pixels), of unit deviation again."""
     noise = rng.standard_normal((CANVAS, CANVAS), dtype=np.float32)
     if along_x or along_y:
+        from scipy import ndimage
+
         noise = ndimage.gaussian_filter(noise, (along_y, along_x), mode="wrap", truncate=2.5)
         noise /= noise.std()
     return noise
@@ -87,6 +88,8 @@ def grain(rng: np.random.Generator, along_x: float = 0, along_y: float = 0) -> n
 
 def sample_map(field: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Read a canvas-sized field at coordinates of `grid`, repeated beyond its borders (bilinear)."""
+    from scipy import ndimage
+
     rows = 2 * y + (CANVAS - 1) / 2
     columns = 2 * x + (CANVAS - 1) / 2
     return ndimage.map_coordinates(field, (rows, columns), order=1, mode="grid-wrap")
@@ -145,6 +148,8 @@ def photograph(rendering: Rendering, rng: np.random.Generator) -> Image.Image:
 def changed_pixels(good: Rendering, defective: Rendering) -> np.ndarray:
     """The defect's mask, bool (SIZE, SIZE): where it changes the image of the same product noticeably, with the gaps
     between such places closed and lone specks left out."""
+    from scipy import ndimage
+
     difference = np.abs(defective.at_size() - good.at_size()).max(axis=2)
     radius = _CLOSED_GAP // 2
     reach = np.hypot(*np.mgrid[-radius : radius + 1, -radius : radius + 1]) <= radius

@@ -12,7 +12,6 @@ from math import cos, pi, radians, sin
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 from altub.data.products.drawing import (
     CANVAS,
@@ -139,6 +138,8 @@ def _artwork() -> tuple[np.ndarray, np.ndarray]:
     write(on_spot, 76, 62, "24", 30, fill=255, anchor="mm", stroke_width=scale * 0.6, stroke_fill=255)
     write(on_black, 76, 84, "PIECES", 10.5, fill=255, anchor="mm")
 
+    from scipy import ndimage
+
     plates = (np.asarray(plate.reduce(2), dtype=np.float32) / 255 for plate in (black, spot))
     black_plate, spot_plate = (ndimage.gaussian_filter(plate, 0.6) for plate in plates)
     black_plate.flags.writeable = spot_plate.flags.writeable = False
@@ -163,6 +164,8 @@ def _missing(fault: np.random.Generator, black: np.ndarray, spot: np.ndarray) ->
 
 def _smudge(fault: np.random.Generator, black: np.ndarray, spot: np.ndarray) -> tuple[np.ndarray, ...]:
     """Wet ink dragged to one side by something that touched it."""
+    from scipy import ndimage
+
     x, y = grid()
     cx, cy, half_width, _ = (_TEXT_LINES[0], _TEXT_LINES[1], _BAR_CODE, _SYMBOLS)[fault.integers(4)]
     cx += fault.uniform(-0.5, 0.5) * half_width

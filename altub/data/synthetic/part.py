@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 __all__ = ["find_part"]
 
@@ -29,6 +28,8 @@ def find_part(image: np.ndarray) -> np.ndarray:
         >>> bool(part[17:47, 21:43].all()), bool(part[:15].any())
         (True, False)
     """
+    from scipy import ndimage
+
     step = max(1, -(-max(image.shape[:2]) // ANALYSED))
     small = ndimage.uniform_filter(image, (step, step, 0))[step // 2 :: step, step // 2 :: step] if step > 1 else image
     part = _part(small)
@@ -39,6 +40,8 @@ def find_part(image: np.ndarray) -> np.ndarray:
 
 
 def _part(image: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
     everything = np.ones(image.shape[:2], dtype=bool)
     width = max(2, round(FRAME * min(everything.shape)))
     frame = everything.copy()

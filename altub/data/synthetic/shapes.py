@@ -6,8 +6,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
-from scipy.spatial import KDTree
 
 from altub.data.synthetic.noise import gradient_noise
 
@@ -97,6 +95,9 @@ def stroke(part: np.ndarray, rng: np.random.Generator, length: float, width: flo
         if size[0] * size[1] >= area or size == part.shape:
             break
         margin *= 2
+    from scipy import ndimage
+    from scipy.spatial import KDTree
+
     # Exact distances only for pixels near the curve.
     off = np.ones(size, dtype=bool)
     near_curve = np.rint(points).astype(int) - (window[0].start, window[1].start)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -19,9 +19,11 @@ from altub.errors import AltUBError
 from altub.evaluation.detectability.measure import defective_image
 from altub.evaluation.detectability.record import Detectability
 from altub.files import explain_full_disk, read_json, write_atomically
-from altub.inference.detector import AnomalyDetector
 from altub.inference.drawing import draw_verdict
 from altub.inference.threshold import Threshold
+
+if TYPE_CHECKING:
+    from altub.inference.detector import AnomalyDetector
 
 __all__ = [
     "EXAMPLES_FILE",

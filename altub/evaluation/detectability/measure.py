@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -14,9 +15,11 @@ from altub.data.synthetic import DEFECT_KINDS, Drawn, draw_defect, find_part
 from altub.data.synthetic.defects import LARGEST
 from altub.errors import ConfigError, DataError
 from altub.evaluation.detectability.record import Detectability, RealDefect, Trial
-from altub.inference.detector import AnomalyDetector
 from altub.inference.prediction import MaskedVerdict, Prediction
 from altub.inference.threshold import Threshold
+
+if TYPE_CHECKING:
+    from altub.inference.detector import AnomalyDetector
 
 __all__ = ["Plan", "defective_image", "measure_detectability"]
 

@@ -7,14 +7,16 @@ import math
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from altub.errors import ModelError
-from altub.evaluation.detectability.pod import PodCurve, fit_pod
 from altub.files import explain_full_disk, read_json, write_atomically
+
+if TYPE_CHECKING:
+    from altub.evaluation.detectability.pod import PodCurve
 
 __all__ = ["RESULT_FILE", "Detectability", "RealDefect", "Trial", "diameter"]
 
@@ -102,6 +104,8 @@ class Detectability(_Frozen):
     @lru_cache(maxsize=64)  # noqa: B019 - a result is small and is used once
     def curve(self, contrast: float, kind: str | None = None) -> PodCurve:
         """The probability of detection over size; of all kinds together where none is given."""
+        from altub.evaluation.detectability.pod import fit_pod
+
         chosen = self.trials_of(contrast, kind)
         sizes = [self.size(trial.area) for trial in chosen]
         return fit_pod(sizes, [trial.hit for trial in chosen], [trial.image for trial in chosen])

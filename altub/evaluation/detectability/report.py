@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -18,11 +19,13 @@ from altub.evaluation.detectability.examples import (
     main_contrast,
     write_png,
 )
-from altub.evaluation.detectability.pod import PodCurve
 from altub.evaluation.detectability.record import Detectability
-from altub.inference.detector import AnomalyDetector
 from altub.plots import figure_to_image
 from altub.plots.detectability import PodLine, detectability_figure
+
+if TYPE_CHECKING:
+    from altub.evaluation.detectability.pod import PodCurve
+    from altub.inference.detector import AnomalyDetector
 
 __all__ = [
     "CHART_FILE",

@@ -9,10 +9,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from altub.errors import ConfigError, DataError, RunError
 from altub.inference.batch import Inspected, Source, Unreadable, inspect_images
-from altub.inference.detector import AnomalyDetector
 from altub.inference.threshold import ROUNDING, Threshold
 from altub.ui.dropped import dedupe_names
 from altub.ui.html.verdicts import percent
@@ -21,6 +21,9 @@ from altub.ui.inspect.log import BatchLog
 from altub.ui.inspect.sessions import MAX_BATCH
 from altub.ui.offers import find_model
 from altub.ui.services import Services
+
+if TYPE_CHECKING:
+    from altub.inference.detector import AnomalyDetector
 
 __all__ = [
     "Choice",

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from altub.inference.calibration import Calibration
 from altub.inference.threshold import Threshold
 from altub.line.adapt import AdaptationReport
-from altub.line.moves import Move
 from altub.ui.html.verdicts import number
 from altub.ui.line.adapt_work import Pending
+
+if TYPE_CHECKING:
+    from altub.line.moves import Move
 
 __all__ = ["report_html"]
 

@@ -23,7 +23,7 @@ from altub.inference.versions import save_version
 from altub.labels import LabelStore
 from altub.line.adapt import Adaptation, adapt
 from altub.runs.run import Run
-from altub.training.adaptation import Way
+from altub.training.adaptation_ways import Way
 
 __all__ = ["MOST", "Pending", "PendingModels", "adapt_model", "from_folder", "from_labels", "keep"]
 

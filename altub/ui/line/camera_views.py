@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from altub.inference.detector import AnomalyDetector
 from altub.inference.drawing import draw_verdict
 from altub.inference.prediction import Prediction, Verdict
 from altub.ui.html.pictures import data_uri
 from altub.ui.html.verdicts import VERDICTS, number, p_value_in_words, percent, remarks
+
+if TYPE_CHECKING:
+    from altub.inference.detector import AnomalyDetector
 
 __all__ = ["SHOWN_VERDICTS", "camera_html"]
 

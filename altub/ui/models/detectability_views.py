@@ -6,9 +6,10 @@ import math
 from functools import lru_cache
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from altub.errors import ModelError
-from altub.evaluation.detectability import Detectability, PodCurve
+from altub.evaluation.detectability import Detectability
 from altub.evaluation.detectability.examples import main_contrast, read_examples
 from altub.evaluation.detectability.record import RESULT_FILE
 from altub.evaluation.detectability.report import EXAMPLES_TEXT, FOLDER, SYNTHETIC, chart
@@ -18,6 +19,9 @@ from altub.ui.background import BackgroundTask
 from altub.ui.errors import notice
 from altub.ui.html.pictures import broken_tile, data_uri, thumbnail_uri
 from altub.ui.watch import stamp
+
+if TYPE_CHECKING:
+    from altub.evaluation.detectability import PodCurve
 
 __all__ = ["ABOUT", "NO_RUN", "result_html", "result_stamp", "task_html"]
 

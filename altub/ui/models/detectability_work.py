@@ -11,7 +11,6 @@ from altub.data import load_category
 from altub.errors import AltUBError, ConfigError, RunError
 from altub.evaluation.detectability import Plan, measure_detectability, unseen_good
 from altub.evaluation.detectability.report import FOLDER, write_report
-from altub.inference.detector import AnomalyDetector
 from altub.inference.model_files import read_config
 from altub.runs.run import Run
 from altub.ui.background import BackgroundTask, Report
@@ -82,6 +81,8 @@ class Measurement:
 
 
 def _measure(run: Run, asked: _Asked, report: Report, should_stop: Callable[[], bool], device: str) -> str:
+    from altub.inference.detector import AnomalyDetector
+
     report(None, "reading the images")
     config = run.config
     try:

@@ -1,4 +1,4 @@
-"""Two slow spots of Gradio's own page, replaced in its scripts while they are served.
+"""Slow spots of Gradio's own page, replaced in its scripts while they are served.
 
 A page with hundreds of components spends seconds in them on every load, and a part of a second on every event (seen
 in Gradio 6.31 with Chromium's profiler):
@@ -6,7 +6,11 @@ in Gradio 6.31 with Chromium's profiler):
 * Whatever event changes its status, *every* component that was ever an output is told its status again, which takes a
   snapshot of it and of all that is in it. Here those are told whose status is another one than they were told last.
 * Every component is looked up by walking through all components before it, each step through a reactive proxy. Here the
-  way to it is kept and gone again; where another component is at its end, all are walked through as before.
+  way to each is kept and gone again; where another component is at its end, all ways are noted anew.
+* Of every component the events that it starts are searched in all dependencies, through such proxies as well. Here they
+  are gathered in one pass over the dependencies.
+* The page that was just made is made once more, by an effect for apps that are reloaded while they are developed. Here
+  that effect runs only then.
 
 Nothing else changes, and what a page shows is the same. The texts are looked for in the scripts of the Gradio that is
 installed; where they are not found, as in another version, its scripts are served as they are. `ALTUB_PLAIN_FRONTEND=1`
@@ -48,15 +52,38 @@ _WALK = re.compile(
     r"if\(\2\.children\)for\(let ([\w$]+) of \2\.children\)\{let ([\w$]+)=\1\(\4,\3\);if\(\5\)return \5\}return null\}"
 )
 _KEPT_WAY = (
-    "function NAME(root,id){const all=NAME.ways??=new WeakMap;let ways=all.get(root);ways||all.set(root,ways=new Map);"
+    "function NAME(root,id){if(id===null)return null;"
+    "const all=NAME.ways??=new WeakMap;let ways=all.get(root);ways||all.set(root,ways=new Map);"
     "const known=ways.get(id);"
     "if(known){let node=root;for(const place of known){node=node.children?.[place];if(!node)break}"
     "if(node&&node.id===id)return node}"
-    "const way=[],walk=node=>{if(node.id===id)return node;const children=node.children;"
-    "if(children)for(let place=0;place<children.length;place++){way.push(place);const found=walk(children[place]);"
-    "if(found)return found;way.pop()}return null},found=walk(root);"
-    "found&&ways.set(id,way);return found}"
+    "ways.clear();let found=null;const way=[],walk=node=>{const own=node.id,children=node.children;"
+    "if(!ways.has(own)){ways.set(own,[...way]);if(own===id)found=node}"
+    "if(children)for(let place=0;place<children.length;place++){way.push(place);walk(children[place]);way.pop()}};"
+    "walk(root);return found}"
 )
+# The events of a component: of every dependency the first one that the component starts it by.
+_SEARCH_EVENTS = re.compile(
+    r"find_attached_events\(([\w$]+),([\w$]+)\)\{"
+    r"let ([\w$]+)=\2\.filter\(([\w$]+)=>\4\.targets\.find\(\(\[\4\]\)=>\4===\1\.id\)\)"
+    r"\.map\(\4=>\{let \3=\4\.targets\.find\(\(\[\4\]\)=>\4===\1\.id\);return \3\?\3\[1\]:null\}\)\.filter\(Boolean\);"
+    r"return \1\.props\.shared_props\.attached_events=\3,\1\}"
+)
+_KNOWN_EVENTS = (
+    "find_attached_events(node,dependencies){"
+    "if(!this.altub_events||node.id===this.root.id){const all=this.altub_events=new Map;"
+    "for(const{targets}of dependencies){const seen=new Set;for(const[id,event]of targets){"
+    "if(seen.has(id))continue;seen.add(id);if(!event)continue;"
+    "const known=all.get(id);known?known.push(event):all.set(id,[event])}}}"
+    "node.props.shared_props.attached_events=this.altub_events.get(node.id)??[];return node}"
+)
+# The effect that makes the page again whenever its count goes up runs at 0 as well, when it was just made.
+_MAKE_AGAIN = re.compile(
+    r"(,([\w$]+)=[\w$]+\([\w$]+,`reload_count`,\d+,0\)[,;].*?"
+    r"[\w$]+\(\(\)=>\{)\2\(\),([\w$]+\(\(\)=>\{[\w$]+\.reload\()",
+    re.DOTALL,
+)
+_MAKE_ONCE = r"\1if(!\2())return;\3"
 _SCRIPTS = ("core-*.js", "Blocks-*.js")
 _PATH = re.compile(r"/assets/([\w-]+\.js)$")
 
@@ -64,6 +91,8 @@ _PATH = re.compile(r"/assets/([\w-]+\.js)$")
 def quicker(script: str) -> str:
     """A script of Gradio's page with the slow spots replaced; the script itself where it has none."""
     script = _TELL_ALL.sub(lambda _: _TELL_CHANGED, script)
+    script = _SEARCH_EVENTS.sub(lambda _: _KNOWN_EVENTS, script)
+    script = _MAKE_AGAIN.sub(_MAKE_ONCE, script)
     return _WALK.sub(lambda found: _KEPT_WAY.replace("NAME", found[1]), script)
 
 

@@ -90,9 +90,7 @@ def test_every_requirement_has_a_lower_bound_that_ci_holds() -> None:
         "pydantic-core",
         "gradio-client",
     }
-    run = (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
-    assert re.search(r"^nice -n 19 python \.ci/lower_bounds\.py .* &\nbeside=\$!$", run, re.MULTILINE)
-    assert re.search(r'^wait "\$beside" \|\| \{ .*exit 1; \}$', run, re.MULTILINE), "its failure is CI's"
+    assert "\npython .ci/lower_bounds.py\n" in (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
 
 
 def test_the_files_of_requirements_name_the_extras_and_list_nothing_themselves() -> None:

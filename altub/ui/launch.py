@@ -170,6 +170,8 @@ def launch(
             pwa=False,
             num_workers=0,  # such workers would serve files on ports that the guard does not watch
             quiet=True,
+            # Else Gradio asks its own page for an answer within 3 s, by way of the proxy if one is set, and gives up.
+            _frontend=False,
             prevent_thread_lock=True,
             footer_links=["api"],  # its settings are of no use here
             favicon_path=ASSETS / "logo.svg",

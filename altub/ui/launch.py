@@ -170,7 +170,7 @@ def launch(
             pwa=False,
             num_workers=0,  # such workers would serve files on ports that the guard does not watch
             quiet=True,
-            # Else Gradio asks its own page for an answer within 3 s, by way of the proxy if one is set, and gives up.
+            # Else Gradio asks for its own page first, which must come within 3 s even on a busy machine.
             _frontend=False,
             prevent_thread_lock=True,
             footer_links=["api"],  # its settings are of no use here

@@ -176,7 +176,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     patch.setenv("ALTUB_DATA", str(folder / "data"))
     patch.setenv("ALTUB_RUNS", str(folder / "runs"))
     demo = build_app()
-    url = launch(demo, ServerOptions())
+    with pytest.MonkeyPatch.context() as busy:  # the machine: Gradio's own look at the page takes too long
+        busy.setattr("gradio.networking.url_ok", lambda url: False)
+        url = launch(demo, ServerOptions())
     yield url
     demo.close()
     patch.undo()

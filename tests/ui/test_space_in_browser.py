@@ -99,7 +99,7 @@ def test_a_visitor_inspects_an_image_with_the_starting_model(
         field = page.locator("#inspect-files input[type=file]")
         field.set_input_files(str(next((data_folder / "weave/test/blot").iterdir())))
         page.wait_for_selector("#inspect-slider img")
-        page.get_by_text("Defect", exact=False).first.wait_for()
+        page.get_by_text("Defect", exact=False).filter(visible=True).first.wait_for()
         shots = page.locator("#inspect-slider img")
         assert shots.count() >= 2  # the photo and its overlay
         assert all(shots.nth(k).evaluate("image => image.complete && image.naturalWidth > 0") for k in range(2))

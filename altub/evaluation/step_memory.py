@@ -49,12 +49,12 @@ def measure_step(
     alternation = Alternation(config, pyramid, lambda: autocast(CPU, precision), workers)
     maps = [torch.randn(images, *shape) for shape in shapes]
     # What stays after a step: gradients, Adam's moments, code that was loaded. Small maps take nothing else worth it.
-    alternation.step([part[:1, :, :4, :4].contiguous() for part in maps], "flow", 1, 1, 0.0)
+    alternation.enqueue([part[:1, :, :4, :4].contiguous() for part in maps], "flow", 1, 1, 0.0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     losses, seconds = [], []
     for number in range(updates):
         began = time.process_time()
-        losses.append(sum(alternation.step(maps, "flow", 1, number + 2, 0.0)))
+        losses.append(sum(alternation.enqueue(maps, "flow", 1, number + 2, 0.0).tolist()))
         seconds.append(time.process_time() - began)
     workers.close()
     taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * KIBIBYTE / 2**20

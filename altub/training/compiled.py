@@ -49,9 +49,9 @@ def compile_heads(parts: Prepared) -> Iterator[str]:
         ConfigError: it cannot be compiled on this machine.
     """
     config, pyramid = parts.config, parts.pyramid
+    if not config.compile:
+        return
     for scale, (head, shape) in enumerate(zip(pyramid.heads, pyramid.shapes, strict=True)):
-        if not config.compile:
-            return
         yield f"compiling the flow, scale {scale + 1} of {len(pyramid.heads)}"
         batch = torch.zeros(min(config.batch_size, len(parts.trained)), *shape, device=parts.device)
         microbatch = batch[: microbatch_size(batch)]

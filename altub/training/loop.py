@@ -112,19 +112,8 @@ def _train(
             steps = len(turns) * state.steps_per_pass
             while state.step < steps:
                 began = time.monotonic()
-                index, step = divmod(state.step, state.steps_per_pass)
-                turn = turns[index]
-                if turn == "base" and schedule.base_update == "moments":
-                    check = recorder.check_stop if group.size == 1 else lambda: None  # not within a message
-                    fit_base(parts.pyramid, parts.trained, precision=parts.autocast, check=check, add=group.add)
-                    state.sums.base_steps = 1
-                    state.step = (index + 1) * state.steps_per_pass
-                    state.sums.seconds += time.monotonic() - began
-                    stop.look()
-                    yield recorder.step_done(turn, steps, nll_per_dimension(state.sums.means(), parts.pyramid))
-                    continue
-                for images, features in _batches(parts, order[step * config.batch_size :], epoch, group):
-                    _step(parts, updates, state, turn, features, len(images))
+                turn = turns[state.step // state.steps_per_pass]
+                for _ in _turn(parts, updates, state, turn, order, group, recorder.check_stop):
                     state.take_losses()
                     state.sums.seconds += time.monotonic() - began
                     stop.look()
@@ -148,6 +137,29 @@ def _train(
         if config.cross_folds:
             yield from recorder.tell_each(cross_calibrate(parts))
             yield recorder.calibrated()
+
+
+def _turn(
+    parts: Prepared,
+    updates: Alternation,
+    state: TrainingState,
+    turn: Phase,
+    order: Sequence[int],
+    group: Group,
+    check_stop: Callable[[], None],
+) -> Iterator[None]:
+    """A pass over the images, or what is left of it: yields after every step, of the closed form after its only one."""
+    index, step = divmod(state.step, state.steps_per_pass)
+    if turn == "base" and parts.config.base.base_update == "moments":
+        check = check_stop if group.size == 1 else lambda: None  # not within a message
+        fit_base(parts.pyramid, parts.trained, precision=parts.autocast, check=check, add=group.add)
+        state.sums.base_steps = 1
+        state.step = (index + 1) * state.steps_per_pass
+        yield
+        return
+    for images, features in _batches(parts, order[step * parts.config.batch_size :], state.epoch + 1, group):
+        _step(parts, updates, state, turn, features, len(images))
+        yield
 
 
 def _batches(

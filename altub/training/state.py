@@ -80,7 +80,7 @@ class TrainingState:
             self.sums.add(nll, images)
 
     def non_finite(self) -> NonFiniteLossError:
-        """What is said where the running epoch has no finite loss."""
+        """The error of a running epoch that has no finite loss."""
         kept = f"the model and checkpoint of epoch {self.epoch} are kept" if self.epoch else "nothing was saved yet"
         return NonFiniteLossError(
             f"The loss became infinite or NaN in epoch {self.epoch + 1}; {kept}. "

@@ -68,19 +68,6 @@ class Alternation:
             self.optimizers["base"] = kind(self.base_parameters, lr=schedule.lr or config.lr)
         self.lr_now = config.lr
 
-    def step(
-        self,
-        features: Sequence[Tensor],
-        phase: Phase,
-        epoch: int,
-        global_step: int,
-        progress: float,
-        push: Push | None = None,
-        images: int | None = None,
-    ) -> list[float]:
-        """`enqueue`, waiting for the result."""
-        return self.enqueue(features, phase, epoch, global_step, progress, push, images).tolist()
-
     def enqueue(
         self,
         features: Sequence[Tensor],
@@ -97,7 +84,8 @@ class Alternation:
             push: known defects that the first update of a flow phase also pushes away from good parts.
             images: of the whole batch, where `features` are this process's share of it, which may be empty.
 
-        Most flows make one update of a batch; a head may make many (`FlowHead.train_batch`).
+        Most flows make one update of a batch; a head may make many (`FlowHead.train_batch`). On a GPU what it does is
+        only queued: reading the result waits.
 
         Returns each scale's negative log-likelihood in nats, mean over the batch: (scales,) float64 on the device, and
         on a GPU maybe not computed yet. Where one is not finite, on a CPU the update that it belongs to is not made,

@@ -41,7 +41,7 @@ def test_a_preset_has_the_published_size_and_trains_a_step(name: str) -> None:
         alternation = Alternation(config, pyramid, lambda: autocast(device, "fp32"), workers)
         before = [head.state_dict()["flow.module_list.0.global_offset"].clone() for head in pyramid.heads]
         features = [torch.randn(2, *shape) for shape in shapes]
-        losses = alternation.step(features, "flow", 1, 1, 0.0)
+        losses = alternation.enqueue(features, "flow", 1, 1, 0.0).tolist()
     finally:
         workers.close()
     assert len(losses) == len(shapes) and all(0 < loss < float("inf") for loss in losses)

@@ -75,7 +75,7 @@ def test_the_energies_of_known_defects_rise_beyond_those_of_good_parts(small_con
         pyramid, workers = FlowPyramid(config.flow, [shape]), Workers(torch.device("cpu"))
         updates = Alternation(config, pyramid, nullcontext, workers)
         for step in range(40):
-            updates.step([good], "flow", 1, step + 1, 0.0, pushed)
+            updates.enqueue([good], "flow", 1, step + 1, 0.0, pushed)
         workers.close()
         of_good, of_defects = (pyramid.energy_maps([maps])[0] for maps in (good, defects))
         middle, boundary = np.quantile(of_good.numpy(), (0.5, BOUNDARY))

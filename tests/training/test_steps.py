@@ -50,7 +50,7 @@ def test_pieces_give_the_gradient_of_the_whole_batch(workers, turn):
     nll = [values.mean() for values in whole.nll(whole.normalise(features))]
     wanted = torch.autograd.grad(sum(nll), [p for p in moved if p.requires_grad])
 
-    losses = ours.step(features, turn, 1, 1, 0.0)
+    losses = ours.enqueue(features, turn, 1, 1, 0.0).tolist()
 
     assert losses == pytest.approx([value.item() for value in nll], rel=1e-5)
     got = [p.grad for p in moved if p.requires_grad]
@@ -65,7 +65,7 @@ def test_pieces_give_the_gradient_of_the_whole_batch(workers, turn):
 def test_a_turn_leaves_the_other_side_alone(workers, turn):
     ours = alternation(workers, joint=False)
     before = {name: value.clone() for name, value in ours.pyramid.state_dict().items()}
-    ours.step(batch(), turn, 1, 1, 0.0)
+    ours.enqueue(batch(), turn, 1, 1, 0.0)
     moved = {name.split(".")[0] for name, value in ours.pyramid.state_dict().items() if not value.equal(before[name])}
     assert moved == ({"norms", "heads"} if turn == "flow" else {"bases"})
 
@@ -78,7 +78,7 @@ def test_the_number_of_cores_does_not_show_in_the_weights():
         try:
             ours = alternation(workers)
             for step, turn in enumerate(("flow", "flow", "base", "flow"), 1):
-                ours.step(batch(), turn, 1, step, 0.1 * step)
+                ours.enqueue(batch(), turn, 1, step, 0.1 * step)
             return ours.pyramid.state_dict()
         finally:
             workers.close()

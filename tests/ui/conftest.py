@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -222,6 +223,7 @@ class Visitor:
         self.server, self.page = server, context.new_page()
         self.complaints: list[str] = []
         self.outside: list[str] = []
+        self.drawn: list[int] = []  # numbers of the answers (`altub.ui.marks`) that the Train tab said it has drawn
         self.page.on("console", self._note_console)
         self.page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
         self.page.on("request", self._note_request)
@@ -233,6 +235,10 @@ class Visitor:
     def _note_request(self, request: playwright_api.Request) -> None:
         if not request.url.startswith((self.server.url, "data:", "blob:")):
             self.outside.append(request.url)
+        if "/queue/join?" in request.url:
+            *_, kind, number = [None, None, *json.loads(request.post_data)["data"]]
+            if kind == "mean" and isinstance(number, int):
+                self.drawn.append(number)
 
     def open(self, query: str = "") -> playwright_api.Page:
         self.page.goto(self.server.url + query)

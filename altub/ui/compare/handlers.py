@@ -22,6 +22,7 @@ from altub.ui.compare.views import (
 )
 from altub.ui.errors import show_errors
 from altub.ui.html.zoom import Range, dragged_range, parse_range, range_text
+from altub.ui.marks import Sent, Updates
 from altub.ui.watch import RunView, RunWatch, stamp
 
 __all__ = ["MOST_RUNS", "OFFERED", "Choice", "Handlers"]
@@ -29,11 +30,12 @@ __all__ = ["MOST_RUNS", "OFFERED", "Choice", "Handlers"]
 PRESELECTED = 8  # runs of the newest category
 MOST_RUNS = 48
 OFFERED = ("pixel_auroc", "image_auroc", "aupro", "held_out")
-PARTS = 5  # picker, range of epochs, curves, table, differences
+DRAWN = 3  # curves, table, differences
 
 
 class Choice:
-    """What one visitor chose. ids: None = the runs of the newest category. marks: what the page was drawn from."""
+    """What one visitor chose. ids: None = the runs of the newest category. marks: what the page was drawn from
+    (`altub.ui.marks`)."""
 
     def __init__(self) -> None:
         self.ids: list[str] | None = None
@@ -41,7 +43,7 @@ class Choice:
         self.together = False
         self.zoom: Range | None = None  # epochs of the chart; None: all
         self.log = False
-        self.marks: dict[str, str] = {}
+        self.marks: dict[str, Sent] = {}
         self.lock = threading.RLock()
 
     def __deepcopy__(self, _memo: dict) -> Choice:
@@ -58,22 +60,22 @@ class Handlers:
     def __init__(self, watch: RunWatch) -> None:
         self.watch = watch
 
-    def look(self, choice: Choice) -> list[Any]:
-        """What changed since the page was drawn last."""
+    def look(self, choice: Choice, arrived: Any) -> list[Any]:
+        """What the page does not show yet. arrived: number of the last answer that it has drawn."""
         with choice.lock:
             views = self.watch.views()
             chosen = _chosen(choice, views)
             options = [(_option(view), view.id) for view in views]
             value = [view.id for view in chosen]
-            updates = [gr.skip()] * PARTS
-            if _is_new(choice, "zoom", choice.zoom):
-                updates[1] = range_text(choice.zoom)
-            if _is_new(choice, "picker", (options, value)):
-                updates[0] = gr.update(choices=options, value=value)
-            drawn = [(view.id, view.state, view.status.epoch, stamp(view.run.path / "events.jsonl")) for view in chosen]
-            if _is_new(choice, "drawn", (drawn, bool(views), choice.metric, choice.together, choice.zoom, choice.log)):
-                updates[2:] = _draw(chosen, bool(views), choice)
-        return updates
+            shown = Updates(choice.marks, arrived)
+            shown.put("zoom", choice.zoom, lambda: range_text(choice.zoom))
+            shown.put("picker", (options, value), lambda: gr.update(choices=options, value=value))
+            runs = [(view.id, view.state, view.status.epoch, stamp(view.run.path / "events.jsonl")) for view in chosen]
+            drawn_from = (runs, bool(views), choice.metric, choice.together, choice.zoom, choice.log)
+            shown.put("drawn", drawn_from, lambda: _draw(chosen, bool(views), choice))
+            choice.marks = shown.marks
+        drawn = shown.updates.get("drawn", [gr.skip()] * DRAWN)
+        return [*(shown.updates.get(part, gr.skip()) for part in ("picker", "zoom")), *drawn, shown.number]
 
     def choose_runs(self, choice: Choice, ids: list[str] | None) -> None:
         with choice.lock:
@@ -109,14 +111,6 @@ def _chosen(choice: Choice, views: list[RunView]) -> list[RunView]:
         return newest[::-1]
     known = {view.id: view for view in views}
     return [known[name] for name in choice.ids if name in known]
-
-
-def _is_new(choice: Choice, part: str, mark: Any) -> bool:
-    mark = repr(mark)
-    if choice.marks.get(part) == mark:
-        return False
-    choice.marks[part] = mark
-    return True
 
 
 def _draw(chosen: list[RunView], any_runs: bool, choice: Choice) -> list[str]:

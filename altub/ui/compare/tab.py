@@ -25,7 +25,7 @@ LOOK_EVERY = 2.0  # seconds
 
 def build(tab: gr.Tab, tabs: gr.Tabs, watch: RunWatch) -> None:
     """Fills the tab, which compares the runs of `watch`; call it inside `with gr.Tab(...)`, one of `tabs`."""
-    choice = gr.State(Choice())
+    choice, arrived = gr.State(Choice()), gr.JSON(0, visible=False)
     timer = gr.Timer(LOOK_EVERY, active=False)
     with gr.Column(elem_id="compare"):
         with gr.Row(elem_classes="altub-card", elem_id="compare-bar"):
@@ -69,24 +69,24 @@ def build(tab: gr.Tab, tabs: gr.Tabs, watch: RunWatch) -> None:
         table = gr.HTML(elem_id="compare-table")
         differences = gr.HTML(elem_id="compare-settings")
 
-    outputs = [picker, zoom, curves, table, differences]
+    inputs, outputs = [choice, arrived], [picker, zoom, curves, table, differences, arrived]
 
     on = Handlers(watch)
 
     def look_while_open(event: gr.SelectData) -> gr.Timer:
         return gr.Timer(active=event.value == tab.label)
 
-    tab.select(on.look, choice, outputs, **QUIET)
+    tab.select(on.look, inputs, outputs, **QUIET)
     tabs.select(look_while_open, None, timer, **QUIET)
-    timer.tick(on.look, choice, outputs, **QUIET)
-    curves.select(on.drag_zoom, choice, None, **QUIET).success(on.look, choice, outputs, **QUIET)
-    curves.clear(on.clear_zoom, choice, None, **QUIET).success(on.look, choice, outputs, **QUIET)
+    timer.tick(on.look, inputs, outputs, **QUIET)
+    curves.select(on.drag_zoom, choice, None, **QUIET).success(on.look, inputs, outputs, **QUIET)
+    curves.clear(on.clear_zoom, choice, None, **QUIET).success(on.look, inputs, outputs, **QUIET)
     for event in (zoom.submit, zoom.blur):
-        event(on.type_zoom, [choice, zoom], None, **QUIET).success(on.look, choice, outputs, **QUIET)
+        event(on.type_zoom, [choice, zoom], None, **QUIET).success(on.look, inputs, outputs, **QUIET)
     for component, note in (
         (log, on.choose_log),
         (picker, on.choose_runs),
         (metric, on.choose_metric),
         (together, on.choose_together),
     ):
-        component.input(note, [choice, component], None, **QUIET).success(on.look, choice, outputs, **QUIET)
+        component.input(note, [choice, component], None, **QUIET).success(on.look, inputs, outputs, **QUIET)

@@ -103,7 +103,8 @@ class DriftHandlers:
 def build_drift(demo: gr.Blocks, tab: gr.Tab, services: Services, *, may_change: bool, is_local: bool) -> DriftCard:
     """Lays the card out and connects it; arguments as of `DriftHandlers`."""
     on = DriftHandlers(services, may_change=may_change, is_local=is_local)
-    timer, seen = gr.Timer(2.0, active=False), gr.State([])
+    # In the page, with what it belongs to: if the answers of two looks arrive in the other order, the next one sees it.
+    timer, seen = gr.Timer(2.0, active=False), gr.JSON([], visible=False)
     with gr.Column(elem_id="line-drift", elem_classes="altub-card"):
         with gr.Row(elem_id="line-bar"):
             run = Choices([], label="Model", scale=3, min_width=260, elem_id="line-run")

@@ -16,6 +16,7 @@ from altub.errors import ConfigError, RunError
 from altub.training.config import PRESETS, TrainingConfig, make_config
 from altub.ui.errors import notice, show_errors
 from altub.ui.html.zoom import dragged_range, parse_range
+from altub.ui.marks import Updates
 from altub.ui.services import Services
 from altub.ui.train.checks import find_problems
 from altub.ui.train.data_source import SAMPLE, find_category
@@ -23,7 +24,6 @@ from altub.ui.train.form_values import config_from
 from altub.ui.train.heatmaps import large_example
 from altub.ui.train.updates import (
     Seen,
-    Updates,
     early_epoch,
     show_empty,
     show_picker,
@@ -60,6 +60,7 @@ PARTS = (
     "channels",
     "timer",
     "remembered",
+    "arrived",
 )
 
 
@@ -97,15 +98,16 @@ class TrainHandlers:
             gr.Info(notice(f"Queued: starts after {trainings}."))
         seen.choose(run.id)
 
-    def look(self, seen: Seen, visitor: str, wish: Any, kind: str) -> list[Any]:
-        """What changed since the page was drawn last; everything else is skipped.
+    def look(self, seen: Seen, visitor: str, wish: Any, kind: str, arrived: Any) -> list[Any]:
+        """What the page does not show yet; everything else is skipped.
 
         Args:
             wish: the run that the browser showed last.
             kind: of the drift's map, "mean" or "log_std".
+            arrived: number of the last answer that the page has drawn.
         """
         with seen.lock:
-            shown = Updates(dict(seen.marks))
+            shown = Updates(seen.marks, arrived)
             views = self.watch.views()
             view = self.watch.view(seen.run_id)
             if view is None:
@@ -124,7 +126,7 @@ class TrainHandlers:
                 shown.put("remembered", view.id, lambda: view.id)
             shown.put("timer", busy, lambda: gr.Timer(LIVELY if busy else CALM))
             seen.marks = shown.marks
-        return [shown.updates.get(name, gr.skip()) for name in PARTS]
+        return [(shown.updates | {"arrived": shown.number}).get(name, gr.skip()) for name in PARTS]
 
     @show_errors("Run not available")
     def choose_run(self, seen: Seen, run_id: str | None) -> None:

@@ -42,7 +42,7 @@ def build_monitor(demo: gr.Blocks, handlers: TrainHandlers, bar: Bar) -> Monitor
     """Lays the panel out and connects it and the bar."""
     remembered = gr.BrowserState(None, storage_key="altub-run", secret="altub")
     visitor = gr.BrowserState("", storage_key="altub-visitor", secret="altub")
-    seen = gr.State(Seen())
+    seen, arrived = gr.State(Seen()), gr.JSON(0, visible=False)
     timer = gr.Timer(LIVELY)
     with gr.Row(elem_id="run-bar", visible=False) as runs:
         picker = Choices(
@@ -127,8 +127,9 @@ def build_monitor(demo: gr.Blocks, handlers: TrainHandlers, bar: Bar) -> Monitor
         "channels": channels,
         "timer": timer,
         "remembered": remembered,
+        "arrived": arrived,
     }
-    inputs, outputs = [seen, visitor, remembered, kind], [parts[name] for name in PARTS]
+    inputs, outputs = [seen, visitor, remembered, kind, arrived], [parts[name] for name in PARTS]
     drawing: dict[str, Any] = {**QUIET, "concurrency_limit": None}
     look = handlers.look
     timer.tick(look, inputs, outputs, **drawing)

@@ -7,9 +7,6 @@ look, a look that started before a choice would undo it when it ends, or fail si
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
-from typing import Any
 
 import gradio as gr
 
@@ -19,15 +16,16 @@ from altub.inference.model_files import CONFIG_FILE
 from altub.runs.run import Run
 from altub.training.records import EpochRecord
 from altub.ui.html.zoom import Range, range_text
+from altub.ui.marks import Sent, Updates
 from altub.ui.train.curves import channel_map, drift_charts, loss_chart, metric_chart, metric_tiles
 from altub.ui.train.heatmaps import example_cards
 from altub.ui.train.queue_list import queue_list
 from altub.ui.train.status import no_run_card, now_line, status_card
 from altub.ui.watch import RunView, describe_view, stamp
 
-__all__ = ["Seen", "Updates", "early_epoch", "show_empty", "show_picker", "show_progress", "show_queue", "show_status"]
+__all__ = ["Seen", "early_epoch", "show_empty", "show_picker", "show_progress", "show_queue", "show_status"]
 
-PATIENCE = 2.5  # seconds between two drawings of what takes a tenth of a second to draw, while epochs are short
+PATIENCE = 2.5  # seconds between two drawings of what takes a tenth of a second to draw, while a run trains
 
 
 class Seen:
@@ -35,7 +33,7 @@ class Seen:
 
     run_id: None until there is a run. epoch, scale: of the examples and of the drift; None = as the run suggests.
     zoom: epochs that the charts show; None = all. log: is the loss drawn on a logarithmic axis?
-    marks: what every part of the page was drawn from. lock: looks of one visitor follow each other.
+    marks: what every part of the page was drawn from (`altub.ui.marks`). lock: looks of one visitor follow each other.
     """
 
     def __init__(self) -> None:
@@ -44,7 +42,7 @@ class Seen:
         self.scale: int | None = None
         self.zoom: Range | None = None
         self.log = False
-        self.marks: dict[str, Any] = {}
+        self.marks: dict[str, Sent] = {}
         self.lock = threading.RLock()
 
     def __deepcopy__(self, _memo: dict) -> Seen:
@@ -54,30 +52,6 @@ class Seen:
         """Another run, with nothing chosen in it yet."""
         with self.lock:
             self.run_id, self.epoch, self.scale, self.zoom = run_id, None, None, None
-
-
-class Updates:
-    """Collects the updates of parts whose mark differs from the last look's. updates: name of a part -> its update."""
-
-    def __init__(self, marks: dict[str, Any]) -> None:
-        self.marks, self.updates = marks, {}
-
-    def put(self, name: str, mark: Any, make: Callable[[], Any]) -> None:
-        """Adds `make()` as the update of `name` if `mark` is new."""
-        mark = repr(mark)
-        if self.marks.get(name) != mark:
-            self.marks[name] = mark
-            self.updates[name] = make()
-
-    def put_calmly(self, name: str, chosen: Any, state: Any, make: Callable[[], Any], *, live: bool) -> None:
-        """The same for what takes long to draw: while a run is live a new `state` alone waits for `PATIENCE`."""
-        last_choice, drawn_at = self.marks.get(f"{name} drawn", (None, 0.0))
-        if live and last_choice == repr(chosen) and time.monotonic() - drawn_at < PATIENCE:
-            return
-        before = len(self.updates)
-        self.put(name, (chosen, state), make)
-        if len(self.updates) > before:
-            self.marks[f"{name} drawn"] = (repr(chosen), time.monotonic())
 
 
 def show_picker(shown: Updates, views: list[RunView], view: RunView | None) -> None:
@@ -145,9 +119,9 @@ def show_progress(shown: Updates, view: RunView, events: list[EpochRecord], seen
     earlier, epoch = epochs[:-1], early_epoch(run, epoch)
     shown.put("early", (run.id, earlier, epoch), lambda: gr.update(choices=earlier, value=epoch))
     newest = maps_file(run.examples_dir, epochs[-1]) if epochs else run.examples_dir
-    live = view.state == "running"
+    patience = PATIENCE if view.state == "running" else 0.0
     shown.put_calmly(
-        "examples", (run.id, epoch), (epochs[-1:], stamp(newest)), lambda: example_cards(run, epoch), live=live
+        "examples", (run.id, epoch), (epochs[-1:], stamp(newest)), lambda: example_cards(run, epoch), patience=patience
     )
 
     heads = events[-1].heads if events else 0
@@ -162,5 +136,5 @@ def show_progress(shown: Updates, view: RunView, events: list[EpochRecord], seen
         (run.id, scale, kind, zoom),
         stamp(run.path / "base_history.npz"),
         lambda: channel_map(view, events, scale, kind, zoom),
-        live=live,
+        patience=patience,
     )

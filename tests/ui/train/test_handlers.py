@@ -49,8 +49,8 @@ def values(**changed: Any) -> list[Any]:
     return list((values_of(make_config("quick-look", category="c")) | changed).values())
 
 
-def look(handlers: TrainHandlers, seen: Seen, wish: Any = None) -> dict[str, Any]:
-    return dict(zip(PARTS, handlers.look(seen, "", wish, "mean"), strict=True))
+def look(handlers: TrainHandlers, seen: Seen, wish: Any = None, arrived: Any = None) -> dict[str, Any]:
+    return dict(zip(PARTS, handlers.look(seen, "", wish, "mean", arrived), strict=True))
 
 
 def test_start_shows_the_new_run(handlers: TrainHandlers, tmp_path: Path) -> None:
@@ -63,8 +63,24 @@ def test_start_shows_the_new_run(handlers: TrainHandlers, tmp_path: Path) -> Non
     shown = look(handlers, seen)
     assert "bottle" in shown["status"] and shown["remembered"] == seen.run_id
     assert shown["live"]["visible"] is True
-    again = look(handlers, seen)
+    again = look(handlers, seen, arrived=shown["arrived"])
     assert again["loss"] == gr.skip() and again["picker"] == gr.skip(), "nothing changed"
+
+
+def test_the_state_is_right_whatever_order_answers_arrive_in(handlers: TrainHandlers, tmp_path: Path) -> None:
+    write_category(tmp_path / "data/mvtec/bottle")
+    seen = Seen()
+    handlers.start(seen, "", MVTEC, "bottle", "", "quick-look", *values())
+    first = look(handlers, seen)
+    run = Run.open(tmp_path / "runs" / seen.run_id)
+    late = look(handlers, seen, arrived=first["arrived"])
+    with run.changing_status() as status:
+        status.state, status.stage = "stopped", "stopped"
+    stopped = look(handlers, seen, arrived=first["arrived"])
+    assert "Stopped" in stopped["status"] and stopped["resume"]["visible"]
+    # `late` was drawn last, and says so.
+    again = look(handlers, seen, arrived=late["arrived"])
+    assert again["status"] == stopped["status"] and again["resume"]["visible"] and again["tiles"] == gr.skip()
 
 
 def test_what_failed_is_the_title(handlers: TrainHandlers, services: Services, tmp_path: Path) -> None:

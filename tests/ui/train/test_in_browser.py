@@ -123,6 +123,7 @@ def test_sample_start_watch_reload_stop_resume_finish_inspect(visit, server) -> 
 
     assert visitor.complaints == []
     assert visitor.outside == []
+    assert len(set(visitor.drawn)) > 3  # else everything is sent again with every look
 
 
 def test_second_window_and_restarted_server_show_the_running_job(visit, server) -> None:

@@ -176,7 +176,7 @@ class _PositionFit(NormFit):
         weight = norm.weight * self.images / (self.images + PRIOR_IMAGES)
 
         def directions(row: int) -> tuple[int, Tensor, Tensor]:
-            return row, *torch.linalg.eigh(own[row - low].view(width, channels, channels).cpu())
+            return row, *_eigen(own[row - low].view(width, channels, channels).cpu())
 
         with closing(Workers(torch.device("cpu"))) as workers:
             for row, values, vectors in workers.map(directions, range(self.first_row, self._last_row())):
@@ -187,6 +187,16 @@ class _PositionFit(NormFit):
                 norm.rest[row] = tau.rsqrt()
                 norm.gains[row] = strongest.rsqrt() - tau.rsqrt()[:, None]
                 norm.vectors[row] = vectors[:, :, channels - rank :].half()
+
+
+def _eigen(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """`torch.linalg.eigh` of float32. Where that does not converge, in float64: with channels that hardly move on a few
+    images some CPUs' LAPACK gives up."""
+    try:
+        return torch.linalg.eigh(matrices)
+    except torch.linalg.LinAlgError:
+        values, vectors = torch.linalg.eigh(matrices.double())
+        return values.float(), vectors.float()
 
 
 class _PositionMoments:

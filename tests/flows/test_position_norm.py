@@ -91,6 +91,21 @@ def test_few_images_and_constant_channels_give_finite_values() -> None:
     assert torch.isfinite(made(features[:1])(features_by_position(3))).all()
 
 
+def test_where_float32_does_not_converge_float64_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on CPUs with AVX-512: which matrices LAPACK gives up on depends on the machine."""
+    features, decompose = features_by_position(), torch.linalg.eigh
+    usual = made(features)
+
+    def gives_up(matrices: Tensor) -> tuple[Tensor, Tensor]:
+        if matrices.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("linalg.eigh: The algorithm failed to converge")
+        return decompose(matrices)
+
+    monkeypatch.setattr(torch.linalg, "eigh", gives_up)
+    norm, x = made(features), torch.randn(3, *SHAPE)
+    torch.testing.assert_close(norm(x), usual(x), rtol=2e-2, atol=2e-2)  # directions are kept in float16
+
+
 def test_at_another_size_a_place_keeps_its_own_statistics() -> None:
     """A map twice as large, each value four times, gives each value's z four times; only the mean is interpolated."""
     features = features_by_position()

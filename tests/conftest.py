@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from altub.settings import wait_passively
@@ -19,6 +21,7 @@ from PIL import Image  # noqa: E402
 
 from altub.runs.run import Run  # noqa: E402
 from altub.training.config import TrainingConfig, make_config  # noqa: E402
+from tests.quick_python import QuickPython, quick_popen  # noqa: E402
 
 pytest_plugins = ["tests.hub.loopback"]  # the Hub on loopback, for the tests of several rooms
 
@@ -136,6 +139,21 @@ def line_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     for _ in train(run):
         pass
     return run
+
+
+@pytest.fixture(scope="session")
+def quick_python() -> Iterator[QuickPython]:
+    python = QuickPython()
+    yield python
+    python.close()
+
+
+@pytest.fixture(scope="module")
+def quick_processes(quick_python: QuickPython) -> Iterator[None]:
+    """Python processes that the tests of a module start begin with torch and the like imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", quick_popen(quick_python))
+        yield
 
 
 @pytest.fixture(scope="session")

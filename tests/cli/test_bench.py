@@ -15,6 +15,8 @@ from altub.evaluation.bench.steps import StepBench
 from altub.runs.run import Run
 from tests.conftest import SIDE
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 EPOCH = {"epoch": 1, "pixel_auroc": 0.9, "seconds": 30.0, "evaluating": 2.0, "cpu_seconds": 50.0}
 SPEED = {"images_per_second": 7.5, "roofline_share": 0.66}
 FOUND = {

@@ -18,6 +18,8 @@ from altub.runs.run import Run, Status
 from altub.training.config import make_config
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 
 def test_ctrl_c_keeps_what_was_trained(altub, weave, tmp_path: Path) -> None:
     run_dir = tmp_path / "r"

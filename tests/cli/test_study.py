@@ -11,6 +11,8 @@ import pytest
 from tests.cli.conftest import METRICS, Ended
 from tests.conftest import SIDE
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 
 def test_a_study_from_the_command_line(
     altub: Callable[..., Ended], data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

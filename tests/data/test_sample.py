@@ -27,6 +27,8 @@ from altub.data import sample as sample_module
 from altub.data.sample import outline_sample
 from altub.errors import DataError, DiskFullError
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 EVERY_DEFECT = [(category, defect) for category, defects in SAMPLE_CATEGORIES.items() for defect in defects]
 
 

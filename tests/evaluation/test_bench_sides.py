@@ -14,6 +14,8 @@ from altub.evaluation.bench import clock
 from altub.evaluation.bench.clock import Taken, about_device, forget_peak, peak_memory, roofline_share, timed
 from altub.evaluation.bench.side import Side, our_side, peer_side
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 CPU = torch.device("cpu")
 
 ECHO = """

@@ -15,6 +15,8 @@ from altub.evaluation.bench.side import PEER_SCRIPT
 from altub.runs.run import Run
 from tests.conftest import SIDE
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 FAKE = """
 import json, sys
 job = json.loads(sys.stdin.readline())

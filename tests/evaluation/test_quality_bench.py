@@ -15,6 +15,8 @@ from altub.evaluation.bench.side import PEER_SCRIPT
 from altub.evaluation.step_time import convolution_flops
 from tests.conftest import SIDE, write_category
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 FAKE = """
 import json, os, sys
 print("a library prints what it likes")

@@ -7,6 +7,8 @@ import pytest
 from altub.evaluation.bench import measure_scoring
 from altub.runs.run import Run
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 
 def test_every_file_is_scored(trained_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("altub.evaluation.bench.scoring.DRAWN", 3)

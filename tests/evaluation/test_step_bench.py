@@ -19,6 +19,8 @@ from altub.evaluation.bench.steps import StepBench
 from altub.evaluation.step_time import convolution_flops
 from tests.conftest import SIDE
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 IMAGES, BATCH = 4, 3  # of which the second batch is not full
 SHAPES = ((64, 16, 16), (128, 8, 8), (256, 4, 4))  # of resnet18 at 64 px
 

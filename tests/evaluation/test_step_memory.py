@@ -7,6 +7,8 @@ import pytest
 from altub.evaluation.step_memory import FEATURES, measure_step
 from altub.flows.coupling import CouplingStep
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 
 @pytest.mark.parametrize("features", FEATURES)
 def test_both_ways_learn_the_same(features: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ from altub.evaluation.study.results import NO_FLOW
 from altub.runs.run import Run
 from altub.training.config import make_config
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 SMALL = {"backbone": "filter-bank", "image_size": 64, "epochs": 3, "batch_size": 6, "flow": {"steps": 2}}
 
 

@@ -25,6 +25,8 @@ from altub.training.loop import train
 from tests.conftest import REPOSITORY
 from tests.training.runs import assert_same_weights, run_through, stop_after
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 SMALL = {"kind": "cflow", "steps": 2, "hidden_ratio": 0.5, "condition": 8, "norm": "layer", "fibres": 64}
 
 

@@ -22,6 +22,8 @@ from altub.ui.watch import RunWatch, describe_view
 from tests.fuzz.run_folders import hostile_runs
 from tests.fuzz.verdict import LONGEST, count, problem, report
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 CASES = 60
 PICTURED = 20  # each so manieth case: drawing takes long
 

@@ -23,6 +23,8 @@ from altub.runs.run import Run
 from tests.conftest import REPOSITORY
 from tests.inference.pictures import write_pictures
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 IMAGES = 60
 
 

@@ -13,6 +13,8 @@ from altub.labels.backup import check
 from altub.labels.store import LabelStore
 from tests.labels.conftest import add_pictures
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROUNDS = 10  # of two writers: twenty kills
 

@@ -22,6 +22,8 @@ from altub.line.watch import FolderWatch
 from tests.conftest import REPOSITORY
 from tests.line.parts import STRONG, parts, write_parts
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

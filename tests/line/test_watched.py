@@ -14,6 +14,8 @@ from altub.line.watched import WatchedFolders
 from altub.runs.run import Run
 from tests.line.parts import parts, write_parts
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 
 @pytest.fixture
 def arriving(tmp_path: Path) -> Path:

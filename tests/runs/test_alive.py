@@ -14,6 +14,8 @@ from altub.runs.run import Run, Status
 from altub.training.config import make_config
 from tests.runs.holder import held_elsewhere
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 CONFIG = make_config(category="weave", epochs=4)
 
 

@@ -20,6 +20,8 @@ from altub.runs.run import Run, Status
 from altub.training.config import TrainingConfig, make_config
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 PATIENCE = 180.0  # seconds until a process that does nothing counts as hung; a slow machine needs some to import torch
 
 # What a page's server does, and then it is gone.

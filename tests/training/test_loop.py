@@ -24,6 +24,8 @@ from altub.training.steps import Alternation
 from tests.conftest import REPOSITORY, SIDE, write_category
 from tests.training.runs import assert_same_weights, run_through, stop_after, variant, weights
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 
 def test_finished_run_tells_the_whole_story(trained_run: Run) -> None:
     status, events, history = trained_run.status, trained_run.events(), trained_run.base_history()

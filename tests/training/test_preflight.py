@@ -16,6 +16,8 @@ from altub.training.config import make_config
 from altub.training.preflight import examine
 from tests.conftest import REPOSITORY, write_category
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:

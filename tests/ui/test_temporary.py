@@ -17,6 +17,8 @@ from altub.ui.launch import ServerOptions, launch
 from altub.ui.server.temporary import API_FOLDER, BATCHES_FOLDER, TemporaryFiles, remove_dead
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 
 def put(path: Path, size: int, age: float) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,8 @@ from altub.training.config import TrainingConfig
 from altub.ui.space import zero_gpu_services
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 SPACE_ENVIRONMENT = {"SYSTEM": "spaces", "SPACE_HOST": "owner-altub.hf.space"}
 
 FAKE_SPACES = """

@@ -1,0 +1,252 @@
+"""Python processes that begin with the imports done: forks of one process that has imported what most of them need.
+
+Importing torch, timm and FrEIA takes seconds, and a test run starts hundreds of processes. `QuickPopen` in the place of
+`subprocess.Popen` starts those that run Python; they have a pid, pipes, an environment, a folder, a session and an exit
+code of their own, and import this project anew. What a process must import itself, or what reads its environment when
+it starts, is for tests that take the real one.
+
+`python -m tests.quick_python SOCKET` is the process that forks: twice, so that a new process has no parent and becomes
+a child of the one that asked for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+__all__ = ["QuickPython"]
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MODULES = ("torch", "timm", "torchvision", "FrEIA.modules", "numpy", "scipy.ndimage", "PIL.Image", "typer", "rich")
+READS_ENVIRONMENT = ("tests", "huggingface_hub")  # imported anew in each process
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
+LONGEST = 1 << 20  # bytes of a request
+
+
+class QuickPython:
+    """The process that forks, for the one that makes this."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="quick-python")
+        self.address = str(Path(self._folder.name) / "socket")
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "MPLBACKEND": "agg"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.quick_python", self.address],
+            cwd=REPOSITORY,
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._turn = threading.Lock()
+        self._is_ready = False
+
+    def fork(self, wish: dict[str, Any], files: tuple[int, int, int]) -> int:
+        """A new child of this process, with these files as its 0, 1 and 2; its pid."""
+        with self._turn, _adopting():
+            if not self._is_ready:
+                assert self._process.stdout.readline() == b"ready\n", "the process that forks did not start"
+                self._is_ready = True
+            with socket.socket(socket.AF_UNIX) as asked:
+                asked.connect(self.address)
+                socket.send_fds(asked, [json.dumps(wish).encode() + b"\n"], files)
+                return json.loads(asked.makefile().readline())
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._folder.cleanup()
+
+
+@contextmanager
+def _adopting() -> Iterator[None]:
+    """Within it, what a child of this process leaves behind becomes this one's child."""
+    prctl = ctypes.CDLL(None).prctl
+    assert prctl(SUBREAPER, 1, 0, 0, 0) == 0
+    try:
+        yield
+    finally:
+        prctl(SUBREAPER, 0, 0, 0, 0)
+
+
+def quick_popen(origin: QuickPython) -> type[subprocess.Popen]:
+    """`subprocess.Popen`, whose Python processes are forks."""
+
+    class QuickPopen(subprocess.Popen):
+        def _execute_child(  # as CPython calls it since 3.11
+            self,
+            args: Any,
+            executable: Any,
+            preexec_fn: Any,
+            close_fds: bool,
+            pass_fds: Any,
+            cwd: Any,
+            env: Any,
+            startupinfo: Any,
+            creationflags: int,
+            shell: bool,
+            p2cread: int,
+            p2cwrite: int,
+            c2pread: int,
+            c2pwrite: int,
+            errread: int,
+            errwrite: int,
+            restore_signals: bool,
+            gid: Any,
+            gids: Any,
+            uid: Any,
+            umask: int,
+            start_new_session: bool,
+            process_group: int,
+        ) -> None:
+            pipes = (p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
+            if sys.platform != "linux" or shell or executable or preexec_fn or pass_fds or not _is_known(args):
+                given = (preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell, *pipes)
+                whose = (restore_signals, gid, gids, uid, umask, start_new_session, process_group)
+                return super()._execute_child(args, executable, *given, *whose)
+            variables = os.environ if env is None else env
+            wish = {
+                "arguments": [os.fspath(word) for word in args[1:]],
+                "folder": os.fspath(cwd or os.getcwd()),
+                "environment": {os.fsdecode(name): os.fsdecode(value) for name, value in variables.items()},
+                "session": bool(start_new_session),
+            }
+            files = tuple(own if file == -1 else file for own, file in enumerate((p2cread, c2pwrite, errwrite)))
+            try:
+                self.pid = origin.fork(wish, files)
+                self._child_created = True
+            finally:
+                self._close_pipe_fds(*pipes)
+
+    return QuickPopen
+
+
+def _is_known(args: Any) -> bool:
+    """Is that this Python with a program, a module or a script, and no option but to be isolated?"""
+    if isinstance(args, (str, bytes)) or len(args) < 2 or os.fspath(args[0]) != sys.executable:
+        return False
+    words = [os.fspath(word) for word in args[1:]]
+    first = words[1] if words[0] == "-I" and len(words) > 1 else words[0]
+    return first in ("-c", "-m") or not first.startswith("-")
+
+
+def main(address: str) -> None:
+    for name in MODULES:
+        __import__(name)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen()
+        print("ready", flush=True)
+        # Standard input ends with whoever started this.
+        while listening in select.select([listening, sys.stdin], [], [])[0]:
+            assert threading.active_count() == 1, "a fork would lose a thread"
+            asked, _ = listening.accept()
+            with asked:
+                serve(listening, asked)
+
+
+def serve(listening: socket.socket, asked: socket.socket) -> None:
+    text, files, _, _ = socket.recv_fds(asked, LONGEST, 3)
+    while not text.endswith(b"\n"):
+        text += asked.recv(LONGEST)
+    if (between := os.fork()) == 0:
+        if (pid := os.fork()) == 0:
+            listening.close()
+            asked.close()
+            become(files, **json.loads(text))
+        asked.send(json.dumps(pid).encode())
+        os._exit(0)
+    for file in files:
+        os.close(file)
+    os.waitpid(between, 0)
+    asked.send(b"\n")  # now the new process has its parent
+
+
+def become(files: list[int], arguments: list[str], folder: str, environment: dict[str, str], session: bool) -> None:
+    """Runs the program in this fork, and ends as the interpreter would."""
+    code = 1
+    try:
+        for own, given in enumerate(files):
+            os.dup2(given, own)
+        for given in set(files) - {0, 1, 2}:
+            os.close(given)
+        if session:
+            os.setsid()
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.stdout.reconfigure(write_through=bool(environment.get("PYTHONUNBUFFERED")))
+        code = run(arguments)
+    finally:
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        if code == -signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        os._exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """`python *arguments`; its exit code."""
+    prepare(arguments[0] == "-I", arguments)
+    kind, *rest = arguments[arguments[0] == "-I" :]
+    try:
+        if kind == "-m":
+            sys.argv = rest
+            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+        elif kind == "-c":
+            sys.argv = ["-c", *rest[1:]]
+            sys.modules["__main__"] = program = types.ModuleType("__main__")
+            exec(compile(rest[0], "<string>", "exec"), program.__dict__)
+        else:
+            sys.argv = [kind, *rest]
+            runpy.run_path(kind, run_name="__main__")
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        return -signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def prepare(is_isolated: bool, arguments: list[str]) -> None:
+    """Path, modules, signals and threads of a new interpreter."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in READS_ENVIRONMENT]:
+        del sys.modules[name]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:] = BASE
+    if not is_isolated:
+        first = os.getcwd() if arguments[0] in ("-c", "-m") else str(Path(arguments[0]).parent)
+        sys.path[:0] = [first, *filter(None, own)]
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+
+
+if __name__ == "__main__":
+    BASE = [entry for entry in sys.path[1:] if entry not in os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    main(sys.argv[1])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import io
 import json
 import os
 import runpy
@@ -190,7 +191,7 @@ def become(files: list[int], arguments: list[str], folder: str, environment: dic
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
-        sys.stdout.reconfigure(write_through=bool(environment.get("PYTHONUNBUFFERED")))
+        sys.stdin, sys.stdout, sys.stderr = standard_streams(bool(environment.get("PYTHONUNBUFFERED")))
         code = run(arguments)
     finally:
         threading._shutdown()
@@ -202,6 +203,14 @@ def become(files: list[int], arguments: list[str], folder: str, environment: dic
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
         os._exit(code)
+
+
+def standard_streams(unbuffered: bool) -> list[io.TextIOWrapper]:
+    """New ones: those of before know what their files were, such as whether these have a position."""
+    opened = [os.fdopen(file, mode, encoding="utf-8", closefd=False) for file, mode in enumerate("rww")]
+    opened[1].reconfigure(write_through=unbuffered, line_buffering=opened[1].isatty())
+    opened[2].reconfigure(line_buffering=True, errors="backslashreplace")
+    return opened
 
 
 def run(arguments: list[str]) -> int:

@@ -39,6 +39,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# What it says of requests that a page had under way when it was left; elsewhere each of them is a complaint.
+LEFT = re.compile(r"signal is aborted|Connection errored out")
 START_TIMEOUT = 90  # seconds
 ONE_THREAD = 1  # a training that takes every core leaves none for the browser that looks at it
 # What Gradio itself says: a stream that ends when a page is left, and a message of its translation library.
@@ -246,6 +248,12 @@ class Visitor:
         opened = self.page.locator("#train-start:not([disabled]), #inspect, #compare, #hub, #line")
         playwright_api.expect(opened.filter(visible=True).first).to_be_visible()
         return self.page
+
+    def reload(self) -> None:
+        """What is under way ends with the page, wherever it is."""
+        before = len(self.complaints)
+        self.page.reload()
+        self.complaints[before:] = [text for text in self.complaints[before:] if not LEFT.search(text)]
 
 
 @contextmanager

@@ -25,7 +25,7 @@ LOOK_EVERY = 2.0  # seconds
 
 def build(tab: gr.Tab, tabs: gr.Tabs, watch: RunWatch) -> None:
     """Fills the tab, which compares the runs of `watch`; call it inside `with gr.Tab(...)`, one of `tabs`."""
-    choice, arrived = gr.State(Choice()), gr.JSON(0, visible=False)
+    choice, arrived = gr.State(Choice()), gr.Number(0, precision=0, visible=False)
     timer = gr.Timer(LOOK_EVERY, active=False)
     with gr.Column(elem_id="compare"):
         with gr.Row(elem_classes="altub-card", elem_id="compare-bar"):

@@ -42,7 +42,7 @@ def build_monitor(demo: gr.Blocks, handlers: TrainHandlers, bar: Bar) -> Monitor
     """Lays the panel out and connects it and the bar."""
     remembered = gr.BrowserState(None, storage_key="altub-run", secret="altub")
     visitor = gr.BrowserState("", storage_key="altub-visitor", secret="altub")
-    seen, arrived = gr.State(Seen()), gr.JSON(0, visible=False)
+    seen, arrived = gr.State(Seen()), gr.Number(0, precision=0, visible=False)
     timer = gr.Timer(LIVELY)
     with gr.Row(elem_id="run-bar", visible=False) as runs:
         picker = Choices(

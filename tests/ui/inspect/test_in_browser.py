@@ -129,7 +129,7 @@ def test_from_no_model_to_files_on_the_disk(visit, server, trained_run: Run, dat
     assert {"maps/wide #1_ {left}.png", "overlays/wide #1_ {left}.jpg", "masks/000_mask.png"} <= set(files)
 
     # A reload finds the inspection again; Delete removes it for good.
-    page.reload()
+    visitor.reload()
     page.wait_for_selector("#train-start:not([disabled])")
     open_tab(page, "Inspect")
     page.wait_for_selector(".review tbody tr.shown")

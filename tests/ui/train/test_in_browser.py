@@ -93,7 +93,7 @@ def test_sample_start_watch_reload_stop_resume_finish_inspect(visit, server) -> 
     expect(page.locator("#drift-charts svg")).to_have_count(2)
     expect(page.locator("#drift-picture img")).to_be_visible()
 
-    page.reload()
+    visitor.reload()
     expect(page.locator("#run-status h3")).to_have_text("fabric")
     wait_until(page, lambda: points_of_training_line(page) > before)
 

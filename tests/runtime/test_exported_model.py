@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from altub.backbones import create_backbone
 from altub.cli.app import app
 from altub.errors import ConfigError, ImageError, ModelError
 from altub.inference.calibration import Calibration
@@ -21,6 +22,7 @@ from altub.inference.regions import Region
 from altub.inference.threshold import Threshold
 from altub.runs.run import Run
 from altub.runtime import OnnxDetector
+from tests.conftest import SIDE
 from tests.inference.detectors import calibrated, untrained
 from tests.runtime.torchless import run_without_torch
 
@@ -165,7 +167,7 @@ def test_cflow_is_exported_too(tmp_path: Path) -> None:
     from altub.flows import FlowPyramid
     from altub.training.config import make_config
 
-    detector = untrained()
+    detector = untrained(backbone=create_backbone("filter-bank", image_size=SIDE, stages=(3,)))  # a short graph
     flow = make_config(category="any", flow={"kind": "cflow", "steps": 2, "hidden_ratio": 1.0}).flow
     detector.config = detector.config.model_copy(update={"flow": flow, "score_kind": "range"})
     detector.pyramid = FlowPyramid(flow, detector.config.shapes).eval()

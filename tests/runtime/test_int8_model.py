@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +31,23 @@ from tests.runtime.torchless import run_without_torch
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def graphs() -> Iterator[None]:
+    """The model's graph is traced once: that is most of an export's time, and the same for all of these."""
+    traced: dict[str, onnx.ModelProto] = {}
+
+    def graph_of(detector: AnomalyDetector) -> onnx.ModelProto:
+        name = detector.fingerprint()
+        traced[name] = traced.get(name) or onnx_graph(detector)
+        graph = onnx.ModelProto()
+        graph.CopyFrom(traced[name])
+        return graph
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("altub.inference.onnx_export.onnx_graph", graph_of)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +77,8 @@ def images(trained_run: Run, data_folder: Path) -> dict[str, list]:
 
 
 @pytest.fixture(scope="module")
-def detector(trained_run: Run) -> Iterator[AnomalyDetector]:
-    """Its graph is traced once: that is most of an export's time, and the same for all of these."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("altub.inference.onnx_export.onnx_graph", cache(onnx_graph))
-        yield AnomalyDetector.load(trained_run.model_dir, "cpu")
+def detector(trained_run: Run) -> AnomalyDetector:
+    return AnomalyDetector.load(trained_run.model_dir, "cpu")
 
 
 def _predict(runtime: OnnxDetector, sources: list) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,8 @@ from altub.training.config import TrainingConfig
 from tests.conftest import REPOSITORY
 from tests.training.runs import variant
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 LONG = 120  # seconds that a loaded machine may take
 
 

@@ -12,6 +12,7 @@ from altub.settings import wait_passively
 wait_passively()  # before torch: tests share their cores with browsers and trainings
 os.environ["ALTUB_PRECISION"] = "fp32"  # here and in processes that tests start: the same numbers on every machine
 
+os.fsync = lambda file: None  # no test pulls the plug, and a training waits for the disk some dozens of times
 os.environ["ALTUB_STANDBY"] = "0"  # pages of tests keep no process ready, but for those that test it
 
 import numpy as np  # noqa: E402

@@ -246,6 +246,7 @@ def prepare(is_isolated: bool, arguments: list[str]) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in READS_ENVIRONMENT]:
         del sys.modules[name]
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.fsync = lambda file: None  # as in `tests/conftest.py`
     own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:] = BASE
     if not is_isolated:

@@ -7,6 +7,7 @@ their hash, not copied. No pickle is written or read.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -204,7 +205,13 @@ def _first_line(error: Exception) -> str:
 
 
 def _package_versions() -> dict[str, str]:
-    return {"altub": __version__, **{name: metadata.version(name) for name in ("torch", "timm", "FrEIA", "numpy")}}
+    return {"altub": __version__, **{name: _installed(name) for name in ("torch", "timm", "FrEIA", "numpy")}}
+
+
+@cache
+def _installed(package: str) -> str:
+    """Its version; found by reading a file, which a training would do after every epoch."""
+    return metadata.version(package)
 
 
 def _card(config: DetectorConfig, info: ModelInfo) -> str:

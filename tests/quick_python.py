@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import types
 from collections.abc import Iterator
@@ -166,7 +167,10 @@ def serve(listening: socket.socket, asked: socket.socket) -> None:
     while not text.endswith(b"\n"):
         text += asked.recv(LONGEST)
     if (between := os.fork()) == 0:
+        between = os.getpid()
         if (pid := os.fork()) == 0:
+            while os.getppid() == between:
+                time.sleep(0.001)
             listening.close()
             asked.close()
             become(files, **json.loads(text))

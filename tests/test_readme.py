@@ -17,7 +17,12 @@ def test_two_commands_set_everything_up_and_ci_runs_them() -> None:
     assert "    pip install -r requirements.txt && python app.py\n" in README
     assert "    pip install -r requirements-dev.txt && pytest\n" in README
     ci = (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
-    assert "pip install -q -r requirements-dev.txt\n" in ci and ci.endswith("\npytest\n") and "python app.py" in ci
+    assert "pip install -q -r requirements-dev.txt\n" in ci and "python app.py" in ci
+    assert (
+        "  exec nice -n 19 pytest\n" in ci
+        and '$browser" pytest || failed=1\n' in ci
+        and ci.endswith('exit "$failed"\n')
+    )
     assert "-r requirements.txt" in (REPOSITORY / "requirements-dev.txt").read_text(encoding="utf-8")
 
 

@@ -32,42 +32,53 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["QuickPython"]
+__all__ = ["Forks", "QuickPython", "quick_popen"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULES = ("torch", "timm", "torchvision", "FrEIA.modules", "numpy", "scipy.ndimage", "PIL.Image", "typer", "rich")
 READS_ENVIRONMENT = ("tests", "huggingface_hub")  # imported anew in each process
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 LONGEST = 1 << 20  # bytes of a request
+LONGEST_START = 120  # seconds
 
 
-class QuickPython:
-    """The process that forks, for the one that makes this."""
+class Forks:
+    """Whoever is told the address can ask for processes too; they are nobody's children, and are not waited for."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self._turn = address, threading.Lock()
+
+    def fork(self, wish: dict[str, Any], files: tuple[int, int, int]) -> int:
+        """A new process with these files as its 0, 1 and 2; its pid."""
+        with self._turn, socket.socket(socket.AF_UNIX) as asked:
+            self._connect(asked)
+            socket.send_fds(asked, [json.dumps(wish).encode() + b"\n"], files)
+            return json.loads(asked.makefile().readline())
+
+    def _connect(self, asked: socket.socket) -> None:
+        end = time.monotonic() + LONGEST_START
+        while asked.connect_ex(self.address) != 0:
+            assert time.monotonic() < end, "the process that forks did not start"
+            time.sleep(0.05)
+
+
+class QuickPython(Forks):
+    """The process that forks. What it forks for the process that made this becomes that one's child."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="quick-python")
-        self.address = str(Path(self._folder.name) / "socket")
+        super().__init__(str(Path(self._folder.name) / "socket"))
         variables = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "MPLBACKEND": "agg"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.quick_python", self.address],
             cwd=REPOSITORY,
             env=variables,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
         )
-        self._turn = threading.Lock()
-        self._is_ready = False
 
     def fork(self, wish: dict[str, Any], files: tuple[int, int, int]) -> int:
-        """A new child of this process, with these files as its 0, 1 and 2; its pid."""
-        with self._turn, _adopting():
-            if not self._is_ready:
-                assert self._process.stdout.readline() == b"ready\n", "the process that forks did not start"
-                self._is_ready = True
-            with socket.socket(socket.AF_UNIX) as asked:
-                asked.connect(self.address)
-                socket.send_fds(asked, [json.dumps(wish).encode() + b"\n"], files)
-                return json.loads(asked.makefile().readline())
+        with _adopting():
+            return super().fork(wish, files)
 
     def close(self) -> None:
         self._process.kill()
@@ -86,7 +97,7 @@ def _adopting() -> Iterator[None]:
         prctl(SUBREAPER, 0, 0, 0, 0)
 
 
-def quick_popen(origin: QuickPython) -> type[subprocess.Popen]:
+def quick_popen(origin: Forks) -> type[subprocess.Popen]:
     """`subprocess.Popen`, whose Python processes are forks."""
 
     class QuickPopen(subprocess.Popen):
@@ -153,7 +164,6 @@ def main(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen()
-        print("ready", flush=True)
         # Standard input ends with whoever started this.
         while listening in select.select([listening, sys.stdin], [], [])[0]:
             assert threading.active_count() == 1, "a fork would lose a thread"

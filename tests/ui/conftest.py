@@ -20,6 +20,7 @@ import pytest
 
 from altub.runs.run import Run
 from tests.conftest import draw_sample
+from tests.quick_python import QuickPython
 from tests.ui.ready import ReadyPage
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -123,18 +124,19 @@ class Server:
 
 
 class QuickServer(Server):
-    """A server that a process with all imports becomes: a tenth of the work."""
+    """A server that a process with all imports becomes, as do its trainings: a tenth of the work."""
 
-    def __init__(self, folder: Path, origin: ReadyPage) -> None:
+    def __init__(self, folder: Path, origin: ReadyPage, trainings: QuickPython) -> None:
         super().__init__(folder, threads=ONE_THREAD)
-        self.origin = origin
+        self.origin, self.trainings = origin, trainings
         self.pid: int | None = None
         self.pipe = folder / "output"
 
     def start(self) -> None:
         self.pipe.unlink(missing_ok=True)
         os.mkfifo(self.pipe)
-        self.pid = self.origin.start(["--port", str(self.port)], self.environment, self.cwd, self.pipe)
+        environment = {**self.environment, "QUICK_PYTHON": self.trainings.address}
+        self.pid = self.origin.start(["--port", str(self.port)], environment, self.cwd, self.pipe)
         self._wait(self.pipe.open(encoding="utf-8"))
 
     def kill(self) -> None:
@@ -184,12 +186,13 @@ def ready_page(chromium_is_there: None) -> Iterator[ReadyPage]:
 
 @pytest.fixture(scope="module")
 def server(
-    ready_page: ReadyPage,  # it imports while the sample is drawn
+    ready_page: ReadyPage,  # it imports while the sample is drawn, as does the one that forks trainings
+    quick_python: QuickPython,
     small_sample: Path,
     chromium: playwright_api.Browser,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
-    server = QuickServer(tmp_path_factory.mktemp("served"), ready_page)
+    server = QuickServer(tmp_path_factory.mktemp("served"), ready_page, quick_python)
     shutil.copytree(small_sample, server.data / "sample")
     server.start()
     yield server

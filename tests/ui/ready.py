@@ -17,6 +17,8 @@ import sys
 import threading
 from pathlib import Path
 
+from tests.quick_python import Forks, quick_popen
+
 __all__ = ["ReadyPage"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -71,6 +73,8 @@ def become(arguments: list[str], environment: dict[str, str], folder: str, outpu
     os.dup2(nothing, 0)
     os.dup2(written, 1)
     os.dup2(written, 2)
+    if address := os.environ.pop("QUICK_PYTHON", None):  # its trainings outlive it and are nobody's children anyway
+        subprocess.Popen = quick_popen(Forks(address))
     sys.argv = ["app.py", *arguments]
     runpy.run_path(str(REPOSITORY / "app.py"), run_name="__main__")
 

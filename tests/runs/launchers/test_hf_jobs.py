@@ -103,7 +103,7 @@ def test_the_jobs_own_command_gives_a_run_that_predicts_the_same(
     photo = str(data_folder / "weave/test/blot/000.png")
     for name in ("runs/weave", "local"):
         out = f"{name.replace('/', '-')}.npz"
-        assert anna.run("-c", PREDICT, f"{name}/model", photo, out, fresh=False).returncode == 0
+        assert anna.run("-c", PREDICT, f"{name}/model", photo, out).returncode == 0
     with np.load(anna.home / "runs-weave.npz") as there, np.load(anna.home / "local.npz") as here:
         np.testing.assert_array_equal(there["map"], here["map"])
         assert there["score"] == here["score"]

@@ -1,8 +1,8 @@
 """Commands in processes of their own that start at once: `python -m tests.hub.forks` imports AltUB, then forks.
 
 One JSON line asks for `python <arguments>` with a folder and an environment, one answers: with what it printed when it
-has ended or, where named pipes are given for its streams, with its number at once. Every command is a new process;
-huggingface_hub, which reads its environment at import, is imported anew in each.
+has ended or, where named pipes are given for its streams (for stderr: a file), with its number at once. Every command
+is a new process; huggingface_hub, which reads its environment at import, is imported anew in each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -91,11 +92,21 @@ def _fork(wish: dict[str, Any], open_streams: Callable[[], list[int]]) -> int:
         os._exit(code)
 
 
+def _wait(child: int, patience: float = 60.0) -> int:
+    """Its exit code; after `patience` seconds it is killed."""
+    end = time.monotonic() + patience
+    while not (found := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.02)
+    return os.waitstatus_to_exitcode(found[1])
+
+
 def _answer(wish: dict[str, Any]) -> dict[str, Any]:
     if "wait" in wish:
-        return {"code": os.waitstatus_to_exitcode(os.waitpid(wish["wait"], 0)[1])}
+        return {"code": _wait(wish["wait"])}
     if "pipes" in wish:
-        modes = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)
+        modes = (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY | os.O_CREAT)
         return {"process": _fork(wish, lambda: list(map(os.open, wish["pipes"], modes)))}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = _fork(wish, lambda: [os.open(os.devnull, os.O_RDONLY), out.fileno(), err.fileno()])

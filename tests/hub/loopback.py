@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,17 +126,19 @@ def narrow_run(pushed_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run
 
 
 class Forked:
-    """A process that a test talks to while it runs; `stdin` and `stdout` are its own, `stderr` is nobody's."""
+    """A process that a test talks to while it runs."""
 
-    def __init__(self, forks: Forks, arguments: tuple[str, ...], folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, forks: Forks, arguments: Sequence[str], folder: Path, environment: dict[str, str], stderr: str
+    ) -> None:
         self._forks = forks
         with tempfile.TemporaryDirectory() as pipes:
             names = [f"{pipes}/{name}" for name in ("stdin", "stdout")]
             for name in names:
                 os.mkfifo(name)
             wish = {"arguments": arguments, "folder": str(folder), "environment": environment}
-            self.pid = forks.ask(**wish, pipes=[*names, os.devnull])["process"]
-            self.stdin, self.stdout = open(names[0], "w"), open(names[1])  # noqa: SIM115 - it outlives this call
+            self.pid = forks.ask(**wish, pipes=[*names, stderr])["process"]
+            self.stdin, self.stdout = open(names[0], "w"), open(names[1])  # noqa: SIM115 - until it is over
 
     def ask(self, *question: Any) -> dict[str, Any]:
         """One line of JSON to it, and the first line from it that begins with "@"."""
@@ -147,12 +149,17 @@ class Forked:
                 return json.loads(line[1:])
         raise AssertionError("the process died")
 
-    def close(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        self._forks.ask(wait=self.pid)
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        code = self._forks.ask(wait=self.pid)["code"]
         self.stdout.close()
         with contextlib.suppress(BrokenPipeError):
             self.stdin.close()
+        return code
+
+    def close(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
 
 
 class Forks:
@@ -169,14 +176,17 @@ class Forks:
         )
 
     def run(
-        self, arguments: tuple[str, ...], folder: Path, environment: dict[str, str]
+        self, arguments: Sequence[str], folder: Path, environment: dict[str, str]
     ) -> subprocess.CompletedProcess[str]:
+        """`python <arguments>`, when it has ended."""
         answer = self.ask(arguments=arguments, folder=str(folder), environment=environment)
         return subprocess.CompletedProcess(list(arguments), answer["code"], answer["out"], answer["err"])
 
-    def start(self, code: str, folder: Path, environment: dict[str, str]) -> Forked:
-        """`python -c <code>`, which answers lines as long as it lives."""
-        return Forked(self, ("-c", code), folder, environment)
+    def start(
+        self, arguments: Sequence[str], folder: Path, environment: dict[str, str], stderr: str = os.devnull
+    ) -> Forked:
+        """The same, but it goes on running; `stderr` is a file."""
+        return Forked(self, arguments, folder, environment, stderr)
 
     def ask(self, **wish: Any) -> dict[str, Any]:
         self.process.stdin.write(json.dumps(wish) + "\n")

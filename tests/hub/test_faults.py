@@ -51,7 +51,7 @@ class Worker:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
         clean |= {"HF_ENDPOINT": url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home / "hf"), "OMP_NUM_THREADS": "1"}
         self.home = home
-        self.process = forks.start(WORKER, REPOSITORY, clean | {"HF_HUB_DISABLE_PROGRESS_BARS": "1"})
+        self.process = forks.start(("-c", WORKER), REPOSITORY, clean | {"HF_HUB_DISABLE_PROGRESS_BARS": "1"})
 
     def ask(self, what: str, **arguments: object) -> dict[str, str]:
         return self.process.ask(what, arguments)

@@ -16,7 +16,8 @@ import pytest
 from altub.runs.run import Run
 from tests.hub.loopback import ANNA, REPOSITORY, Client, LoopbackHub
 
-SMALL = ("--backbone", "filter-bank", "--image-size", "64", "--epochs", "2", "--device", "cpu")
+FLOW = ("--set", "flow.steps=1", "--set", "flow.hidden_ratio=0.5", "--set", "flow.norm=layer")
+SMALL = ("--backbone", "filter-bank", "--image-size", "64", "--epochs", "2", "--device", "cpu", *FLOW)
 ON = ("--on", "hf-jobs")
 
 PREDICT = """

@@ -120,6 +120,7 @@ def main() -> None:
     _prepare()
     for line in sys.stdin:
         print(json.dumps(_answer(json.loads(line))), flush=True)
+    os._exit(0)  # torch takes seconds to end
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ class Forks:
 
     def close(self) -> None:
         self.process.stdin.close()
-        self.process.wait(60)  # torch takes seconds to end on a machine that does much else
+        self.process.wait(60)
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import tomllib
 from pathlib import Path
 
 import pytest
 from huggingface_hub import metadata_load
+from typer.testing import CliRunner
 
 from altub import settings
-from altub.deploy.contents import assemble, requirements, train_starting_model
+from altub.cli.app import app
+from altub.data import SAMPLE_CATEGORIES
+from altub.deploy.contents import SAMPLE, assemble, requirements, train_starting_model
 from altub.deploy.server import limits, visitors
 from altub.deploy.server.notices import space_notices
 from altub.deploy.upload import check_name
@@ -21,9 +22,10 @@ from altub.runs.run import Run
 from altub.runs.time_limit import check_time_left
 from altub.training.config import TrainingConfig, make_config
 from altub.ui.space import install_starting_model
-from tests.hub.loopback import Forks
+from tests.conftest import draw_sample
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+FEW = {"train": 8, "good": 1, "each": 1}  # images of the sample: as many as a training needs
 SPACE_ENVIRONMENT = {"SYSTEM": "spaces", "SPACE_HOST": "owner-altub.hf.space"}
 
 
@@ -148,10 +150,8 @@ def test_a_space_has_a_user_and_a_name(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_starting_model_is_trained_on_the_sample(
-    tiny_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(tiny_sample, tmp_path / "data/sample")
+def test_a_starting_model_is_trained_on_the_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_sample(tmp_path / "data/sample", {SAMPLE["category"]: SAMPLE_CATEGORIES[SAMPLE["category"]][:1]}, **FEW)
     monkeypatch.setenv("ALTUB_DATA", str(tmp_path / "data"))
     told: list[str] = []
     run = train_starting_model(tmp_path / "run", told.append, epochs=1, image_size=64)
@@ -268,15 +268,14 @@ def test_a_full_queue_says_so(tmp_path: Path, small_config: TrainingConfig, monk
 
 
 def test_a_training_ends_when_its_time_is_over(
-    forks: Forks, tmp_path: Path, small_config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_config: TrainingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALTUB_MAX_MINUTES", "1")
     run = Run.create(tmp_path / "runs/run", small_config)
     status = run.read_status()
-    status.seconds = 59.9  # of an earlier process; its time counts
+    status.seconds = 59.99  # of an earlier process; its time counts
     run.write_status(status)
-    command = ("-m", "altub", "train", "--run-dir", str(run.path), "--resume", "--queue", "--quiet")
-    forks.run(command, REPOSITORY, {**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    CliRunner().invoke(app, ["train", "--run-dir", str(run.path), "--resume", "--queue", "--quiet"])
     ended = run.status
     assert ended.state == "stopped" and "may take 1 minute." in ended.message
     with pytest.raises(RunError, match="used them up"):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +116,54 @@ def pushed_run(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> R
     return run
 
 
+@pytest.fixture(scope="session")
+def narrow_run(pushed_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same with the base of one scale alone in its curves, as most of a push is drawing them; read only."""
+    run = Run(tmp_path_factory.mktemp("narrow") / "weave")
+    shutil.copytree(pushed_run.path, run.path)
+    run.write_base_history(run.base_history()[:1])
+    return run
+
+
+class Forked:
+    """A process that a test talks to while it runs."""
+
+    def __init__(
+        self, forks: Forks, arguments: Sequence[str], folder: Path, environment: dict[str, str], stderr: str
+    ) -> None:
+        self._forks = forks
+        with tempfile.TemporaryDirectory() as pipes:
+            names = [f"{pipes}/{name}" for name in ("stdin", "stdout")]
+            for name in names:
+                os.mkfifo(name)
+            wish = {"arguments": arguments, "folder": str(folder), "environment": environment}
+            self.pid = forks.ask(**wish, pipes=[*names, stderr])["process"]
+            self.stdin, self.stdout = open(names[0], "w"), open(names[1])  # noqa: SIM115 - until it is over
+
+    def ask(self, *question: Any) -> dict[str, Any]:
+        """One line of JSON to it, and the first line from it that begins with "@"."""
+        self.stdin.write(json.dumps(question) + "\n")
+        self.stdin.flush()
+        for line in self.stdout:
+            if line.startswith("@"):
+                return json.loads(line[1:])
+        raise AssertionError("the process died")
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        code = self._forks.ask(wait=self.pid)["code"]
+        self.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.close()
+        return code
+
+    def close(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+
 class Forks:
-    """The process of `tests.hub.forks`: new processes without the seconds that importing torch takes."""
+    """The process of `tests.hub.forks`: new processes without the seconds that importing torch and AltUB takes."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -126,17 +176,26 @@ class Forks:
         )
 
     def run(
-        self, arguments: tuple[str, ...], folder: Path, environment: dict[str, str]
+        self, arguments: Sequence[str], folder: Path, environment: dict[str, str]
     ) -> subprocess.CompletedProcess[str]:
-        wish = {"arguments": arguments, "folder": str(folder), "environment": environment}
+        """`python <arguments>`, when it has ended."""
+        answer = self.ask(arguments=arguments, folder=str(folder), environment=environment)
+        return subprocess.CompletedProcess(list(arguments), answer["code"], answer["out"], answer["err"])
+
+    def start(
+        self, arguments: Sequence[str], folder: Path, environment: dict[str, str], stderr: str = os.devnull
+    ) -> Forked:
+        """The same, but it goes on running; `stderr` is a file."""
+        return Forked(self, arguments, folder, environment, stderr)
+
+    def ask(self, **wish: Any) -> dict[str, Any]:
         self.process.stdin.write(json.dumps(wish) + "\n")
         self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
-        return subprocess.CompletedProcess(list(arguments), answer["code"], answer["out"], answer["err"])
+        return json.loads(self.process.stdout.readline())
 
     def close(self) -> None:
         self.process.stdin.close()
-        self.process.wait(60)  # torch takes seconds to end on a machine that does much else
+        self.process.wait(60)
 
 
 @pytest.fixture(scope="session")
@@ -153,8 +212,8 @@ class Client:
         self.home, self.endpoint, self.token, self.forks = home, endpoint, token, forks
         self.logged = ""  # everything that was ever printed
 
-    def run(self, *arguments: str, fresh: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        """`python <arguments>`; not `fresh`: in a fork that has imported torch, but not the Hub's client."""
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`python <arguments>`."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "ALTUB_"))}
         clean |= {
             "HF_ENDPOINT": self.endpoint,
@@ -167,17 +226,12 @@ class Client:
         }
         clean |= {"HF_TOKEN": self.token} if self.token else {}
         clean |= environment
-        if fresh:
-            done = subprocess.run(
-                [sys.executable, *arguments], cwd=self.home, env=clean, capture_output=True, text=True
-            )
-        else:
-            done = self.forks.run(arguments, self.home, clean)
+        done = self.forks.run(arguments, self.home, clean)
         self.logged += done.stdout + done.stderr
         return done
 
     def altub(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return self.run("-m", "altub", *arguments, fresh=False, **environment)
+        return self.run("-m", "altub", *arguments, **environment)
 
 
 @pytest.fixture

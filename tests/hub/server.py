@@ -35,7 +35,8 @@ def make_app(hub: Hub) -> Starlette:
 
 
 if __name__ == "__main__":
-    listener = socket.socket()
+    # TCP by name: only then asyncio sends at once (TCP_NODELAY), instead of 40 ms later, when the client acknowledges.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)  # whoever reads the address may call at once
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)

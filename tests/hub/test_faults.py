@@ -6,16 +6,15 @@ import copy
 import json
 import os
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from altub.runs.run import Run
-from tests.hub.loopback import ANNA, BEN, REPOSITORY, LoopbackHub
+from tests.hub.loopback import ANNA, BEN, REPOSITORY, Forks, LoopbackHub
 
-# Reads one JSON line a request, answers with one: the client is started once, as its import takes seconds.
+# Reads one JSON line a request, answers with one: the client is started once.
 WORKER = """
 import json, sys, time
 import huggingface_hub.utils._http as http
@@ -48,27 +47,14 @@ for line in sys.stdin:
 
 
 class Worker:
-    def __init__(self, home: Path, url: str) -> None:
+    def __init__(self, home: Path, url: str, forks: Forks) -> None:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
         clean |= {"HF_ENDPOINT": url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home / "hf"), "OMP_NUM_THREADS": "1"}
         self.home = home
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER],
-            cwd=REPOSITORY,
-            env=clean | {"HF_HUB_DISABLE_PROGRESS_BARS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        self.process = forks.start(("-c", WORKER), REPOSITORY, clean | {"HF_HUB_DISABLE_PROGRESS_BARS": "1"})
 
     def ask(self, what: str, **arguments: object) -> dict[str, str]:
-        self.process.stdin.write(json.dumps([what, arguments]) + "\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            if line.startswith("@"):
-                return json.loads(line[1:])
-        raise AssertionError("the worker died")
+        return self.process.ask(what, arguments)
 
     def pull(self, repo: str, name: str) -> dict[str, str]:
         return self.ask("pull", reference=repo, run_dir=str(self.home / "runs" / name), token=False)
@@ -79,34 +65,33 @@ class Worker:
 
 
 @pytest.fixture(scope="module")
-def worker(loopback_hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory):
-    worker = Worker(tmp_path_factory.mktemp("worker"), loopback_hub.url)
+def worker(loopback_hub: LoopbackHub, forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    worker = Worker(tmp_path_factory.mktemp("worker"), loopback_hub.url, forks)
     yield worker
-    worker.process.kill()
-    worker.process.wait(10)
+    worker.process.close()
 
 
 @pytest.fixture(scope="module")
-def good(worker: Worker, loopback_hub: LoopbackHub, pushed_run: Run) -> dict[str, bytes]:
+def good(worker: Worker, loopback_hub: LoopbackHub, narrow_run: Run) -> dict[str, bytes]:
     """The files of a sound push."""
     loopback_hub.fault()
-    done = worker.ask("push", model_dir=str(pushed_run.model_dir), repo="anna/good", token=ANNA)
+    done = worker.ask("push", model_dir=str(narrow_run.model_dir), repo="anna/good", token=ANNA)
     assert "result" in done, done
     return loopback_hub.files("anna/good")
 
 
 def test_dropped_upload_leaves_no_commit_and_can_be_repeated(
-    hub: LoopbackHub, worker: Worker, pushed_run: Run, tmp_path: Path
+    hub: LoopbackHub, worker: Worker, narrow_run: Run, tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file  # weights that the Hub does not have yet
 
     model = tmp_path / "model"
     model.mkdir()
-    weights = load_file(pushed_run.model_dir / "model.safetensors")
+    weights = load_file(narrow_run.model_dir / "model.safetensors")
     name = next(iter(sorted(weights)))
     weights[name] = weights[name] + 1
     save_file(weights, model / "model.safetensors", {"format": "altub"})
-    config = json.loads((pushed_run.model_dir / "config.json").read_text())
+    config = json.loads((narrow_run.model_dir / "config.json").read_text())
     import hashlib
 
     config["weights_sha256"] = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
@@ -120,9 +105,9 @@ def test_dropped_upload_leaves_no_commit_and_can_be_repeated(
     assert hub.files("anna/dropped")["model.safetensors"] == (model / "model.safetensors").read_bytes()
 
 
-def test_stale_parent_is_explained(hub: LoopbackHub, worker: Worker, good: dict, pushed_run: Run) -> None:
+def test_stale_parent_is_explained(hub: LoopbackHub, worker: Worker, good: dict, narrow_run: Run) -> None:
     hub.fault(race=1)
-    arguments = {"model_dir": str(pushed_run.model_dir), "repo": "anna/good", "licence": "mit", "token": ANNA}
+    arguments = {"model_dir": str(narrow_run.model_dir), "repo": "anna/good", "licence": "mit", "token": ANNA}
     before = hub.files("anna/good")["config.json"]
     assert "anna/good was changed by someone else" in worker.ask("push", **arguments)["error"]
     assert hub.files("anna/good")["config.json"] == before
@@ -202,12 +187,12 @@ def test_answers_of_the_hub_in_words(hub: LoopbackHub, worker: Worker, good: dic
     assert words in worker.pull("anna/words", "words")["error"]
 
 
-def test_who_may_what(hub: LoopbackHub, worker: Worker, good: dict, pushed_run: Run) -> None:
+def test_who_may_what(hub: LoopbackHub, worker: Worker, good: dict, narrow_run: Run) -> None:
     assert "not on the Hub" in worker.pull("anna/nothing", "n")["error"]
     assert "no such revision" in worker.pull("anna/good@nowhere", "n")["error"]
     hub.change("anna/gated", good, gated=True)
     assert "is gated" in worker.pull("anna/gated", "n")["error"]
-    model = str(pushed_run.model_dir)
+    model = str(narrow_run.model_dir)
     assert "no right" in worker.ask("push", model_dir=model, repo="anna/good", token=BEN)["error"]
     assert "Not signed in to Hugging Face" in worker.ask("push", model_dir=model, repo="anna/good")["error"]
     assert "token" in worker.ask("push", model_dir=model, repo="anna/good", token="hf_wrong")["error"]

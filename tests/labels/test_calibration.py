@@ -210,14 +210,14 @@ def test_p_values_of_new_good_images_stay_uniform(store: LabelStore) -> None:
     """
     rng, rate = np.random.default_rng(0), 0.1
     promised, found, naive = [], [], []
-    for _ in range(400):
-        base = Calibration(rng.normal(size=19), colour_low=-3.0, colour_high=9.0)
+    for _ in range(200):
         drawn, labelled = biased_queue(rng)
-        extended, _ = extended_calibration(base, drawn, store)
-        threshold = extended.threshold(rate)
-        promised.append(threshold.origin.promised_rate)
-        found.append(false_alarm_rate(threshold.value))
-        naive.append(false_alarm_rate(extended_calibration(base, labelled, store)[0].threshold(rate).value))
+        # Several models a queue, as one costs little beside it: their mean varies less.
+        bases = [Calibration(rng.normal(size=19), colour_low=-3.0, colour_high=9.0) for _ in range(4)]
+        thresholds = [extended_calibration(base, drawn, store)[0].threshold(rate) for base in bases]
+        promised.append(np.mean([threshold.origin.promised_rate for threshold in thresholds]))
+        found.append(np.mean([false_alarm_rate(threshold.value) for threshold in thresholds]))
+        naive.append(false_alarm_rate(extended_calibration(bases[0], labelled, store)[0].threshold(rate).value))
     error = np.std(found) / np.sqrt(len(found))
-    assert abs(np.mean(found) - np.mean(promised)) < 4 * error and error < 0.003
+    assert abs(np.mean(found) - np.mean(promised)) < 4 * error and error < 0.0025
     assert np.mean(naive) < 0.6 * rate

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +19,7 @@ from altub.runs.launchers.hf_jobs.link import Data, Link, read_link, write_link
 from altub.runs.launchers.hf_jobs.mirror import Mirror
 from altub.runs.run import Run, list_runs
 from altub.training.config import make_config
-from tests.hub.loopback import ANNA, REPOSITORY, LoopbackHub
+from tests.hub.loopback import ANNA, REPOSITORY, Forks, LoopbackHub
 
 WORKER = """
 import json, sys, time
@@ -60,29 +58,16 @@ for line in sys.stdin:
 class Home:
     """A user's machine, with a runs folder and remote runs whose jobs nobody really runs."""
 
-    def __init__(self, folder: Path, hub: LoopbackHub, trained: Run) -> None:
+    def __init__(self, folder: Path, hub: LoopbackHub, trained: Run, forks: Forks) -> None:
         self.folder, self.hub, self.trained = folder, hub, trained
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "ALTUB_"))}
         clean |= {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(folder / "hf"), "HF_TOKEN": ANNA}
         clean |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "1", "ALTUB_FOLLOW_SECONDS": "1"}
         self.environment = clean
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER],
-            cwd=REPOSITORY,
-            env=clean,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        self.process = forks.start(("-c", WORKER), REPOSITORY, clean)
 
     def ask(self, what: str, run: Run) -> dict[str, Any]:
-        self.process.stdin.write(json.dumps([what, str(run.path)]) + "\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            if line.startswith("@"):
-                return json.loads(line[1:])
-        raise AssertionError("the worker died")
+        return self.process.ask(what, str(run.path))
 
     def begin(self, name: str) -> Run:
         """A run whose job was submitted a moment ago."""
@@ -113,11 +98,12 @@ class Home:
 
 
 @pytest.fixture(scope="module")
-def machine(loopback_hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory, pushed_run: Run) -> Iterator[Home]:
-    home = Home(tmp_path_factory.mktemp("home"), loopback_hub, pushed_run)
+def machine(
+    loopback_hub: LoopbackHub, forks: Forks, tmp_path_factory: pytest.TempPathFactory, pushed_run: Run
+) -> Iterator[Home]:
+    home = Home(tmp_path_factory.mktemp("home"), loopback_hub, pushed_run, forks)
     yield home
-    home.process.kill()
-    home.process.wait(10)
+    home.process.close()
 
 
 @pytest.fixture
@@ -261,23 +247,16 @@ def test_a_remote_run_takes_no_turn_of_this_machine(home: Home) -> None:
     assert jobs.position_in_queue(local) == 0
 
 
-def test_ctrl_c_detaches_and_says_how_to_go_on(home: Home, hub: LoopbackHub) -> None:
+def test_ctrl_c_detaches_and_says_how_to_go_on(home: Home, hub: LoopbackHub, forks: Forks, tmp_path: Path) -> None:
     run = home.begin("detached")
     job = read_link(run).job
-    process = subprocess.Popen(
-        [sys.executable, "-m", "altub", "follow", str(run.path)],
-        cwd=REPOSITORY,
-        env={**home.environment, "ALTUB_FOLLOW_SECONDS": "600"},
-        stderr=subprocess.PIPE,
-        text=True,
-        # As in a terminal: what a shell starts in the background is born deaf to Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    said = tmp_path / "said.txt"
+    environment = {**home.environment, "ALTUB_FOLLOW_SECONDS": "600"}
+    process = forks.start(("-m", "altub", "follow", str(run.path)), REPOSITORY, environment, str(said))
     until = time.monotonic() + 60
     while not any(f"/api/jobs/anna/{job}" in line for line in hub.state()["log"]) and time.monotonic() < until:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert "the training continues" in said and f"altub stop {run.path}" in said
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait() == 130, said.read_text()
+    assert "the training continues" in said.read_text() and f"altub stop {run.path}" in said.read_text()
     assert hub.state()["jobs"][job]["stage"] == "SCHEDULING" and run.status.state == "queued"

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from altub.runs.run import Run
-from tests.hub.loopback import ANNA, Client, LoopbackHub
+from tests.hub.loopback import ANNA, REPOSITORY, Client, LoopbackHub
 
-SMALL = ("--backbone", "filter-bank", "--image-size", "64", "--epochs", "2", "--device", "cpu")
+FLOW = ("--set", "flow.steps=1", "--set", "flow.hidden_ratio=0.5", "--set", "flow.norm=layer")
+SMALL = ("--backbone", "filter-bank", "--image-size", "64", "--epochs", "2", "--device", "cpu", *FLOW)
 ON = ("--on", "hf-jobs")
 
 PREDICT = """
@@ -36,9 +38,17 @@ def _link(client: Client, run_dir: str) -> dict[str, Any]:
     return json.loads((client.home / run_dir / "remote.json").read_text())
 
 
-def _run_job(hub: LoopbackHub, client: Client, job: str) -> subprocess.CompletedProcess[str]:
-    """What the service does: the command, as it was sent, on a machine of its own with the secrets as environment."""
+def _run_job(
+    hub: LoopbackHub, client: Client, job: str, begun: list[str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """What the service does: the command, as it was sent, on a machine of its own with the secrets as environment.
+
+    Args:
+        begun: the command of an earlier job. This one's must have the same beginning and the same source, which were
+            seen to work then: it begins with what they start, in a fork.
+    """
     request = hub.state()["jobs"][job]["request"]
+    command = request["command"]
     hub.set_job(job, stage="RUNNING")
     machine = client.home / f"machine-{job}"
     (machine / "tmp").mkdir(parents=True)
@@ -47,7 +57,13 @@ def _run_job(hub: LoopbackHub, client: Client, job: str) -> subprocess.Completed
     environment |= {"OMP_NUM_THREADS": "1", "TMPDIR": str(machine / "tmp"), "PIP_NO_INDEX": "1"}
     environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     environment |= request["environment"] | request["secrets"]
-    done = subprocess.run(request["command"], cwd=machine, env=environment, capture_output=True, text=True)
+    if begun is None:
+        done = subprocess.run(command, cwd=machine, env=environment, capture_output=True, text=True)
+    else:
+        *beginning, repo, commit, source = command
+        assert [*beginning, repo, source] == [*begun[:-2], begun[-1]]
+        mirror = ("-m", "altub.runs.launchers.hf_jobs.mirror", repo, commit, str(time.time()))
+        done = client.forks.run(mirror, machine, environment | {"PYTHONPATH": str(REPOSITORY)})
     hub.set_job(job, stage="COMPLETED" if done.returncode == 0 else "ERROR")
     return done
 
@@ -103,7 +119,7 @@ def test_the_jobs_own_command_gives_a_run_that_predicts_the_same(
     photo = str(data_folder / "weave/test/blot/000.png")
     for name in ("runs/weave", "local"):
         out = f"{name.replace('/', '-')}.npz"
-        assert anna.run("-c", PREDICT, f"{name}/model", photo, out, fresh=False).returncode == 0
+        assert anna.run("-c", PREDICT, f"{name}/model", photo, out).returncode == 0
     with np.load(anna.home / "runs-weave.npz") as there, np.load(anna.home / "local.npz") as here:
         np.testing.assert_array_equal(there["map"], here["map"])
         assert there["score"] == here["score"]
@@ -114,7 +130,7 @@ def test_the_jobs_own_command_gives_a_run_that_predicts_the_same(
     second = _link(anna, "runs/weave")
     assert second["job"] != submitted["job"] and second["repo"] == submitted["repo"]
     assert Run.open(anna.home / "runs/weave").status.state == "queued"
-    job = _run_job(hub, anna, second["job"])
+    job = _run_job(hub, anna, second["job"], begun=hub.state()["jobs"][submitted["job"]]["request"]["command"])
     assert job.returncode == 0, job.stderr
     assert anna.altub("follow", "runs/weave").returncode == 0
     events = Run.open(anna.home / "runs/weave").events()

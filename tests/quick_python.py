@@ -35,7 +35,17 @@ from typing import Any
 __all__ = ["Forks", "QuickPython", "quick_popen"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-MODULES = ("torch", "timm", "torchvision", "FrEIA.modules", "numpy", "scipy.ndimage", "PIL.Image", "typer", "rich")
+MODULES = (
+    "torch",
+    "torch._dynamo",
+    "torchvision",
+    "timm",
+    "FrEIA.modules",
+    "scipy.ndimage",
+    "PIL.Image",
+    "typer",
+    "rich",
+)
 READS_ENVIRONMENT = ("tests", "huggingface_hub")  # imported anew in each process
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 LONGEST = 1 << 20  # bytes of a request

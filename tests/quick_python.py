@@ -2,8 +2,8 @@
 
 Importing torch, timm and FrEIA takes seconds, and a test run starts hundreds of processes. `QuickPopen` in the place of
 `subprocess.Popen` starts those that run Python; they have a pid, pipes, an environment, a folder, a session and an exit
-code of their own, and import this project anew. What a process must import itself, or what reads its environment when
-it starts, is for tests that take the real one.
+code of their own. The Hub's client, which reads its environment at import, and this project where its path leads to
+another copy are imported anew. What a process must import itself is for tests that take the real one.
 
 `python -m tests.quick_python SOCKET` is the process that forks: twice, so that a new process has no parent and becomes
 a child of the one that asked for it.
@@ -27,8 +27,9 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,26 @@ __all__ = ["Forks", "QuickPython", "quick_popen"]
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULES = (
     "torch",
-    "torch._dynamo",
+    "torch._dynamo",  # what torch imports when it makes an optimiser
     "torchvision",
     "timm",
     "FrEIA.modules",
     "scipy.ndimage",
-    "PIL.Image",
-    "typer",
-    "rich",
+    "scipy.stats",
+    "matplotlib.backends.backend_agg",
+    "rich.progress",
+    "huggingface_hub.hf_api",  # for the libraries that it imports
+    "huggingface_hub.repocard",
+    "altub.cli.app",
+    "altub.deploy.upload",
+    "altub.hub",
+    "altub.inference.detector",
+    "altub.labels.publish",
+    "altub.plots",
+    "altub.runs.launchers.hf_jobs.submit",
+    "altub.training.loop",
 )
-READS_ENVIRONMENT = ("tests", "huggingface_hub")  # imported anew in each process
+READS_ENVIRONMENT = "huggingface_hub"  # when it is imported
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 LONGEST = 1 << 20  # bytes of a request
 LONGEST_START = 120  # seconds
@@ -89,6 +100,17 @@ class QuickPython(Forks):
     def fork(self, wish: dict[str, Any], files: tuple[int, int, int]) -> int:
         with _adopting():
             return super().fork(wish, files)
+
+    def start(self, arguments: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        """`python *arguments` with options of `subprocess.Popen`."""
+        return quick_popen(self)([sys.executable, *arguments], text=True, **options)
+
+    def run(self, arguments: Sequence[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess:
+        """The same, when it has ended."""
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with self.start(arguments, cwd=folder, env=environment, **pipes) as process:
+            out, err = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def close(self) -> None:
         self._process.kill()
@@ -171,6 +193,8 @@ def _is_known(args: Any) -> bool:
 def main(address: str) -> None:
     for name in MODULES:
         __import__(name)
+    forget(READS_ENVIRONMENT)
+    sys.modules["altub.plots"].channel_drift_image([[0.0, 1.0]], "mean")  # reads the fonts
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen()
@@ -267,8 +291,6 @@ def run(arguments: list[str]) -> int:
 
 def prepare(is_isolated: bool, arguments: list[str]) -> None:
     """Path, modules, signals and threads of a new interpreter."""
-    for name in [name for name in sys.modules if name.partition(".")[0] in READS_ENVIRONMENT]:
-        del sys.modules[name]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.fsync = lambda file: None  # as in `tests/conftest.py`
     own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -276,9 +298,18 @@ def prepare(is_isolated: bool, arguments: list[str]) -> None:
     if not is_isolated:
         first = os.getcwd() if arguments[0] in ("-c", "-m") else str(Path(arguments[0]).parent)
         sys.path[:0] = [first, *filter(None, own)]
-    import torch
+    forget("tests")
+    found = PathFinder.find_spec("altub")
+    if found is None or found.origin != sys.modules["altub"].__file__:
+        forget("altub")
+    tempfile.tempdir = None
+    sys.modules["torch"].set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
 
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+
+def forget(package: str) -> None:
+    """It is imported anew by whoever wants it."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]
 
 
 if __name__ == "__main__":

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ import pytest
 from altub.runs.run import Run
 from altub.training.config import make_config
 from tests.hub.server import TOKENS
+from tests.quick_python import QuickPython
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ANNA, BEN = TOKENS  # their tokens
@@ -125,91 +123,31 @@ def narrow_run(pushed_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run
     return run
 
 
-class Forked:
-    """A process that a test talks to while it runs."""
+class Conversation:
+    """A process that answers each line of JSON by one that begins with "@"."""
 
-    def __init__(
-        self, forks: Forks, arguments: Sequence[str], folder: Path, environment: dict[str, str], stderr: str
-    ) -> None:
-        self._forks = forks
-        with tempfile.TemporaryDirectory() as pipes:
-            names = [f"{pipes}/{name}" for name in ("stdin", "stdout")]
-            for name in names:
-                os.mkfifo(name)
-            wish = {"arguments": arguments, "folder": str(folder), "environment": environment}
-            self.pid = forks.ask(**wish, pipes=[*names, stderr])["process"]
-            self.stdin, self.stdout = open(names[0], "w"), open(names[1])  # noqa: SIM115 - until it is over
+    def __init__(self, python: QuickPython, program: str, environment: dict[str, str]) -> None:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self._process = python.start(("-c", program), cwd=REPOSITORY, env=environment, **pipes)
 
     def ask(self, *question: Any) -> dict[str, Any]:
-        """One line of JSON to it, and the first line from it that begins with "@"."""
-        self.stdin.write(json.dumps(question) + "\n")
-        self.stdin.flush()
-        for line in self.stdout:
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        for line in self._process.stdout:
             if line.startswith("@"):
                 return json.loads(line[1:])
         raise AssertionError("the process died")
 
-    def wait(self) -> int:
-        """Its exit code, once it has ended."""
-        code = self._forks.ask(wait=self.pid)["code"]
-        self.stdout.close()
-        with contextlib.suppress(BrokenPipeError):
-            self.stdin.close()
-        return code
-
     def close(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        self.wait()
-
-
-class Forks:
-    """The process of `tests.hub.forks`: new processes without the seconds that importing torch and AltUB takes."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.hub.forks"],
-            cwd=REPOSITORY,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(
-        self, arguments: Sequence[str], folder: Path, environment: dict[str, str]
-    ) -> subprocess.CompletedProcess[str]:
-        """`python <arguments>`, when it has ended."""
-        answer = self.ask(arguments=arguments, folder=str(folder), environment=environment)
-        return subprocess.CompletedProcess(list(arguments), answer["code"], answer["out"], answer["err"])
-
-    def start(
-        self, arguments: Sequence[str], folder: Path, environment: dict[str, str], stderr: str = os.devnull
-    ) -> Forked:
-        """The same, but it goes on running; `stderr` is a file."""
-        return Forked(self, arguments, folder, environment, stderr)
-
-    def ask(self, **wish: Any) -> dict[str, Any]:
-        self.process.stdin.write(json.dumps(wish) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(60)
-
-
-@pytest.fixture(scope="session")
-def forks() -> Iterator[Forks]:
-    forks = Forks()
-    yield forks
-    forks.close()
+        self._process.kill()
+        self._process.communicate()
 
 
 class Client:
     """`python ...` with the environment of one user: own cache, own token, the loopback Hub."""
 
-    def __init__(self, home: Path, endpoint: str, token: str | None, forks: Forks) -> None:
-        self.home, self.endpoint, self.token, self.forks = home, endpoint, token, forks
+    def __init__(self, home: Path, endpoint: str, token: str | None, python: QuickPython) -> None:
+        self.home, self.endpoint, self.token, self.python = home, endpoint, token, python
         self.logged = ""  # everything that was ever printed
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -226,7 +164,7 @@ class Client:
         }
         clean |= {"HF_TOKEN": self.token} if self.token else {}
         clean |= environment
-        done = self.forks.run(arguments, self.home, clean)
+        done = self.python.run(arguments, self.home, clean)
         self.logged += done.stdout + done.stderr
         return done
 
@@ -235,13 +173,13 @@ class Client:
 
 
 @pytest.fixture
-def anna(hub: LoopbackHub, forks: Forks, tmp_path: Path) -> Client:
+def anna(hub: LoopbackHub, quick_python: QuickPython, tmp_path: Path) -> Client:
     (tmp_path / "anna").mkdir()
-    return Client(tmp_path / "anna", hub.url, ANNA, forks)
+    return Client(tmp_path / "anna", hub.url, ANNA, quick_python)
 
 
 @pytest.fixture
-def stranger(hub: LoopbackHub, forks: Forks, tmp_path: Path) -> Client:
+def stranger(hub: LoopbackHub, quick_python: QuickPython, tmp_path: Path) -> Client:
     """Somebody without a token and with an empty cache."""
     (tmp_path / "stranger").mkdir()
-    return Client(tmp_path / "stranger", hub.url, None, forks)
+    return Client(tmp_path / "stranger", hub.url, None, quick_python)

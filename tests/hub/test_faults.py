@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from altub.runs.run import Run
-from tests.hub.loopback import ANNA, BEN, REPOSITORY, Forks, LoopbackHub
+from tests.hub.loopback import ANNA, BEN, Conversation, LoopbackHub
+from tests.quick_python import QuickPython
 
 # Reads one JSON line a request, answers with one: the client is started once.
 WORKER = """
@@ -47,11 +48,11 @@ for line in sys.stdin:
 
 
 class Worker:
-    def __init__(self, home: Path, url: str, forks: Forks) -> None:
+    def __init__(self, home: Path, url: str, python: QuickPython) -> None:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
         clean |= {"HF_ENDPOINT": url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home / "hf"), "OMP_NUM_THREADS": "1"}
         self.home = home
-        self.process = forks.start(("-c", WORKER), REPOSITORY, clean | {"HF_HUB_DISABLE_PROGRESS_BARS": "1"})
+        self.process = Conversation(python, WORKER, clean | {"HF_HUB_DISABLE_PROGRESS_BARS": "1"})
 
     def ask(self, what: str, **arguments: object) -> dict[str, str]:
         return self.process.ask(what, arguments)
@@ -65,8 +66,10 @@ class Worker:
 
 
 @pytest.fixture(scope="module")
-def worker(loopback_hub: LoopbackHub, forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    worker = Worker(tmp_path_factory.mktemp("worker"), loopback_hub.url, forks)
+def worker(
+    loopback_hub: LoopbackHub, quick_python: QuickPython, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worker]:
+    worker = Worker(tmp_path_factory.mktemp("worker"), loopback_hub.url, quick_python)
     yield worker
     worker.process.close()
 

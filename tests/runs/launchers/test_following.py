@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,8 @@ from altub.runs.launchers.hf_jobs.link import Data, Link, read_link, write_link
 from altub.runs.launchers.hf_jobs.mirror import Mirror
 from altub.runs.run import Run, list_runs
 from altub.training.config import make_config
-from tests.hub.loopback import ANNA, REPOSITORY, Forks, LoopbackHub
+from tests.hub.loopback import ANNA, REPOSITORY, Conversation, LoopbackHub
+from tests.quick_python import QuickPython
 
 WORKER = """
 import json, sys, time
@@ -58,13 +60,13 @@ for line in sys.stdin:
 class Home:
     """A user's machine, with a runs folder and remote runs whose jobs nobody really runs."""
 
-    def __init__(self, folder: Path, hub: LoopbackHub, trained: Run, forks: Forks) -> None:
+    def __init__(self, folder: Path, hub: LoopbackHub, trained: Run, python: QuickPython) -> None:
         self.folder, self.hub, self.trained = folder, hub, trained
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "ALTUB_"))}
         clean |= {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(folder / "hf"), "HF_TOKEN": ANNA}
         clean |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "1", "ALTUB_FOLLOW_SECONDS": "1"}
         self.environment = clean
-        self.process = forks.start(("-c", WORKER), REPOSITORY, clean)
+        self.process = Conversation(python, WORKER, clean)
 
     def ask(self, what: str, run: Run) -> dict[str, Any]:
         return self.process.ask(what, str(run.path))
@@ -99,9 +101,9 @@ class Home:
 
 @pytest.fixture(scope="module")
 def machine(
-    loopback_hub: LoopbackHub, forks: Forks, tmp_path_factory: pytest.TempPathFactory, pushed_run: Run
+    loopback_hub: LoopbackHub, quick_python: QuickPython, tmp_path_factory: pytest.TempPathFactory, pushed_run: Run
 ) -> Iterator[Home]:
-    home = Home(tmp_path_factory.mktemp("home"), loopback_hub, pushed_run, forks)
+    home = Home(tmp_path_factory.mktemp("home"), loopback_hub, pushed_run, quick_python)
     yield home
     home.process.close()
 
@@ -247,16 +249,17 @@ def test_a_remote_run_takes_no_turn_of_this_machine(home: Home) -> None:
     assert jobs.position_in_queue(local) == 0
 
 
-def test_ctrl_c_detaches_and_says_how_to_go_on(home: Home, hub: LoopbackHub, forks: Forks, tmp_path: Path) -> None:
+def test_ctrl_c_detaches_and_says_how_to_go_on(home: Home, hub: LoopbackHub, quick_python: QuickPython) -> None:
     run = home.begin("detached")
     job = read_link(run).job
-    said = tmp_path / "said.txt"
     environment = {**home.environment, "ALTUB_FOLLOW_SECONDS": "600"}
-    process = forks.start(("-m", "altub", "follow", str(run.path)), REPOSITORY, environment, str(said))
+    follow = ("-m", "altub", "follow", str(run.path))
+    process = quick_python.start(follow, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE)
     until = time.monotonic() + 60
     while not any(f"/api/jobs/anna/{job}" in line for line in hub.state()["log"]) and time.monotonic() < until:
         time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
-    assert process.wait() == 130, said.read_text()
-    assert "the training continues" in said.read_text() and f"altub stop {run.path}" in said.read_text()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the training continues" in said and f"altub stop {run.path}" in said
     assert hub.state()["jobs"][job]["stage"] == "SCHEDULING" and run.status.state == "queued"

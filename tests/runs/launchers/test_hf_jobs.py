@@ -63,7 +63,7 @@ def _run_job(
         *beginning, repo, commit, source = command
         assert [*beginning, repo, source] == [*begun[:-2], begun[-1]]
         mirror = ("-m", "altub.runs.launchers.hf_jobs.mirror", repo, commit, str(time.time()))
-        done = client.forks.run(mirror, machine, environment | {"PYTHONPATH": str(REPOSITORY)})
+        done = client.python.run(mirror, machine, environment | {"PYTHONPATH": str(REPOSITORY)})
     hub.set_job(job, stage="COMPLETED" if done.returncode == 0 else "ERROR")
     return done
 

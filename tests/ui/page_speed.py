@@ -8,6 +8,7 @@ one run.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -18,6 +19,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.ui.conftest import CHROMIUM, FLAGS, Server, open_tab
 
+TESTS_ALONE = ("ALTUB_PRECISION", "ALTUB_STANDBY")  # set by `tests/conftest.py`, which is imported here as well
 MINUTES = 60_000  # milliseconds
 REPEATS = 20
 IMAGES = 34
@@ -120,6 +122,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     given = parser.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="altub-page-"))
+    for name in TESTS_ALONE:
+        os.environ.pop(name, None)
     server = Server(folder)
     try:
         with sync_playwright() as playwright:

@@ -210,7 +210,7 @@ def serve(listening: socket.socket, asked: socket.socket) -> None:
     text, files, _, _ = socket.recv_fds(asked, LONGEST, 3)
     while not text.endswith(b"\n"):
         text += asked.recv(LONGEST)
-    if (between := os.fork()) == 0:
+    if (child := os.fork()) == 0:
         between = os.getpid()
         if (pid := os.fork()) == 0:
             while os.getppid() == between:
@@ -222,7 +222,7 @@ def serve(listening: socket.socket, asked: socket.socket) -> None:
         os._exit(0)
     for file in files:
         os.close(file)
-    os.waitpid(between, 0)
+    os.waitpid(child, 0)
     asked.send(b"\n")  # now the new process has its parent
 
 
@@ -263,8 +263,9 @@ def standard_streams(unbuffered: bool) -> list[io.TextIOWrapper]:
 
 def run(arguments: list[str]) -> int:
     """`python *arguments`; its exit code."""
-    prepare(arguments[0] == "-I", arguments)
-    kind, *rest = arguments[arguments[0] == "-I" :]
+    is_isolated = arguments[0] == "-I"
+    kind, *rest = arguments[1:] if is_isolated else arguments
+    prepare([] if is_isolated else [os.getcwd() if kind in ("-c", "-m") else str(Path(kind).parent), *own_path()])
     try:
         if kind == "-m":
             sys.argv = rest
@@ -289,15 +290,16 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def prepare(is_isolated: bool, arguments: list[str]) -> None:
-    """Path, modules, signals and threads of a new interpreter."""
+def own_path() -> list[str]:
+    """What the environment adds to the path."""
+    return [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+
+
+def prepare(path: list[str]) -> None:
+    """Path (what comes before the installed packages), modules, signals and threads of a new interpreter."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.fsync = lambda file: None  # as in `tests/conftest.py`
-    own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:] = BASE
-    if not is_isolated:
-        first = os.getcwd() if arguments[0] in ("-c", "-m") else str(Path(arguments[0]).parent)
-        sys.path[:0] = [first, *filter(None, own)]
+    sys.path[:] = [*path, *BASE]
     forget("tests")
     found = PathFinder.find_spec("altub")
     if found is None or found.origin != sys.modules["altub"].__file__:
@@ -313,5 +315,5 @@ def forget(package: str) -> None:
 
 
 if __name__ == "__main__":
-    BASE = [entry for entry in sys.path[1:] if entry not in os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    BASE = [entry for entry in sys.path[1:] if entry not in own_path()]
     main(sys.argv[1])

@@ -74,8 +74,8 @@ class Handlers:
             drawn_from = (runs, bool(views), choice.metric, choice.together, choice.zoom, choice.log)
             shown.put("drawn", drawn_from, lambda: _draw(chosen, bool(views), choice))
             choice.marks = shown.marks
-        drawn = shown.updates.get("drawn", [gr.skip()] * DRAWN)
-        return [*(shown.updates.get(part, gr.skip()) for part in ("picker", "zoom")), *drawn, shown.number]
+        picker, zoom = (shown.updates.get(part, gr.skip()) for part in ("picker", "zoom"))
+        return [picker, zoom, *shown.updates.get("drawn", [gr.skip()] * DRAWN), shown.number]
 
     def choose_runs(self, choice: Choice, ids: list[str] | None) -> None:
         with choice.lock:

@@ -126,7 +126,8 @@ class TrainHandlers:
                 shown.put("remembered", view.id, lambda: view.id)
             shown.put("timer", busy, lambda: gr.Timer(LIVELY if busy else CALM))
             seen.marks = shown.marks
-        return [(shown.updates | {"arrived": shown.number}).get(name, gr.skip()) for name in PARTS]
+        answer = {**shown.updates, "arrived": shown.number}
+        return [answer.get(name, gr.skip()) for name in PARTS]
 
     @show_errors("Run not available")
     def choose_run(self, seen: Seen, run_id: str | None) -> None:

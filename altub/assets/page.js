@@ -54,15 +54,23 @@
     event.preventDefault();
   });
 
-  // The tab bar finds out which tabs have room when its own width changes: not when a narrower font arrives after that,
-  // and with "More tabs" in sight it is narrower than it need be. Without that button it looks again.
-  const measureTabs = () => {
-    const menu = document.querySelector('#altub-tabs .overflow-menu:not(.hide)');
-    if (!menu) return;
+  // Gradio's tab bar looks which tabs have room when its own width changes: not when a narrower font arrives after that;
+  // and it counts the room beside "More tabs" where that button is in sight. Where all of them fit without the button,
+  // it is made to look again without it. It does so within a few frames, however long one takes.
+  const bringTabsOut = () => {
+    const bar = document.querySelector('#altub-tabs > .tab-wrapper');
+    const menu = bar?.querySelector('.overflow-menu:not(.hide)');
+    if (!menu || menu.style.display) return;
+    const tabs = [...bar.querySelectorAll('.tab-container.visually-hidden button')]; // Gradio measures these
+    if (tabs.reduce((sum, tab) => sum + tab.getBoundingClientRect().width, 0) > bar.clientWidth) return;
     menu.style.display = 'none';
-    setTimeout(() => { menu.style.display = ''; }, 200);
+    dispatchEvent(new Event('resize'));
+    let frames = 4;
+    const restore = () => (frames-- ? requestAnimationFrame(restore) : (menu.style.display = ''));
+    restore();
   };
-  document.fonts?.addEventListener('loadingdone', () => setTimeout(measureTabs, 100));
+  document.fonts?.addEventListener('loadingdone', bringTabsOut);
+  setInterval(bringTabsOut, 500);
 
   // The handle between original and overlay. It only knows the mouse: a key becomes a short drag. It moves over the
   // picture alone, which may be narrower than its frame.

@@ -3,17 +3,23 @@
 The answers of two looks may reach a page in the other order, or one never; what is left out of an answer cannot make
 up for that. So every answer carries a number, which the page gives back with its next look: what was sent in an answer
 after the last one that arrived is sent once more.
+
+Where a look answers with all or nothing, a stamp in the page itself is enough: it arrives with what it was taken of,
+and the next look sees which that is.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Sent", "Updates"]
+import gradio as gr
+
+__all__ = ["Sent", "Updates", "stamp", "stamp_field"]
 
 # From the clock: a page that stays open while its server is started anew knows smaller numbers alone.
 _NUMBERS = itertools.count(time.time_ns() // 1_000_000)
@@ -60,3 +66,13 @@ class Updates:
         sent = self.marks.get(part)
         if sent is None or sent.choice != repr(choice) or time.monotonic() - sent.at >= patience:
             self.put(part, (choice, state), make, choice)
+
+
+def stamp(*shown: object) -> list[str]:
+    """Equal for what looks equal: to be sent to a `stamp_field` with what was drawn from `shown`."""
+    return [hashlib.sha256(repr(shown).encode()).hexdigest()[:16]]
+
+
+def stamp_field() -> gr.JSON:
+    """Keeps in the page, out of sight, the `stamp` of what it shows; empty at first."""
+    return gr.JSON([], visible=False)

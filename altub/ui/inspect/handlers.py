@@ -35,6 +35,7 @@ from altub.ui.inspect.inspection import (
 )
 from altub.ui.inspect.review import review_value
 from altub.ui.inspect.sessions import Kept
+from altub.ui.marks import stamp
 from altub.ui.offers import find_model, list_offers
 from altub.ui.services import Services
 from altub.ui.to_label import add_images
@@ -55,15 +56,15 @@ class InspectHandlers:
 
     # Runs and examples.
 
-    def refresh(self, run_id: str | None, seen: list | None, session: str) -> tuple:
-        """The list of runs, where it has changed since the page last received it."""
+    def refresh(self, run_id: str | None, seen: Any, session: str) -> tuple:
+        """The list of runs, where it has changed since it was `seen`."""
         offers = list_offers()
         choices = [(offer.label, offer.id) for offer in offers]
         batch = self.sessions.get(session)
         newest = {offer.id: offer.weights_sha256 for offer in offers}
         learned_on = batch is not None and newest.get(batch.run_id, batch.weights_sha256) != batch.weights_sha256
         stale = views.stale(batch, run_id, learned_on)
-        if choices == seen:
+        if stamp(choices) == seen:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), stale
         ids = [offer.id for offer in offers]
         value = run_id if run_id in ids else next((offer.id for offer in offers if offer.state == "finished"), None)
@@ -71,7 +72,7 @@ class InspectHandlers:
         empty = batch is None or not batch.inspected
         return (
             gr.Dropdown(choices=choices, value=value, interactive=bool(ids)),
-            choices,
+            stamp(choices),
             gr.Column(visible=not ids and empty),
             gr.HTML(visible=bool(ids) and empty),
             gr.Column(visible=bool(ids) or not empty),

@@ -13,6 +13,7 @@ from altub.ui.inspect.blend import blend
 from altub.ui.inspect.handlers import InspectHandlers
 from altub.ui.inspect.inspection import Look
 from altub.ui.inspect.review import review_list
+from altub.ui.marks import stamp_field
 from altub.ui.services import Services
 
 __all__ = ["build"]
@@ -79,7 +80,7 @@ def build(demo: gr.Blocks, services: Services, tab: gr.Tab | None = None) -> Non
     session = gr.State("")
     remembered = gr.JSON(visible=False)  # ids of this browser's inspections, of its local storage
     shown = gr.State(0)  # number of the shown image
-    seen = gr.State(None)  # list of runs as the page shows it; None = not loaded yet
+    seen = stamp_field()  # of the list of runs
 
     with gr.Row(elem_id="inspect", equal_height=False):
         with gr.Column(scale=2, min_width=290, elem_id="inspect-left") as left:

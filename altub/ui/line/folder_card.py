@@ -12,6 +12,7 @@ from altub.ui.errors import show_errors
 from altub.ui.folders import named_folder
 from altub.ui.line.drift_card import QUIET, DriftCard
 from altub.ui.line.folder_views import BUTTONS_JS, folders_html
+from altub.ui.marks import stamp, stamp_field
 from altub.ui.offers import find_model
 from altub.ui.services import Services
 
@@ -41,10 +42,11 @@ class FolderHandlers:
     def look(self, seen: Any) -> list[Any]:
         """The list, where it has changed since it was `seen`."""
         if not self.is_local:
-            return [gr.skip(), seen]
+            return [gr.skip()] * 2
         looks = [self.folders.look(watched) for watched in self.folders.list()]
         html = folders_html(looks, lambda look: self.folders.output(look.watched))
-        return [gr.skip() if html == seen else html, html]
+        now = stamp(html)
+        return [gr.skip()] * 2 if now == seen else [html, now]
 
     @show_errors("Not watched", fields={"folder": "line-folder", "run": "line-run"})
     def start(self, run_id: Any, folder: Any, filing: Any) -> list[Any]:
@@ -102,7 +104,7 @@ def build_folders(demo: gr.Blocks, tab: gr.Tab, services: Services, drift: Drift
             )
             begin = gr.Button("Watch", variant="primary", size="md", scale=0, min_width=110, elem_id="line-watch")
         shown = gr.HTML(js_on_load=BUTTONS_JS, elem_id="line-watched")
-    seen, timer = gr.State(""), gr.Timer(POLL, active=False)
+    seen, timer = stamp_field(), gr.Timer(POLL, active=False)
     outputs = [shown, seen]
     begin.click(on.start, [drift.run, folder, filing], outputs, **QUIET)
     shown.select(on.act, None, outputs, **QUIET)

@@ -9,6 +9,7 @@ import gradio as gr
 from altub.errors import AltUBError, about
 from altub.runs.run import Run
 from altub.ui.errors import notice, show_errors
+from altub.ui.marks import stamp, stamp_field
 from altub.ui.models import detectability_views as views
 from altub.ui.models.detectability_work import CONTRASTS, Measurement, read_scale
 from altub.ui.offers import find_model, list_offers
@@ -26,7 +27,7 @@ def build_detectability(demo: gr.Blocks, tab: gr.Tab, *, may_measure: bool) -> N
     Args:
         may_measure: whoever reaches the page may use its machine for that.
     """
-    measurement, shown_now = gr.State(Measurement()), gr.State(())
+    measurement, shown_now = gr.State(Measurement()), stamp_field()
     timer = gr.Timer(POLL, active=False)
     with gr.Column(elem_id="detectability", elem_classes="hub-card"):
         gr.HTML(f'<h3>Smallest defects that a model finds</h3><p class="hub-note">{views.ABOUT}</p>')
@@ -65,7 +66,7 @@ def build_detectability(demo: gr.Blocks, tab: gr.Tab, *, may_measure: bool) -> N
             factor = read_scale(scale)
         except AltUBError:  # while it is being typed
             factor = None
-        now = (*(views.result_stamp(chosen) if chosen is not None else ()), factor)
+        now = stamp(None if chosen is None else views.result_stamp(chosen), factor)
         running = task.is_running
         return [
             views.task_html(task, measurement.run_id),

@@ -21,6 +21,7 @@ from altub.errors import AltUBError, ConfigError, about
 from altub.settings import data_root
 from altub.ui.background import BackgroundTask, Report
 from altub.ui.errors import notice, show_errors
+from altub.ui.marks import stamp
 from altub.ui.services import Services
 from altub.ui.train.data_source import LABELLED, MVTEC, OWN, SAMPLE, SOURCES, UPLOAD, category_choices, find_category
 from altub.ui.train.data_views import no_category, preview, task_line
@@ -41,12 +42,12 @@ class DataHandlers:
         """The panel as it is when the page opens."""
         if source == SAMPLE:
             _begin_sample(self.sample)
-        return self.look(source, category, folder, "")
+        return self.look(source, category, folder, None)
 
-    def look(self, source: str, category: str | None, folder: str | None, before: str) -> list[Any]:
-        """What a running task has changed; once per tick."""
-        version = f"{source} {category} {self.sample.version} {self.download.version}"
-        if version == before:
+    def look(self, source: str, category: str | None, folder: str | None, seen: Any) -> list[Any]:
+        """What a running task has changed since it was `seen`; once per tick."""
+        now = stamp(source, category, self.sample.version, self.download.version)
+        if now == seen:
             return [gr.skip()] * 6
         arrived = source == MVTEC and self.download.state == "done"
         return [
@@ -55,7 +56,7 @@ class DataHandlers:
             task_line(self.download, "Downloading"),
             gr.update(interactive=self.download.is_running),
             gr.Timer(active=self._is_busy()),
-            version,
+            now,
         ]
 
     def draw(self, source: str, category: str | None, folder: str | None) -> str:

@@ -11,6 +11,7 @@ from altub.data import MVTEC_CATEGORIES
 from altub.data.download import MVTEC_LICENCE, MVTEC_PAGE
 from altub.settings import on_space, uploads_are_shared
 from altub.ui.choices import Choices
+from altub.ui.marks import stamp_field
 from altub.ui.services import Services
 from altub.ui.train.data_handlers import DataHandlers
 from altub.ui.train.data_source import SAMPLE, SOURCES, category_choices
@@ -102,7 +103,7 @@ def build_data_panel(demo: gr.Blocks, services: Services, *, may_name_folders: b
         canvas = region_canvas(elem_id="train-regions-canvas")
         regions = region_field()
     timer = gr.Timer(POLL, active=False)
-    seen = gr.State("")
+    seen = stamp_field()
 
     chosen = [source, category, folder]
     watched = [category, view, arriving, cancel, timer, seen]

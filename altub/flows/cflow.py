@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import FrEIA.framework as Ff
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from altub.device import send
 from altub.flows.config import FlowConfig
 from altub.flows.coupling import coupling_step
+from altub.flows.freia import SequenceINN
 from altub.flows.head import FlowHead, Precision, Update
 from altub.flows.inside import at_size
 from altub.flows.position import position_code
@@ -52,7 +52,7 @@ class CFlowHead(FlowHead):
 
     def __init__(self, config: FlowConfig, shape: tuple[int, int, int]) -> None:
         super().__init__(config, shape)
-        self.flow = Ff.SequenceINN(self.channels)
+        self.flow = SequenceINN(self.channels)
         for _ in range(config.steps):
             self.flow.append(
                 coupling_step(config),

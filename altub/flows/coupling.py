@@ -9,7 +9,7 @@ that a checkpoint never changes its meaning.) Three things differ, none of them 
 * A soft permutation stores one C x C matrix, because the inverse of a rotation is its transpose, and is drawn by a QR
   decomposition, which takes seconds where SciPy's generator takes minutes.
 * The elementwise part of the step (coupling, global affine, permutation) is one autograd node that keeps only what
-  its gradient needs, instead of a chain of nodes that each keep their own copy.
+  its gradient needs, instead of a chain of nodes that each keep their own copy (:mod:`altub.flows.couple`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from FrEIA.modules import InvertibleModule
 from torch import Tensor, nn
+
+from altub.flows.couple import SUBNET_FACTOR, Couple, affine_gradients, blocks, coupling_gradient, flat, taken, tanh_of
+from altub.flows.freia import InvertibleModule
 
 if TYPE_CHECKING:
     from altub.flows.config import FlowConfig, Permutation
@@ -31,8 +33,6 @@ __all__ = ["AdditiveCoupling", "AffineCoupling", "CouplingStep", "coupling_step"
 
 GLOBAL_AFFINE_BETA = 0.5  # softplus(beta=0.5) keeps the global scale positive; FrEIA 0.2
 GLOBAL_AFFINE_FACTOR = 0.1
-CACHED_ELEMENTS = 1 << 19  # values of x worked on at a time on a CPU: 2 MiB in float32
-SUBNET_FACTOR = 0.1  # the subnet's output is scaled down so that a fresh block is close to the identity
 INITIAL_GLOBAL_SCALE = 2.0 * torch.tensor(5.0).expm1().log().item()  # 0.1 * softplus(value, beta=0.5) = 1
 
 
@@ -146,29 +146,36 @@ class CouplingStep(InvertibleModule, ABC):
         """
         grad_y, grad_log_det = grads
         gain, offset, first = self._gain(y), self.global_offset, self.split[0]
+        one, two = slice(first), slice(first, None)
+        places = None
         if self.permutation is None:
             y, grad_y = self._rotate(y, self.rotation.T), self._rotate(grad_y, self.rotation.T)
-            places = torch.arange(y.shape[1], device=y.device)
         else:
             places = torch.argsort(self.permutation)  # u[:, i] = y[:, places[i]]
-        x1 = y.index_select(1, places[:first]).sub_(offset[:, :first]).div_(gain[:, :first])
+        x1 = taken(y, places, one).sub(offset[:, one]).div_(gain[:, one])
         with torch.enable_grad():
             a = self._subnet(x1.requires_grad_(inputs_too), condition)
-        x, grad_x, grad_a = y.new_empty(y.shape), y.new_empty(y.shape), y.new_empty(a.shape)
-        grad_gain, grad_offset = torch.zeros_like(gain), torch.zeros_like(gain)
-        grad_s = grad_log_det.unsqueeze(1) if by_position else grad_log_det.view(-1, *[1] * (y.dim() - 1))
-        for part in _slices(y):
-            u2 = y[part].index_select(1, places[first:]).sub_(offset[:, first:]).div_(gain[:, first:])
-            grad_u = grad_y[part].index_select(1, places)
-            _affine_gradient(grad_u, x1[part], u2, gain, grad_gain, grad_offset)
-            x[part, :first] = x1[part]
-            x[part, first:] = self._undo_with_gradient(
-                u2, a[part], grad_u.mul_(gain)[:, first:], grad_s[part], grad_a[part]
-            )
-            grad_x[part] = grad_u
+        x, grad_x, grad_a = (torch.empty(maps.shape, dtype=maps.dtype, device=y.device) for maps in (y, y, a))
+        of_y, of_grad, of_x1, of_a, of_x, of_grad_x, of_grad_a = (
+            flat(maps) for maps in (y, grad_y, x1.detach(), a.detach(), x, grad_x, grad_a)
+        )
+        gains, offsets, grad_s = gain.view(1, -1, 1), offset.view(1, -1, 1), grad_log_det.reshape(len(y), 1, -1)
+        sums, dots = gain.new_zeros(gain.numel()), gain.new_zeros(gain.numel())
+        for part in blocks(of_y):
+            images, _, positions = part
+            sums += of_grad[part].sum((0, 2))
+            dots += torch.mul(of_grad[part], of_y[part]).sum((0, 2))
+            u2 = taken(of_y[part], places, two).sub(offsets[:, two]).div_(gains[:, two])
+            grad2 = torch.mul(taken(of_grad[part], places, two), gains[:, two])
+            of_s = grad_s[images, :, positions] if by_position else grad_s[images]
+            of_x[part][:, one] = of_x1[part]
+            of_x[part][:, two] = self._undo_with_gradient(u2, of_a[part], grad2, of_s, of_grad_a[part])
+            of_grad_x[part][:, two] = grad2
+            torch.mul(taken(of_grad[part], places, one), gains[:, one], out=of_grad_x[part][:, one])
+        grad_gain, grad_offset = affine_gradients(sums, dots, gain, offset, places)
         weights = [weight for weight in self.subnet.parameters() if weight.requires_grad]
         wanted = [*weights, *([x1] if inputs_too else [])]
-        through = torch.autograd.grad(a, wanted, grad_a.to(a.dtype)) if wanted else ()
+        through = torch.autograd.grad(a, wanted, grad_a) if wanted else ()
         if inputs_too:
             grad_x[:, :first] += through[-1]
         # Every position of every channel added its log g to the log-determinant.
@@ -242,7 +249,7 @@ class AffineCoupling(CouplingStep):
     def _step(self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
         if torch.compiler.is_compiling():  # a graph holds no gradient written by hand, and is fused by who runs it
             return self._plain_step(x1, x2, a, gain, by_position=by_position)
-        return _Couple.apply(x1, x2, a, gain, self.global_offset, self.permutation, self.clamp, by_position)
+        return Couple.apply(x1, x2, a, gain, self.global_offset, self.permutation, self.clamp, by_position)
 
     def _plain_step(
         self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool
@@ -261,10 +268,10 @@ class AffineCoupling(CouplingStep):
 
     def _undo_with_gradient(self, u2: Tensor, a: Tensor, grad: Tensor, grad_s: Tensor, grad_a: Tensor) -> Tensor:
         a_s, a_t = a.to(u2.dtype).chunk(2, dim=1)
-        tanh = _tanh(a_s)
+        tanh = tanh_of(a_s)
         scale = torch.mul(tanh, self.clamp).exp_()
         x2 = torch.sub(u2, a_t, alpha=SUBNET_FACTOR).div_(scale)
-        _coupling_gradient(grad, grad_s, x2, tanh, scale, self.clamp, grad_a)
+        coupling_gradient(grad, grad_s, x2, tanh, scale, self.clamp, grad_a)
         return x2
 
 
@@ -280,7 +287,7 @@ class AdditiveCoupling(CouplingStep):
 
     def _step(self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
         u = torch.cat((x1, torch.add(x2, a.to(x2.dtype), alpha=SUBNET_FACTOR)), dim=1)
-        y = torch.addcmul(self.global_offset, u, gain)
+        y = torch.mul(u, gain).add_(self.global_offset)
         y = y if self.permutation is None else y.index_select(1, self.permutation)
         return y, x1.new_zeros(len(x1), *(x1.shape[2:] if by_position else ()))
 
@@ -305,91 +312,3 @@ def random_rotation(channels: int) -> Tensor:
     rotation = orthogonal * triangular.diagonal().sign()  # without it QR's own convention shows
     rotation[:, 0] *= torch.linalg.det(rotation).sign()
     return rotation.float()
-
-
-class _Couple(torch.autograd.Function):
-    """(x1, x2, a, gain, offset) -> (permuted coupling output, sum of s); gradient written out by hand.
-
-    `permutation` None leaves the channels in their order. The sum is one number an image, or with `by_position` a map
-    of the sums over channels.
-
-    The step is bound by memory, not by arithmetic. On a CPU it therefore works through slices of the batch that fit
-    the caches, from where each of its dozen intermediate results is read back.
-    """
-
-    @staticmethod
-    def forward(ctx, x1, x2, a, gain, offset, permutation, clamp: float, by_position: bool):
-        first = x1.shape[1]
-        y = x1.new_empty(len(x1), first + x2.shape[1], *x1.shape[2:])
-        tanh, scale, u2 = torch.empty_like(x2), torch.empty_like(x2), torch.empty_like(x2)
-        for part in _slices(y):
-            a_s, a_t = a[part].to(x1.dtype).chunk(2, dim=1)  # under autocast the subnet answers in half precision
-            _tanh(a_s, out=tanh[part])
-            torch.mul(tanh[part], clamp, out=scale[part]).exp_()
-            torch.mul(a_t, SUBNET_FACTOR, out=u2[part]).addcmul_(x2[part], scale[part])
-            u = y[part] if permutation is None else torch.empty_like(y[part])
-            torch.addcmul(offset[:, :first], x1[part], gain[:, :first], out=u[:, :first])
-            torch.addcmul(offset[:, first:], u2[part], gain[:, first:], out=u[:, first:])
-            if permutation is not None:
-                torch.index_select(u, 1, permutation, out=y[part])
-        ctx.save_for_backward(x1, x2, tanh, scale, u2, gain, permutation)
-        ctx.clamp, ctx.a_dtype, ctx.by_position = clamp, a.dtype, by_position
-        return y, (tanh if by_position else tanh.flatten(1)).sum(1).mul_(clamp)
-
-    @staticmethod
-    def backward(ctx, grad_y: Tensor, grad_s: Tensor):
-        x1, x2, tanh, scale, u2, gain, permutation = ctx.saved_tensors
-        first, inverse = x1.shape[1], None if permutation is None else torch.argsort(permutation)
-        grad_s = grad_s.unsqueeze(1) if ctx.by_position else grad_s.view(-1, *[1] * (x1.dim() - 1))
-        inputs_too = ctx.needs_input_grad[0]
-        grad_x1, grad_x2 = (torch.empty_like(x1), torch.empty_like(x2)) if inputs_too else (None, None)
-        grad_a = x1.new_empty(len(x1), 2 * x2.shape[1], *x1.shape[2:])
-        grad_gain, grad_offset = torch.zeros_like(gain), torch.zeros_like(gain)
-        for part in _slices(grad_y):
-            # Undoes the lookup; a copy in either case, because it is worked on in place.
-            grad_u = grad_y[part].clone() if inverse is None else grad_y[part].index_select(1, inverse)
-            grad_u1, grad_u2 = grad_u[:, :first], grad_u[:, first:]
-            _affine_gradient(grad_u, x1[part], u2[part], gain, grad_gain, grad_offset)
-            grad_u2.mul_(gain[:, first:])
-            _coupling_gradient(grad_u2, grad_s[part], x2[part], tanh[part], scale[part], ctx.clamp, grad_a[part])
-            if inputs_too:
-                torch.mul(grad_u1, gain[:, :first], out=grad_x1[part])
-                grad_x2[part] = grad_u2
-        return grad_x1, grad_x2, grad_a.to(ctx.a_dtype), grad_gain, grad_offset, None, None, None
-
-
-def _tanh(a_s: Tensor, out: Tensor | None = None) -> Tensor:
-    """Of the scaled answer: tanh(v) = 2 sigmoid(2 v) - 1, at half the price of tanh on a CPU."""
-    return torch.mul(a_s, 2 * SUBNET_FACTOR, out=out).sigmoid_().mul_(2).sub_(1)
-
-
-def _affine_gradient(
-    grad_u: Tensor, u1: Tensor, u2: Tensor, gain: Tensor, grad_gain: Tensor, grad_offset: Tensor
-) -> None:
-    """Adds what u * gain + offset, with the gradient grad_u, gives to the gradients of gain and offset."""
-    first, positions = u1.shape[1], [0, *range(2, u1.dim())]
-    grad_offset += grad_u.sum(positions, keepdim=True)
-    grad_gain[:, :first] += (grad_u[:, :first] * u1).sum(positions, keepdim=True)
-    grad_gain[:, first:] += (grad_u[:, first:] * u2).sum(positions, keepdim=True)
-
-
-def _coupling_gradient(
-    grad: Tensor, grad_s: Tensor, x2: Tensor, tanh: Tensor, scale: Tensor, clamp: float, grad_a: Tensor
-) -> None:
-    """Turns the gradient of u2 = x2 * exp(s) + 0.1 a_t into that of x2, and writes that of a = (a_s, a_t)."""
-    grad_a_s, grad_a_t = grad_a.chunk(2, dim=1)
-    torch.mul(grad, SUBNET_FACTOR, out=grad_a_t)
-    grad.mul_(scale)
-    # d/ds of x2 * exp(s), plus the log-determinant's own term, through s = clamp * tanh(0.1 a_s).
-    torch.addcmul(grad_s, grad, x2, out=grad_a_s)
-    slope = clamp * SUBNET_FACTOR
-    grad_a_s.mul_(torch.addcmul(tanh.new_full((), slope), tanh, tanh, value=-slope))
-
-
-def _slices(x: Tensor) -> list[slice]:
-    """The batch as slices whose intermediate results fit a CPU's cache; on other devices the whole batch."""
-    count = len(x)
-    if x.device.type != "cpu" or count == 0:
-        return [slice(0, count)]
-    size = max(CACHED_ELEMENTS // max(x[0].numel(), 1), 1)
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import FrEIA.framework as Ff
 from torch import Tensor, nn
 
 from altub.flows.config import FlowConfig
 from altub.flows.coupling import coupling_step
+from altub.flows.freia import SequenceINN
 from altub.flows.head import FlowHead
 from altub.flows.position import position_code
 from altub.flows.recompute import run_steps
@@ -34,7 +34,7 @@ class FastFlowHead(FlowHead):
     def __init__(self, config: FlowConfig, shape: tuple[int, int, int]) -> None:
         super().__init__(config, shape)
         # FrEIA wants a map size for its bookkeeping; the blocks themselves take any.
-        self.flow = Ff.SequenceINN(self.channels, 1, 1)
+        self.flow = SequenceINN(self.channels, 1, 1)
         for step in range(config.steps):
             kernel = 1 if config.kernels == "3x3/1x1" and step % 2 else 3
             subnet = convolution_subnet(kernel, config.hidden_ratio, config.position_code)

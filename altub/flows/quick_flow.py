@@ -24,13 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from altub.flows.base import DiagonalGaussian
-from altub.flows.coupling import (
-    CACHED_ELEMENTS,
-    GLOBAL_AFFINE_BETA,
-    GLOBAL_AFFINE_FACTOR,
-    SUBNET_FACTOR,
-    AffineCoupling,
-)
+from altub.flows.couple import CACHED_ELEMENTS, SUBNET_FACTOR
+from altub.flows.coupling import GLOBAL_AFFINE_BETA, GLOBAL_AFFINE_FACTOR, AffineCoupling
 from altub.flows.fastflow import FastFlowHead
 from altub.flows.head import FlowHead
 from altub.flows.pyramid import FlowPyramid

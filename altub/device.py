@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -15,7 +17,18 @@ from torch import Tensor
 
 from altub.errors import ConfigError
 
-__all__ = ["Workers", "autocast", "choose_device", "describe_device", "keep_freed_memory", "one_ahead", "send"]
+__all__ = [
+    "Workers",
+    "autocast",
+    "choose_device",
+    "cpu_flags",
+    "describe_device",
+    "keep_freed_memory",
+    "one_ahead",
+    "send",
+]
+
+CPU_INFO = Path("/proc/cpuinfo")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -57,6 +70,15 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cpu":
         return f"CPU, {torch.get_num_threads()} threads"
     return device.type
+
+
+def cpu_flags() -> frozenset[str]:
+    """What this CPU has instructions for, as Linux on x86 names it ("avx2", "amx_bf16"); empty on other systems."""
+    try:
+        flags = re.search(r"^flags\s*:(.*)$", CPU_INFO.read_text(), re.MULTILINE)
+    except OSError:
+        return frozenset()
+    return frozenset(flags[1].split() if flags else ())
 
 
 def keep_freed_memory() -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "CACHED_ELEMENTS",
     "SUBNET_FACTOR",
     "Couple",
+    "Halve",
     "affine_gradients",
     "blocks",
     "coupling_gradient",
@@ -52,8 +53,29 @@ def taken(maps: Tensor, places: Tensor | None, channels: slice) -> Tensor:
     return maps[:, channels] if places is None else maps.index_select(1, places[channels])
 
 
+class Halve(torch.autograd.Function):
+    """x -> (x1 for the subnet, x for `Couple`): its first channels, in half precision under autocast, and the whole.
+
+    The gradient of x1 is added in place to that of x, which `Couple` has made for nobody else. As two halves of x, each
+    with its gradient, they would be added to a third tensor and put together in a fourth.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, first: int):
+        device, x1 = x.device.type, x[:, :first]
+        if torch.is_autocast_enabled(device):
+            x1 = x1.to(torch.get_autocast_dtype(device))
+        return x1, x.view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_x1: Tensor, grad_x: Tensor):
+        grad_x[:, : grad_x1.shape[1]] += grad_x1
+        return grad_x, None
+
+
 class Couple(torch.autograd.Function):
-    """(x1, x2, a, gain, offset) -> (permuted coupling output, sum of s); gradient written out by hand.
+    """(x, a, gain, offset) -> (permuted coupling output, sum of s); gradient written out by hand.
 
     It keeps nothing but its input, its output and tanh. `a` is what the subnet gives, maybe in half precision; its
     gradient is of that precision, too. `permutation` None leaves the channels in their order. The sum is one number an
@@ -61,20 +83,22 @@ class Couple(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x1, x2, a, gain, offset, permutation, clamp: float, by_position: bool):
-        first = x1.shape[1]
-        y = x1.new_empty(len(x1), first + x2.shape[1], *x1.shape[2:])
-        tanh, s = x2.new_empty(x2.shape), x1.new_zeros(len(x1), *(x1.shape[2:] if by_position else ()))
-        gains, offsets, s_flat = gain.view(1, -1, 1), offset.view(1, -1, 1), s.view(len(x1), -1)
-        of_x1, of_x2, of_a, of_y, of_tanh = (flat(maps) for maps in (x1, x2, a, y, tanh))
+    def forward(ctx, x, a, gain, offset, permutation, clamp: float, by_position: bool):
+        count, channels, *size = x.shape
+        second = channels // 2
+        y, tanh = x.new_empty(x.shape), x.new_empty(count, second, *size)
+        s = x.new_zeros(count, *(size if by_position else ()))
+        gains, offsets, s_flat = gain.view(1, -1, 1), offset.view(1, -1, 1), s.view(count, -1)
+        of_x, of_a, of_y, of_tanh = (flat(maps) for maps in (x, a, y, tanh))
+        one, two = slice(-second), slice(-second, None)
         for part in blocks(of_y):
             images, _, positions = part
-            a_s, a_t = of_a[part].to(x1.dtype).chunk(2, dim=1)  # under autocast the subnet answers in half precision
+            a_s, a_t = of_a[part].to(x.dtype).chunk(2, dim=1)  # under autocast the subnet answers in half precision
             t = tanh_of(a_s, out=of_tanh[part])
             scale = torch.mul(t, clamp).exp_()
-            u = of_y[part] if permutation is None else x1.new_empty(of_y[part].shape)
-            torch.mul(of_x1[part], gains[:, :first], out=u[:, :first])
-            torch.mul(a_t, SUBNET_FACTOR, out=u[:, first:]).addcmul_(of_x2[part], scale).mul_(gains[:, first:])
+            u = of_y[part] if permutation is None else x.new_empty(of_y[part].shape)
+            torch.mul(of_x[part][:, one], gains[:, one], out=u[:, one])
+            torch.mul(a_t, SUBNET_FACTOR, out=u[:, two]).addcmul_(of_x[part][:, two], scale).mul_(gains[:, two])
             u.add_(offsets)
             if permutation is not None:
                 torch.index_select(u, 1, permutation, out=of_y[part])
@@ -82,22 +106,20 @@ class Couple(torch.autograd.Function):
                 s_flat[images, positions] = t.sum(1)
             else:
                 s_flat[images, 0] += t.sum((1, 2))
-        ctx.save_for_backward(x2, y, tanh, gain, offset, permutation)
+        ctx.save_for_backward(x, y, tanh, gain, offset, permutation)
         ctx.clamp, ctx.a_dtype, ctx.by_position = clamp, a.dtype, by_position
         return y, s.mul_(clamp)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_y: Tensor, grad_s: Tensor):
-        x2, y, tanh, gain, offset, permutation = ctx.saved_tensors
-        first, places = y.shape[1] - x2.shape[1], None if permutation is None else torch.argsort(permutation)
-        one, two = slice(first), slice(first, None)
-        grad_s = grad_s.reshape(len(y), 1, -1)
-        gains, grad_x1, grad_x2 = gain.view(1, -1, 1), None, None
-        if ctx.needs_input_grad[0]:
-            grad_x1, grad_x2 = (y.new_empty(len(y), count, *y.shape[2:]) for count in (first, x2.shape[1]))
-        grad_a = torch.empty(len(y), 2 * x2.shape[1], *y.shape[2:], dtype=ctx.a_dtype, device=y.device)
-        of_x2, of_y, of_tanh, of_grad, of_grad_a = (flat(maps) for maps in (x2, y, tanh, grad_y, grad_a))
+        x, y, tanh, gain, offset, permutation = ctx.saved_tensors
+        second, places = tanh.shape[1], None if permutation is None else torch.argsort(permutation)
+        one, two = slice(-second), slice(-second, None)
+        gains, grad_s = gain.view(1, -1, 1), grad_s.reshape(len(y), 1, -1)
+        grad_x = y.new_empty(y.shape) if ctx.needs_input_grad[0] else None
+        grad_a = torch.empty(len(y), 2 * second, *y.shape[2:], dtype=ctx.a_dtype, device=y.device)
+        of_x, of_y, of_tanh, of_grad, of_grad_a = (flat(maps) for maps in (x, y, tanh, grad_y, grad_a))
         sums, dots = gain.new_zeros(gain.numel()), gain.new_zeros(gain.numel())
         for part in blocks(of_y):
             images, _, positions = part
@@ -106,12 +128,13 @@ class Couple(torch.autograd.Function):
             dots += torch.mul(grad, of_y[part]).sum((0, 2))
             grad2 = torch.mul(taken(grad, places, two), gains[:, two])
             of_s = grad_s[images, :, positions] if ctx.by_position else grad_s[images]
-            coupling_gradient(grad2, of_s, of_x2[part], t, torch.mul(t, ctx.clamp).exp_(), ctx.clamp, of_grad_a[part])
-            if grad_x1 is not None:
-                torch.mul(taken(grad, places, one), gains[:, one], out=flat(grad_x1)[part])
-                flat(grad_x2)[part] = grad2
+            scale = torch.mul(t, ctx.clamp).exp_()
+            coupling_gradient(grad2, of_s, of_x[part][:, two], t, scale, ctx.clamp, of_grad_a[part])
+            if grad_x is not None:
+                torch.mul(taken(grad, places, one), gains[:, one], out=flat(grad_x)[part][:, one])
+                flat(grad_x)[part][:, two] = grad2
         grad_gain, grad_offset = affine_gradients(sums, dots, gain, offset, places)
-        return grad_x1, grad_x2, grad_a, grad_gain, grad_offset, None, None, None
+        return grad_x, grad_a, grad_gain, grad_offset, None, None, None
 
 
 def tanh_of(a_s: Tensor, out: Tensor | None = None) -> Tensor:

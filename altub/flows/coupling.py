@@ -23,7 +23,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from altub.flows.couple import SUBNET_FACTOR, Couple, affine_gradients, blocks, coupling_gradient, flat, taken, tanh_of
+from altub.flows.couple import (
+    SUBNET_FACTOR,
+    Couple,
+    Halve,
+    affine_gradients,
+    blocks,
+    coupling_gradient,
+    flat,
+    taken,
+    tanh_of,
+)
 from altub.flows.freia import InvertibleModule
 
 if TYPE_CHECKING:
@@ -186,11 +196,8 @@ class CouplingStep(InvertibleModule, ABC):
         return x, grad_x if inputs_too else None, [found.get(parameter) for parameter in self.parameters()]
 
     @abstractmethod
-    def _step(self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
-        """Coupling, per-channel affine and exchange of channels, and the sum of s: (N,), or (N, ...) by position.
-
-        `a` is what the subnet gives, not scaled by `SUBNET_FACTOR` yet and maybe in half precision.
-        """
+    def _step(self, x: Tensor, condition: Tensor | None, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
+        """Coupling, per-channel affine and exchange of channels, and the sum of s: (N,), or (N, ...) by position."""
 
     @abstractmethod
     def _undo(self, u2: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,11 +217,11 @@ class CouplingStep(InvertibleModule, ABC):
         return GLOBAL_AFFINE_FACTOR * F.softplus(self.global_scale, beta=GLOBAL_AFFINE_BETA)
 
     def _couple(self, x: Tensor, condition: Tensor | None, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
-        x1, x2 = x.split(self.split, dim=1)
-        y, s = self._step(x1, x2, self._subnet(x1, condition), gain, by_position=by_position)
+        y, s = self._step(x, condition, gain, by_position=by_position)
         return (self._rotate(y, self.rotation) if self.permutation is None else y), s
 
     def _subnet(self, x1: Tensor, condition: Tensor | None) -> Tensor:
+        """What it answers: not scaled by `SUBNET_FACTOR` yet, and maybe in half precision."""
         return self.subnet(x1 if condition is None else torch.cat((x1, condition.to(x1.dtype)), dim=1))
 
     def _rotate(self, x: Tensor, rotation: Tensor) -> Tensor:
@@ -246,16 +253,19 @@ class AffineCoupling(CouplingStep):
         super().__init__(dims_in, dims_c, subnet_constructor=subnet_constructor, permutation=permutation)
         self.clamp = clamp
 
-    def _step(self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
+    def _step(self, x: Tensor, condition: Tensor | None, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
         if torch.compiler.is_compiling():  # a graph holds no gradient written by hand, and is fused by who runs it
-            return self._plain_step(x1, x2, a, gain, by_position=by_position)
-        return Couple.apply(x1, x2, a, gain, self.global_offset, self.permutation, self.clamp, by_position)
+            return self._plain_step(x, condition, gain, by_position=by_position)
+        x1, x = Halve.apply(x, self.split[0])
+        a = self._subnet(x1, condition)
+        return Couple.apply(x, a, gain, self.global_offset, self.permutation, self.clamp, by_position)
 
     def _plain_step(
-        self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool
+        self, x: Tensor, condition: Tensor | None, gain: Tensor, *, by_position: bool
     ) -> tuple[Tensor, Tensor]:
         """`_step` as a chain of PyTorch's own operations."""
-        a_s, a_t = (SUBNET_FACTOR * a.to(x1.dtype)).chunk(2, dim=1)
+        x1, x2 = x.split(self.split, dim=1)
+        a_s, a_t = (SUBNET_FACTOR * self._subnet(x1, condition).to(x.dtype)).chunk(2, dim=1)
         s = self.clamp * torch.tanh(a_s)
         y = torch.cat((x1, x2 * torch.exp(s) + a_t), dim=1) * gain + self.global_offset
         y = y if self.permutation is None else y.index_select(1, self.permutation)
@@ -285,8 +295,9 @@ class AdditiveCoupling(CouplingStep):
 
     outputs = 1
 
-    def _step(self, x1: Tensor, x2: Tensor, a: Tensor, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
-        u = torch.cat((x1, torch.add(x2, a.to(x2.dtype), alpha=SUBNET_FACTOR)), dim=1)
+    def _step(self, x: Tensor, condition: Tensor | None, gain: Tensor, *, by_position: bool) -> tuple[Tensor, Tensor]:
+        x1, x2 = x.split(self.split, dim=1)
+        u = torch.cat((x1, torch.add(x2, self._subnet(x1, condition).to(x.dtype), alpha=SUBNET_FACTOR)), dim=1)
         y = torch.mul(u, gain).add_(self.global_offset)
         y = y if self.permutation is None else y.index_select(1, self.permutation)
         return y, x1.new_zeros(len(x1), *(x1.shape[2:] if by_position else ()))

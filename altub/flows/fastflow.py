@@ -12,6 +12,7 @@ from altub.flows.freia import SequenceINN
 from altub.flows.head import FlowHead
 from altub.flows.position import position_code
 from altub.flows.recompute import run_steps
+from altub.flows.subnet import ConvolutionSubnet
 
 __all__ = ["FastFlowHead", "convolution_subnet"]
 
@@ -72,10 +73,6 @@ def convolution_subnet(kernel: int, hidden_ratio: float, condition: int = 0) -> 
 
     def build(in_channels: int, out_channels: int) -> nn.Module:
         hidden = max(int((in_channels - condition) * hidden_ratio), 1)
-        return nn.Sequential(
-            nn.Conv2d(in_channels, hidden, kernel, padding="same"),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(hidden, out_channels, kernel, padding="same"),
-        )
+        return ConvolutionSubnet(in_channels, hidden, out_channels, kernel)
 
     return build

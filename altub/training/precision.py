@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import nn
 
+from altub.device import cpu_flags
 from altub.settings import auto_precision
 
 __all__ = ["bf16_pays", "choose_precision", "has_bf16"]
 
 FLAGS = {"avx512_bf16", "amx_bf16"}  # as Linux names them; without one bf16 is computed by way of fp32, slower
-CPU_INFO = Path("/proc/cpuinfo")
 SHAPE = (8, 64, 32, 32)  # a microbatch of half the channels of resnet18's second scale
 TURNS = 3  # after one that is not counted
 WORTH_IT = 0.8  # of the convolutions' time; they are two thirds of a step's, and what is rounded must bring something
@@ -41,11 +39,7 @@ def choose_precision(wish: str, device: torch.device) -> str:
 
 def has_bf16() -> bool:
     """Has this CPU instructions for bfloat16? Known of Linux on x86 only."""
-    try:
-        flags = re.search(r"^flags\s*:(.*)$", CPU_INFO.read_text(), re.MULTILINE)
-    except OSError:
-        return False
-    return flags is not None and not FLAGS.isdisjoint(flags[1].split())
+    return not FLAGS.isdisjoint(cpu_flags())
 
 
 @cache

@@ -9,7 +9,7 @@ import torch
 from FrEIA.modules import AllInOneBlock
 from torch import nn
 
-from altub.flows import AdditiveCoupling, AffineCoupling
+from altub.flows import AdditiveCoupling, AffineCoupling, couple
 from altub.flows.coupling import CouplingStep
 
 
@@ -61,6 +61,42 @@ def test_hand_written_gradient_is_the_numerical_one(kind: type[CouplingStep], by
         return y, log_det
 
     assert torch.autograd.gradcheck(run, (x, *block.parameters()))  # which are changed in place, one number at a time
+
+
+@pytest.mark.parametrize("values", [1, 13, 40, 200])  # of x in a block: parts of an image, one, several
+@pytest.mark.parametrize("by_position", [False, True])
+@pytest.mark.parametrize("permutation", ["hard", "soft"])
+def test_blocks_are_the_same_as_all_at_once(
+    values: int, by_position: bool, permutation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    block = AffineCoupling([(5, 4, 5)], subnet_constructor=subnet, permutation=permutation).double()
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=1.0)
+    x = torch.randn(5, 5, 4, 5, dtype=torch.double, requires_grad=True)
+    weights = torch.randn(5, *((4, 5) if by_position else ()), dtype=torch.double)
+
+    def run(step) -> list[torch.Tensor]:
+        y, log_det = step()
+        grads = torch.autograd.grad(y.pow(3).sum() + (weights * log_det).sum(), [x, *block.parameters()])
+        return [y, log_det, *grads]
+
+    def ours() -> tuple[torch.Tensor, torch.Tensor]:
+        if by_position:
+            return block.transform(x)
+        (y,), log_det = block((x,))
+        return y, log_det
+
+    def plain() -> tuple[torch.Tensor, torch.Tensor]:
+        gain = block._gain(x)
+        y, s = block._plain_step(x, None, gain, by_position=by_position)
+        y = y if permutation == "hard" else block._rotate(y, block.rotation)
+        return y, s + gain.log().sum() * (1 if by_position else 20)
+
+    monkeypatch.setattr(couple, "CACHED_ELEMENTS", values)
+    assert len(couple.blocks(couple.flat(x))) == {1: 100, 13: 50, 40: 15, 200: 3}[values]
+    for found, expected in zip(run(ours), run(plain), strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("channels", [4, 7])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from altub import device
 from altub.cli.settings import open_or_create
 from altub.errors import ConfigError, RunError
 from altub.runs.run import Run
@@ -31,7 +32,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, ratio: 
     """A CPU with these flags; gives the list of its measurements."""
     info, asked = tmp_path / "cpuinfo", []
     info.write_text(f"processor\t: 0\nflags\t\t: fpu {flags} sse2\nbugs\t\t: amx_bf16_not_a_flag\n")
-    monkeypatch.setattr(numbers, "CPU_INFO", info)
+    monkeypatch.setattr(device, "CPU_INFO", info)
     monkeypatch.setattr(numbers, "_ratio", lambda: asked.append(ratio) or ratio)
     return asked
 
@@ -39,7 +40,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, ratio: 
 def test_a_cpu_without_the_instructions_is_not_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = machine(monkeypatch, tmp_path, "avx512f", 0.1)
     assert choose_precision("auto", CPU) == "fp32" and not asked
-    monkeypatch.setattr(numbers, "CPU_INFO", tmp_path / "missing")  # another system than Linux
+    monkeypatch.setattr(device, "CPU_INFO", tmp_path / "missing")  # another system than Linux
     numbers.bf16_pays.cache_clear()
     assert choose_precision("auto", CPU) == "fp32" and not asked
 

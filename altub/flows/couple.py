@@ -63,7 +63,8 @@ class Halve(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, first: int):
         device, x1 = x.device.type, x[:, :first]
-        if torch.is_autocast_enabled(device):
+        # The "meta" device, on which costs are estimated, knows no autocast.
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             x1 = x1.to(torch.get_autocast_dtype(device))
         return x1, x.view_as(x)
 

@@ -8,11 +8,12 @@ does. Where FrEIA has been imported before, or another version has no such line,
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from types import CodeType, ModuleType
+from contextlib import suppress
+from importlib.machinery import SourceFileLoader
+from types import CodeType
 from typing import Any
+
+from altub.imports import LoadedBy
 
 __all__ = ["InvertibleModule", "SequenceINN"]
 
@@ -32,20 +33,6 @@ class _WhenUsed:
 special_ortho_group = _WhenUsed()
 
 
-class _Finder(MetaPathFinder):
-    """Finds that one module."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != _MODULE:
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and type(spec.loader) is SourceFileLoader:
-            spec.loader = _Loader(fullname, spec.loader.path)
-        return spec
-
-
 class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         """Compiled anew: what Python keeps compiled is the module as it is."""
@@ -55,10 +42,11 @@ class _Loader(SourceFileLoader):
         )
 
 
-_finder = _Finder()
+_finder = LoadedBy(_MODULE, _Loader)
 sys.meta_path.insert(0, _finder)
 try:
     from FrEIA.framework import SequenceINN
     from FrEIA.modules import InvertibleModule
 finally:
-    sys.meta_path.remove(_finder)
+    with suppress(ValueError):  # it was needed, and is gone
+        sys.meta_path.remove(_finder)

@@ -38,7 +38,7 @@ class ConvolutionSubnet(nn.Sequential):
             return super().forward(maps)
         maps = maps.to(torch.bfloat16)
         if self[0].kernel_size != (1, 1):
-            return _ChannelsFirst.apply(super().forward(_ChannelsLast.apply(maps)))
+            return _Order.apply(super().forward(_Order.apply(maps, True)), False)
         first, relu, second = self
         hidden = relu(_Product.apply(maps.flatten(2), first.weight, first.bias))
         return _Product.apply(hidden, second.weight, second.bias).unflatten(2, maps.shape[2:])
@@ -63,30 +63,19 @@ class _Product(torch.autograd.Function):
         return grad_maps, grad_weight.view(*grad_weight.shape, 1, 1), grad_bias
 
 
-class _ChannelsLast(torch.autograd.Function):
-    """(N, C, H, W) with the channels of a position side by side in memory, and so its gradient as usual."""
+class _Order(torch.autograd.Function):
+    """Maps (N, C, H, W) with the channels of a position side by side in memory or, not `last`, as usual; the gradient
+    in the order that the maps came in."""
 
     @staticmethod
-    def forward(ctx, maps: Tensor) -> Tensor:
-        return _channels_last(maps)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> Tensor:
-        return _channels_first(grad)
-
-
-class _ChannelsFirst(torch.autograd.Function):
-    """The other way round."""
-
-    @staticmethod
-    def forward(ctx, maps: Tensor) -> Tensor:
-        return _channels_first(maps)
+    def forward(ctx, maps: Tensor, last: bool) -> Tensor:
+        ctx.last = last
+        return _channels_last(maps) if last else _channels_first(maps)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> Tensor:
-        return _channels_last(grad)
+    def backward(ctx, grad: Tensor):
+        return (_channels_first(grad) if ctx.last else _channels_last(grad)), None
 
 
 def _channels_last(maps: Tensor) -> Tensor:

@@ -15,9 +15,10 @@ import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import SourceFileLoader
 from types import ModuleType
+
+from altub.imports import LoadedBy
 
 __all__ = ["collection_paused", "import_gradio_quickly"]
 
@@ -38,23 +39,9 @@ def collection_paused() -> Iterator[None]:
 
 def import_gradio_quickly() -> None:
     """From now on Gradio is imported without them; does nothing where that was done already."""
-    if _MODULE not in sys.modules and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
-
-
-class _Finder(MetaPathFinder):
-    """Finds that one module, once."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != _MODULE:
-            return None
-        sys.meta_path.remove(self)
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and type(spec.loader) is SourceFileLoader:
-            spec.loader = _Loader(fullname, spec.loader.path)
-        return spec
+    waiting = any(isinstance(finder, LoadedBy) and finder.module == _MODULE for finder in sys.meta_path)
+    if _MODULE not in sys.modules and not waiting:
+        sys.meta_path.insert(0, LoadedBy(_MODULE, _Loader))
 
 
 class _Loader(SourceFileLoader):

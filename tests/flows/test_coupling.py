@@ -120,6 +120,13 @@ def test_same_numbers_as_freia_with_its_pypi_clamp(channels: int) -> None:
         torch.testing.assert_close(a, b)
 
 
+def test_shapes_are_known_without_numbers() -> None:
+    block, x = make(6), torch.zeros(2, 6, 4, 5, dtype=torch.double, device="meta", requires_grad=True)
+    (y,), log_det = block.to("meta")((x,))
+    (grad,) = torch.autograd.grad(y.sum() + log_det.sum(), x)
+    assert (y.shape, log_det.shape, grad.shape) == (x.shape, (2,), x.shape)
+
+
 def test_form_is_pinned() -> None:
     """y2 = x2 * exp(2 tanh(0.1 a_s)) + 0.1 a_t on a case worked out by hand."""
     block = AffineCoupling([(2, 1, 1)], subnet_constructor=lambda i, o: nn.Conv2d(i, o, 1), clamp=2.0)

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from altub.flows.couple import blocks, flat
 
 __all__ = ["DiagonalGaussian", "latent_moments"]
 
@@ -36,7 +39,9 @@ class DiagonalGaussian(nn.Module):
         """Log-density of each sample in nats, summed over its C * H * W dimensions: (N, C, H, W) -> (N,)."""
         positions = z.shape[2] * z.shape[3]
         normaliser = positions * (self.log_std.sum() + 0.5 * math.log(2 * math.pi) * z.shape[1])
-        return -0.5 * self.standardise(z).square().flatten(1).sum(1) - normaliser
+        if torch.compiler.is_compiling() or z.dtype != self.mean.dtype:
+            return -0.5 * self.standardise(z).square().flatten(1).sum(1) - normaliser
+        return -0.5 * _SquaredDistance.apply(z, self.mean, self.log_std) - normaliser
 
     def log_prob_map(self, z: Tensor) -> Tensor:
         """Log-density per position, averaged over channels (nats per dimension): (N, C, H, W) -> (N, H, W)."""
@@ -51,6 +56,39 @@ class DiagonalGaussian(nn.Module):
         """
         self.mean.copy_(mean)
         self.log_std.copy_(std.clamp_min(MIN_STD).log())
+
+
+class _SquaredDistance(torch.autograd.Function):
+    """(z, mean, log_std) -> sum of ((z - mu) / sigma)^2 of each sample, (N,); keeps nothing but its input.
+
+    It is bound by memory: on a CPU it works through blocks that fit a core's cache, as a coupling step does.
+    """
+
+    @staticmethod
+    def forward(ctx, z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        ctx.save_for_backward(z, mean, log_std)
+        maps, centre, scale = flat(z), mean.view(1, -1, 1), torch.exp(-log_std).view(1, -1, 1)
+        distance = z.new_zeros(len(z))
+        for part in blocks(maps):
+            distance[part[0]] += torch.sub(maps[part], centre).mul_(scale).square_().sum((1, 2))
+        return distance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        z, mean, log_std = ctx.saved_tensors
+        z_too, *base_too = ctx.needs_input_grad
+        maps, centre, scale = flat(z), mean.view(1, -1, 1), torch.exp(-log_std).view(1, -1, 1)
+        weights, grad = scale.square().mul_(2), grad.view(-1, 1, 1)
+        grad_z = torch.empty(z.shape, dtype=z.dtype, device=z.device) if z_too else None
+        of_mean, of_log_std = torch.zeros_like(mean), torch.zeros_like(log_std)
+        for part in blocks(maps):
+            offset = torch.sub(maps[part], centre)
+            slope = torch.mul(offset, weights, out=flat(grad_z)[part] if z_too else None).mul_(grad[part[0]])
+            if any(base_too):
+                of_mean -= slope.sum((0, 2))
+                of_log_std -= offset.mul_(slope).sum((0, 2))
+        return grad_z, of_mean if base_too[0] else None, of_log_std if base_too[1] else None
 
 
 def latent_moments(

@@ -93,7 +93,7 @@ class Couple(torch.autograd.Function):
         second = channels // 2
         y, tanh = x.new_empty(x.shape), x.new_empty(count, second, *size)
         s = x.new_zeros(count, *(size if by_position else ()))
-        gains, offsets, s_flat = gain.view(1, -1, 1), offset.view(1, -1, 1), s.view(count, -1)
+        gains, offsets, of_s = gain.view(1, -1, 1), offset.view(1, -1, 1), flat(s.unsqueeze(1))
         of_x, of_a, of_y, of_tanh = (flat(maps) for maps in (x, a, y, tanh))
         one, two = slice(-second), slice(-second, None)
         for part in blocks(of_y):
@@ -108,9 +108,9 @@ class Couple(torch.autograd.Function):
             if permutation is not None:
                 torch.index_select(u, 1, permutation, out=of_y[part])
             if by_position:
-                s_flat[images, positions] = t.sum(1)
+                of_s[images, 0, positions] = t.sum(1)
             else:
-                s_flat[images, 0] += t.sum((1, 2))
+                of_s[images, 0, 0] += t.sum((1, 2))
         ctx.save_for_backward(x, y, tanh, gain, offset, permutation)
         ctx.clamp, ctx.a_dtype, ctx.by_position = clamp, a.dtype, by_position
         return y, s.mul_(clamp)
@@ -121,7 +121,7 @@ class Couple(torch.autograd.Function):
         x, y, tanh, gain, offset, permutation = ctx.saved_tensors
         second, places = tanh.shape[1], None if permutation is None else torch.argsort(permutation)
         one, two = slice(-second), slice(-second, None)
-        gains, grad_s = gain.view(1, -1, 1), grad_s.reshape(len(y), 1, -1)
+        gains, grad_s = gain.view(1, -1, 1), flat(grad_s.unsqueeze(1))
         grad_x = y.new_empty(y.shape) if ctx.needs_input_grad[0] else None
         grad_a = torch.empty(len(y), 2 * second, *y.shape[2:], dtype=ctx.a_dtype, device=y.device)
         of_x, of_y, of_tanh, of_grad, of_grad_a = (flat(maps) for maps in (x, y, tanh, grad_y, grad_a))

@@ -117,7 +117,7 @@ class CouplingStep(InvertibleModule, ABC):
         (condition,) = c if self.dims_c else (None,)
         gain = self._gain(x)
         # Every position of every channel is scaled by its channel's gain.
-        gain_log_det = x[0, 0].numel() * gain.log().sum()
+        gain_log_det = x.shape[2:].numel() * gain.log().sum()
 
         if rev:
             u = self._rotate(x, self.rotation.T) if self.permutation is None else x[:, torch.argsort(self.permutation)]
@@ -169,7 +169,7 @@ class CouplingStep(InvertibleModule, ABC):
         of_y, of_grad, of_x1, of_a, of_x, of_grad_x, of_grad_a = (
             flat(maps) for maps in (y, grad_y, x1.detach(), a.detach(), x, grad_x, grad_a)
         )
-        gains, offsets, grad_s = gain.view(1, -1, 1), offset.view(1, -1, 1), grad_log_det.reshape(len(y), 1, -1)
+        gains, offsets, grad_s = gain.view(1, -1, 1), offset.view(1, -1, 1), flat(grad_log_det.unsqueeze(1))
         sums, dots = gain.new_zeros(gain.numel()), gain.new_zeros(gain.numel())
         for part in blocks(of_y):
             images, _, positions = part
@@ -189,7 +189,7 @@ class CouplingStep(InvertibleModule, ABC):
         if inputs_too:
             grad_x[:, :first] += through[-1]
         # Every position of every channel added its log g to the log-determinant.
-        grad_gain += grad_log_det.sum() * (1 if by_position else y[0, 0].numel()) / gain
+        grad_gain += grad_log_det.sum() * (1 if by_position else y.shape[2:].numel()) / gain
         slope = GLOBAL_AFFINE_FACTOR * torch.sigmoid(GLOBAL_AFFINE_BETA * self.global_scale)
         found = {self.global_scale: grad_gain * slope, self.global_offset: grad_offset}
         found |= zip(weights, through, strict=False)

@@ -120,6 +120,14 @@ def test_same_numbers_as_freia_with_its_pypi_clamp(channels: int) -> None:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("by_position", [False, True])
+def test_no_image_is_no_trouble(by_position: bool) -> None:
+    block, x = make(6), torch.zeros(0, 6, 4, 5, dtype=torch.double, requires_grad=True)
+    y, log_det = block.transform(x) if by_position else (block((x,))[0][0], block((x,))[1])
+    (grad,) = torch.autograd.grad(y.sum() + log_det.sum(), x)
+    assert (y.shape, log_det.shape, grad.shape) == (x.shape, (0, 4, 5) if by_position else (0,), x.shape)
+
+
 def test_shapes_are_known_without_numbers() -> None:
     block, x = make(6), torch.zeros(2, 6, 4, 5, dtype=torch.double, device="meta", requires_grad=True)
     (y,), log_det = block.to("meta")((x,))

@@ -8,12 +8,13 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from altub.errors import ConfigError
 
@@ -26,6 +27,7 @@ __all__ = [
     "keep_freed_memory",
     "one_ahead",
     "send",
+    "shapes_alone",
 ]
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -70,6 +72,28 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cpu":
         return f"CPU, {torch.get_num_threads()} threads"
     return device.type
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """What is made within it is on the "meta" device: shapes without numbers, in no time and no memory."""
+    with torch.device("meta"), _Undrawn():
+        yield
+
+
+class _Undrawn(TorchFunctionMode):
+    """Initial weights that are never there are not drawn: PyTorch would import its compiler to draw them, which takes
+    as long as importing torch."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "").endswith(("normal_", "uniform_")):
+            tensor = args[0] if args else kwargs.get("tensor")
+            if isinstance(tensor, Tensor) and tensor.is_meta:
+                return tensor
+        if func is torch.eye and len(args) == 1 and not kwargs:
+            return torch.empty(args[0], args[0])
+        return func(*args, **kwargs)
 
 
 def cpu_flags() -> frozenset[str]:

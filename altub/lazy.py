@@ -1,16 +1,21 @@
 """Names of a package that are loaded when first used.
 
-torch, timm and gradio take seconds to import, and `altub --help` needs none of them.
+torch, timm and gradio take seconds to import, and `altub --help` needs none of them. Some of their own modules import
+what takes as long again, for a function that is hardly ever called: `rewritten` has it imported when it is.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import CodeType, ModuleType
 from typing import Any
 
-__all__ = ["lazy_exports"]
+__all__ = ["LoadedBy", "lazy_exports", "rewritten"]
 
 
 def lazy_exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -32,3 +37,49 @@ def lazy_exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str]
         return sorted({*vars(sys.modules[package]), *homes})
 
     return __getattr__, __dir__
+
+
+class LoadedBy(MetaPathFinder):
+    """Finds one module where Python finds it, and has it loaded by another loader; once. Belongs into `sys.meta_path`.
+
+    Args:
+        module: its full name.
+        loader: called as `SourceFileLoader` is. What is no source file is loaded as usual.
+    """
+
+    def __init__(self, module: str, loader: Callable[[str, str], SourceFileLoader]) -> None:
+        self.module, self.loader = module, loader
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self.module:
+            return None
+        with suppress(ValueError):  # another thread was first
+            sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and type(spec.loader) is SourceFileLoader:
+            spec.loader = self.loader(fullname, spec.loader.path)
+        return spec
+
+
+@contextmanager
+def rewritten(module: str, line: str, instead: str) -> Iterator[None]:
+    """Within it, a module of another package is imported as if one line of its source were another.
+
+    Nothing changes for a module that has been imported before, or that has no such line.
+    """
+
+    class Loader(SourceFileLoader):
+        def get_code(self, fullname: str) -> CodeType:
+            """Compiled anew: what Python keeps compiled is the module as it is."""
+            source = self.get_data(self.path)
+            return self.source_to_code(source.replace(f"{line}\n".encode(), f"{instead}\n".encode()), self.path)
+
+    finder = LoadedBy(module, Loader)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # it was needed, and is gone
+            sys.meta_path.remove(finder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from altub.backbones.quick_timm import import_timm
 from altub.backbones.registry import FILTER_BANK, is_registered, registered_backbones
 
 __all__ = [
@@ -109,9 +110,7 @@ def is_known(name: str) -> bool:
     """Is there a backbone of this name, whether or not its weights are here? Imports timm where it must be asked."""
     if is_registered(name) or name in BACKBONE_PRESETS:
         return True
-    import timm
-
-    return timm.is_model(name)
+    return import_timm().is_model(name)
 
 
 def resolve_auto() -> tuple[str, str]:

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from altub.backbones.catalogue import BACKBONE_PRESETS
 from altub.backbones.pyramid import Backbone, check_stages
+from altub.backbones.quick_timm import import_timm
 from altub.backbones.weights import HubFile, WeightsInfo, hash_tensors, load_strictly, weight_sources
+from altub.device import shapes_alone
 from altub.errors import ConfigError, WeightsError
 
 __all__ = ["create_timm", "full_name_of", "hub_file", "sketch_timm", "timm_config"]
@@ -76,9 +78,7 @@ def sketch_timm(name: str, stages: Sequence[int] | None) -> Backbone:
 
 def _build(name: str, stages: Sequence[int] | None, on_meta: bool) -> tuple[nn.Module, dict[str, Any]]:
     """timm's model, cut off behind its last used stage, and what a `Backbone` is made of beside the weights."""
-    import timm
-    from timm.data import resolve_model_data_config
-
+    timm = import_timm()
     config = timm_config(name)
     model = _construct(timm.create_model, name, on_meta=on_meta)
     info = [dict(entry) for entry in model.feature_info]
@@ -87,7 +87,7 @@ def _build(name: str, stages: Sequence[int] | None, on_meta: bool) -> tuple[nn.M
         preset = BACKBONE_PRESETS.get(name)
         stages = preset.stages if preset else (2 * len(info) // 3 - 1,) if transformer else (1, 2, 3)
     chosen = check_stages(name, stages, first=0, last=len(info) - 1)
-    data = resolve_model_data_config(model)
+    data = timm.data.resolve_model_data_config(model)
     model.prune_intermediate_layers(list(chosen), prune_norm=not transformer, prune_head=True)
     return model, {
         "network": _TimmFeatures(model, chosen, norm=transformer),
@@ -105,7 +105,7 @@ def _build(name: str, stages: Sequence[int] | None, on_meta: bool) -> tuple[nn.M
 def _construct(create: Callable[..., nn.Module], name: str, on_meta: bool) -> nn.Module:
     """The whole model; ``on_meta`` spares memory and initialisation where weights follow (cait_m48: 356 million)."""
     if on_meta:
-        with torch.device("meta"):
+        with shapes_alone():
             model = create(name, pretrained=False)
         state = model.state_dict()
         # Buffers that no file holds are computed at construction and need their memory at once.
@@ -130,8 +130,7 @@ def _load(model: nn.Module, name: str, config, expected_sha256: str | None, down
 
 def timm_config(name: str):
     """timm's pretrained configuration of ``name``; ConfigError where timm has no such model."""
-    import timm
-
+    timm = import_timm()
     try:
         config = timm.models.get_pretrained_cfg(name) if timm.is_model(name) else None
     except RuntimeError:  # a known architecture with a tag that it does not have

@@ -7,18 +7,11 @@ does. Where FrEIA has been imported before, or another version has no such line,
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
-from importlib.machinery import SourceFileLoader
-from types import CodeType
 from typing import Any
 
-from altub.imports import LoadedBy
+from altub.lazy import rewritten
 
 __all__ = ["InvertibleModule", "SequenceINN"]
-
-_MODULE = "FrEIA.modules.all_in_one_block"
-_IMPORT = b"from scipy.stats import special_ortho_group\n"
 
 
 class _WhenUsed:
@@ -32,21 +25,10 @@ class _WhenUsed:
 
 special_ortho_group = _WhenUsed()
 
-
-class _Loader(SourceFileLoader):
-    def get_code(self, fullname: str) -> CodeType:
-        """Compiled anew: what Python keeps compiled is the module as it is."""
-        source = self.get_data(self.path)
-        return self.source_to_code(
-            source.replace(_IMPORT, f"from {__name__} import special_ortho_group\n".encode()), self.path
-        )
-
-
-_finder = LoadedBy(_MODULE, _Loader)
-sys.meta_path.insert(0, _finder)
-try:
+with rewritten(
+    "FrEIA.modules.all_in_one_block",
+    "from scipy.stats import special_ortho_group",
+    f"from {__name__} import special_ortho_group",
+):
     from FrEIA.framework import SequenceINN
     from FrEIA.modules import InvertibleModule
-finally:
-    with suppress(ValueError):  # it was needed, and is gone
-        sys.meta_path.remove(_finder)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from altub.backbones import Backbone, create_backbone
+from altub.device import shapes_alone
 from altub.errors import ConfigError, ModelError
 from altub.files import write_atomically
 from altub.flows import FlowPyramid
@@ -187,7 +188,7 @@ def _check_shapes(settings: DetectorConfig, found: dict[str, tuple[int, ...]]) -
         ValueError: one is missing, of another shape, or too many.
     """
     get_flow(settings.flow.kind).head_class()  # its module is imported outside of the meta device
-    with torch.device("meta"):
+    with shapes_alone():
         wanted = {name: tuple(t.shape) for name, t in FlowPyramid(settings.flow, settings.shapes).state_dict().items()}
     for name in LATER_BUFFERS:
         found = {name: wanted[name], **found}

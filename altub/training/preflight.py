@@ -124,6 +124,7 @@ def _cost(name: str, stages: tuple[int, ...] | None, image_size: int, flow_json:
     from torch.utils.flop_counter import FlopCounterMode
 
     from altub.backbones.sketch import sketch_backbone
+    from altub.device import shapes_alone
     from altub.flows import FlowPyramid
 
     flow = FlowConfig.model_validate_json(flow_json)  # as text it can be looked up
@@ -134,7 +135,7 @@ def _cost(name: str, stages: tuple[int, ...] | None, image_size: int, flow_json:
     if network.has_final_norm:
         flow = flow.model_copy(update={"norm": "none"})
     get_flow(flow.kind).head_class()  # its module is imported outside of the meta device
-    with torch.device("meta"):
+    with shapes_alone():
         pyramid = FlowPyramid(flow, [tuple(x.shape[1:]) for x in features])
         with torch.no_grad(), FlopCounterMode(display=False) as learned:
             pyramid.latents([torch.zeros(x.shape) for x in features])

@@ -18,6 +18,7 @@ from altub.flows import FeatureNorm, FlowPyramid
 from altub.flows.head import Microbatch, Update, microbatch_size
 from altub.training.config import TrainingConfig
 from altub.training.distributed import ALONE, Group, summed
+from altub.training.optimisers import uncompiled
 from altub.training.push import Push
 from altub.training.schedule import Phase
 
@@ -61,11 +62,11 @@ class Alternation:
             # L2 decay would pull the base back to N(0, I), the very thing AltUB lets go of.
             groups.append({"params": self.base_parameters, "weight_decay": 0.0})
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "flow": torch.optim.Adam(groups, lr=config.lr, weight_decay=config.weight_decay)
+            "flow": uncompiled(torch.optim.Adam)(groups, lr=config.lr, weight_decay=config.weight_decay)
         }
         if schedule.base_update == "gradient":
             kind = torch.optim.Adam if schedule.optimizer == "adam" else torch.optim.SGD
-            self.optimizers["base"] = kind(self.base_parameters, lr=schedule.lr or config.lr)
+            self.optimizers["base"] = uncompiled(kind)(self.base_parameters, lr=schedule.lr or config.lr)
         self.lr_now = config.lr
 
     def enqueue(

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
 
-from altub.imports import LoadedBy
+from altub.lazy import LoadedBy
 
 __all__ = ["collection_paused", "import_gradio_quickly"]
 

@@ -23,8 +23,7 @@ from altub.settings import keeps_standby
 
 __all__ = ["Standby", "main"]
 
-IMPORTED = ("timm", "altub.training.loop", "altub.cli.app", "altub.cli.train")  # by name: rooms above this one
-OPTIMISERS = "torch._dynamo"  # what torch imports when it makes the first one; takes as long as torch itself
+IMPORTED = ("altub.training.loop", "altub.cli.app", "altub.cli.train")  # by name: rooms above this one
 PATIENCE = 3.0  # seconds after which it is started: the page that was just opened has the cores first
 
 
@@ -125,8 +124,7 @@ def main() -> None:
 def _import_what_takes_long() -> None:
     for name in IMPORTED:
         import_module(name)
-    with suppress(ImportError):  # torch's own affair
-        import_module(OPTIMISERS)
+    import_module("altub.backbones.quick_timm").import_timm()
     import_module("altub.training.precision").bf16_pays()  # half a second where it is measured, kept by the process
 
 

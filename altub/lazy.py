@@ -7,8 +7,9 @@ what takes as long again, for a function that is hardly ever called: `rewritten`
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -16,6 +17,8 @@ from types import CodeType, ModuleType
 from typing import Any
 
 __all__ = ["LoadedBy", "lazy_exports", "rewritten"]
+
+_LIST = threading.Lock()  # held while `sys.meta_path` is replaced
 
 
 def lazy_exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -40,7 +43,7 @@ def lazy_exports(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str]
 
 
 class LoadedBy(MetaPathFinder):
-    """Finds one module where Python finds it, and has it loaded by another loader; once. Belongs into `sys.meta_path`.
+    """Finds one module where Python finds it, and has it loaded by another loader; once, after `install`.
 
     Args:
         module: its full name.
@@ -50,13 +53,23 @@ class LoadedBy(MetaPathFinder):
     def __init__(self, module: str, loader: Callable[[str, str], SourceFileLoader]) -> None:
         self.module, self.loader = module, loader
 
+    # The list is replaced, not changed: another thread that goes through it would miss a finder.
+
+    def install(self) -> None:
+        with _LIST:
+            sys.meta_path = [self, *sys.meta_path]
+
+    def remove(self) -> None:
+        """Does nothing where the module was found."""
+        with _LIST:
+            sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != self.module:
             return None
-        with suppress(ValueError):  # another thread was first
-            sys.meta_path.remove(self)
+        self.remove()
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and type(spec.loader) is SourceFileLoader:
             spec.loader = self.loader(fullname, spec.loader.path)
@@ -77,9 +90,8 @@ def rewritten(module: str, line: str, instead: str) -> Iterator[None]:
             return self.source_to_code(source.replace(f"{line}\n".encode(), f"{instead}\n".encode()), self.path)
 
     finder = LoadedBy(module, Loader)
-    sys.meta_path.insert(0, finder)
+    finder.install()
     try:
         yield
     finally:
-        with suppress(ValueError):  # it was needed, and is gone
-            sys.meta_path.remove(finder)
+        finder.remove()

@@ -38,7 +38,7 @@ __all__ = ["Forks", "QuickPython", "quick_popen"]
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULES = (
     "torch",
-    "torch._dynamo",  # what torch imports when it makes an optimiser
+    "torch._dynamo",  # for what is compiled or exported
     "torchvision",
     "timm",
     "FrEIA.modules",

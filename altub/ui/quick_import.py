@@ -41,7 +41,7 @@ def import_gradio_quickly() -> None:
     """From now on Gradio is imported without them; does nothing where that was done already."""
     waiting = any(isinstance(finder, LoadedBy) and finder.module == _MODULE for finder in sys.meta_path)
     if _MODULE not in sys.modules and not waiting:
-        sys.meta_path.insert(0, LoadedBy(_MODULE, _Loader))
+        LoadedBy(_MODULE, _Loader).install()
 
 
 class _Loader(SourceFileLoader):

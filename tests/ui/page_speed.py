@@ -124,6 +124,7 @@ def main() -> None:
     folder = given.folder or Path(tempfile.mkdtemp(prefix="altub-page-"))
     for name in TESTS_ALONE:
         os.environ.pop(name, None)
+    folder.mkdir(parents=True, exist_ok=True)
     server = Server(folder)
     try:
         with sync_playwright() as playwright:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,13 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "120"}
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300)
+
+
+def answer(code: str) -> Any:
+    """What a Python process of its own prints as JSON."""
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def names_imported(source: Path) -> set[str]:

@@ -19,6 +19,7 @@ from altub.lazy import rewritten
 __all__ = ["import_timm"]
 
 
+@functools.cache
 def import_timm() -> ModuleType:
     """timm. It takes half a second, so it is imported where a model of it is made."""
     asked = rewritten(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from tests.test_package import python
+from tests.test_package import answer
 
 BUILT = """
 import json, sys
@@ -27,19 +25,13 @@ print(json.dumps([usual.tolist(), asked.tolist(), is_compile_supported("cpu") ==
 """
 
 
-def run(code: str) -> list:
-    done = python("-c", code)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def test_a_backbone_is_built_without_the_compiler() -> None:
-    assert run(BUILT) == [True, False]
+    assert answer(BUILT) == [True, False]
 
 
 def test_who_asks_gets_the_same_answer() -> None:
-    quick = run("from altub.backbones.quick_timm import import_timm\nimport_timm()\n" + ASKED)
-    assert quick == run(ASKED) and quick[2]
+    quick = answer("from altub.backbones.quick_timm import import_timm\nimport_timm()\n" + ASKED)
+    assert quick == answer(ASKED) and quick[2]
 
 
 def test_what_must_not_be_compiled_is_not() -> None:
@@ -52,4 +44,4 @@ compiled = torch.compile(lambda x: function(x * 2), backend="eager")
 value, is_compiling = compiled(torch.ones(2))
 print(json.dumps([before, value.tolist(), is_compiling]))
 """
-    assert run(code) == [[2, False], [3.0, 3.0], False]
+    assert answer(code) == [[2, False], [3.0, 3.0], False]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from tests.test_package import python
+from tests.test_package import answer
 
 LOADED = """
 import json, sys
@@ -22,16 +20,10 @@ print(json.dumps([ours.InvertibleModule is InvertibleModule, block.w_perm.tolist
 """
 
 
-def run(code: str) -> list:
-    done = python("-c", code)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def test_a_process_that_loads_models_does_not_import_statistics() -> None:
-    assert run(LOADED) == [True, False]
+    assert answer(LOADED) == [True, False]
 
 
 def test_a_block_of_freia_is_the_one_that_it_is_imported_as_usual() -> None:
-    quick, usual = run("import altub.flows.freia\n" + BLOCK), run(BLOCK)
+    quick, usual = answer("import altub.flows.freia\n" + BLOCK), answer(BLOCK)
     assert quick == usual and quick[0]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
-import json
 from pathlib import Path
 
 import pytest
 
 from altub.ui.quick_import import collection_paused
-from tests.test_package import python
+from tests.test_package import answer, python
 
 PAGE = """
 import json, sys
@@ -34,12 +33,7 @@ def empty_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_page_is_the_one_of_a_gradio_that_was_imported_as_usual() -> None:
-    pages = []
-    for before in ("", "import gradio\n"):
-        done = python("-c", before + PAGE)
-        assert done.returncode == 0, done.stderr
-        pages.append(json.loads(done.stdout))
-    quick, usual = pages
+    quick, usual = (answer(before + PAGE) for before in ("", "import gradio\n"))
     assert quick.pop("stubs") == "altub.ui.quick_import"
     assert usual.pop("stubs") == "gradio.component_meta"
     assert quick["limit"] == 4 and len(quick["components"]) > 300 and len(quick["dependencies"]) > 200

@@ -13,6 +13,7 @@ from altub.runs.run import Run
 from altub.ui.choices import Choices
 from altub.ui.errors import notice, show_errors, without_folders
 from altub.ui.line import drift_views as views
+from altub.ui.marks import stamp, stamp_field
 from altub.ui.offers import find_model, list_offers
 from altub.ui.services import Services
 
@@ -68,7 +69,7 @@ class DriftHandlers:
         except AltUBError as error:
             return self._nothing(f'<div class="nothing-yet">{notice(without_folders(error))}</div>')
         threshold, calibration = model.detector.threshold, model.detector.require_calibration()
-        now = [model.weights_sha256, threshold.value, chosen, history.images, history.began]
+        now = stamp(model.weights_sha256, threshold.value, chosen, history.images, history.began)
         if now == seen:
             return [gr.skip()] * 8
         sources = log.sources(model.weights_sha256)
@@ -103,8 +104,7 @@ class DriftHandlers:
 def build_drift(demo: gr.Blocks, tab: gr.Tab, services: Services, *, may_change: bool, is_local: bool) -> DriftCard:
     """Lays the card out and connects it; arguments as of `DriftHandlers`."""
     on = DriftHandlers(services, may_change=may_change, is_local=is_local)
-    # In the page, with what it belongs to: if the answers of two looks arrive in the other order, the next one sees it.
-    timer, seen = gr.Timer(2.0, active=False), gr.JSON([], visible=False)
+    timer, seen = gr.Timer(2.0, active=False), stamp_field()
     with gr.Column(elem_id="line-drift", elem_classes="altub-card"):
         with gr.Row(elem_id="line-bar"):
             run = Choices([], label="Model", scale=3, min_width=260, elem_id="line-run")
